@@ -1,0 +1,255 @@
+/* plan.h - what the scheduler is asked and what it answers: a snapshot in, a start time for every
+ * pending job out.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Pure: no I/O, no clock, no randomness; equal inputs give equal outputs. All structs are flat;
+ * nothing points into the caller's state. The caller owns what it passes, sched_*_done() releases
+ * what comes back. Times are µs since the epoch UTC. Not thread safe on one output; different
+ * outputs are independent, so that the planner may work on a snapshot in its own thread.
+ *
+ * The promise rule: a job's `promise_us` is a hard latest start. Each output carries a
+ * certificate, one reservation a job that keeps all promises at once; the next plan begins from
+ * it (`plan_input.last`) and only makes moves that leave it whole. So any order and any
+ * backfill is allowed and no promise breaks, unless capacity goes or an owned job reclaims:
+ * then the slot names the cause. */
+#ifndef BT_SCHED_PLAN_H
+#define BT_SCHED_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+
+#define PLAN_NONE UINT32_MAX
+enum {
+    PLAN_MAX_ACC = 64,    /* accelerators of one node: the bits of a mask */
+    PLAN_MAX_CLASS = 32,  /* classes 0..31 of accelerators */
+    PLAN_CLASS_ANY = 255, /* a job that runs on any class */
+    PLAN_MAX_TIER = 15,   /* clearance tiers 0..15 */
+    PLAN_MAX_NODES = 1 << 20,
+    PLAN_MAX_PENDING = 1 << 20,
+    PLAN_MAX_WALLTIME_S = 366 * 86400,
+};
+
+enum plan_level { PLAN_ANY, PLAN_SITE, PLAN_POD, PLAN_LEAF, PLAN_NODE };
+
+enum plan_node_state {
+    PLAN_UP,       /* takes new jobs */
+    PLAN_DEGRADED, /* takes new jobs on the accelerators of usable_mask, last of all */
+    PLAN_DRAINING, /* its jobs run on, no new ones */
+    PLAN_DRAINED,
+    PLAN_DOWN,
+};
+
+enum plan_reason {
+#define X(name, sentence) PLAN_REASON_##name,
+#include "daemon/sched/reasons.def"
+#undef X
+    PLAN_N_REASONS
+};
+
+enum plan_cause {
+#define X(name, sentence) PLAN_CAUSE_##name,
+#include "daemon/sched/causes.def"
+#undef X
+    PLAN_N_CAUSES
+};
+
+/* ---- the facility ---- */
+
+struct plan_node {
+    uint64_t usable_mask;     /* healthy accelerators; 0 = none */
+    uint64_t free_mask;       /* of these, held by nobody (an ended job's stay held until the agent
+                                 reports them empty) */
+    int64_t back_us;          /* not up: when it is expected back; 0 = unknown */
+    uint32_t site, pod, leaf; /* facility-wide indexes; a leaf lies in one pod, a pod in one site */
+    uint8_t accel_class;
+    uint8_t tier;  /* its enclave: runs jobs of this tier or lower */
+    uint8_t state; /* enum plan_node_state */
+    uint8_t pad;
+};
+
+/* Nodes out of use from..until: maintenance, or reserved for something outside the plan. */
+struct plan_window {
+    int64_t from_us, until_us;
+    uint32_t nodes_off, n_nodes; /* into plan_input.window_nodes */
+};
+
+/* ---- rights ---- */
+
+struct plan_nation {
+    int64_t guaranteed; /* accelerators its owned jobs may hold at once */
+    int64_t used;       /* decayed accelerator-seconds borrowed; any unit, the same for all */
+    int64_t weight;     /* share of the surplus; 0 counts as 1 */
+};
+struct plan_share {  /* a project of a nation, or a person's account in a project */
+    uint32_t parent; /* nation of a project; project of a person's account */
+    uint32_t pad;
+    int64_t used;
+    int64_t weight; /* 0 counts as 1 */
+};
+
+/* ---- jobs ---- */
+
+/* Accelerators of one node. */
+struct plan_part {
+    uint32_t node;
+    uint32_t pad;
+    uint64_t mask;
+};
+
+struct plan_running {
+    int64_t start_us;
+    int64_t limit_us;            /* killed here at the latest */
+    int64_t expected_us;         /* early estimate of its end, for floor_us; 0 = none */
+    int64_t ckpt_us;             /* last checkpoint; 0 = none since start */
+    uint32_t handle;             /* the caller's; rising over the array */
+    uint32_t parts_off, n_parts; /* into plan_input.parts */
+    uint32_t nation;
+    uint32_t grace_s; /* declared bound of signal, checkpoint and stop */
+    bool owned;       /* inside its nation's guarantee: never reclaimed */
+    bool requeueable; /* may be reclaimed when not owned */
+    bool stopping;    /* already signalled; limit_us is when it must be gone */
+    uint8_t pad;
+};
+
+struct plan_pending {
+    int64_t submit_us;
+    int64_t eligible_us; /* not before; 0 = at once */
+    int64_t promise_us;  /* latest start promised and shown; 0 = none yet */
+    uint32_t handle;     /* the caller's; rising over the array, and not that of a running job */
+    uint32_t min_acc, max_acc; /* accelerators in all; max_acc 0 = min_acc. 1 <= min <= max */
+    uint32_t per_node;         /* accelerators on each node; 0 = as many as a node has */
+    uint32_t walltime_s;       /* 1..PLAN_MAX_WALLTIME_S */
+    uint32_t expected_s;       /* historical low estimate of its run time; 0 = walltime_s */
+    uint32_t nation, project, person; /* into shares; PLAN_NONE = none */
+    uint32_t after; /* handle of the job that must end first (its last dependency); PLAN_NONE */
+    uint8_t level;  /* enum plan_level */
+    bool level_required; /* else only preferred */
+    uint8_t accel_class; /* or PLAN_CLASS_ANY */
+    uint8_t tier;
+    bool owned;    /* wants to run inside its nation's guarantee; else on lent capacity */
+    bool front;    /* requeued after a preemption: first of its class */
+    bool resolved; /* dependencies met; else it is planned behind `after` and never started */
+    uint8_t pad;
+};
+
+struct plan_output;
+
+struct plan_input {
+    int64_t now_us;
+    uint64_t seq;                  /* of the snapshot; copied to the output */
+    const struct plan_node *nodes; /* index = the node's number everywhere */
+    const struct plan_window *windows;
+    const uint32_t *window_nodes;
+    const struct plan_nation *nations;
+    const struct plan_share *projects, *persons;
+    const struct plan_running *running;
+    const struct plan_part *parts; /* of the running jobs */
+    const struct plan_pending *pending;
+    const struct plan_output *last; /* what sched_plan gave before, or NULL after a start */
+    uint32_t n_nodes, n_windows, n_nations, n_projects, n_persons, n_running, n_pending;
+    uint32_t turnaround_s;    /* kept free between a job's limit and the next start; >= 1 where
+                                 the clock is real (starts lie within a second of their time) */
+    uint32_t promise_slack_s; /* promise = first plan + max(this, wait * percent / 100) */
+    uint32_t promise_slack_percent; /* a wider promise allows more backfill, says less */
+};
+
+/* ---- the answer ---- */
+
+struct plan_slot {
+    int64_t start_us;      /* the plan: when it starts if every job runs to its limit */
+    int64_t floor_us;      /* when it could start if running jobs end at their early estimate */
+    int64_t promise_us;    /* never later, but for a named cause */
+    int64_t moved_from_us; /* the promise before it moved; 0 = it did not */
+    int64_t reason_us;
+    uint32_t handle;
+    uint32_t blocker;       /* handle of the job it waits for, or PLAN_NONE */
+    uint32_t reason_nation; /* or PLAN_NONE */
+    uint32_t reason_pod;    /* or PLAN_NONE */
+    uint32_t cause_job;     /* with cause; or PLAN_NONE */
+    uint32_t cause_nation;
+    uint32_t need_nodes, n_acc;  /* the size the plan chose */
+    uint32_t parts_off, n_parts; /* when starts_now: into plan_output.parts */
+    uint32_t pod;                /* where it is planned; PLAN_NONE when over several */
+    uint32_t ahead;              /* pending jobs planned to start before it */
+    uint8_t reason;              /* enum plan_reason */
+    uint8_t cause;               /* enum plan_cause */
+    bool starts_now;
+    bool owned; /* it would start inside its nation's guarantee */
+};
+
+struct plan_victim {
+    uint32_t handle;     /* running, lent, requeueable */
+    uint32_t for_handle; /* the owned job that gets the nodes */
+    int64_t stop_by_us;  /* signal now, gone by then */
+    int64_t lost_acc_s;  /* accelerator-seconds since its last checkpoint */
+};
+
+struct plan_timeline; /* free capacity over time and the certificate; private */
+
+struct plan_output {
+    int64_t now_us;
+    uint64_t seq;
+    struct plan_slot *slots; /* one a pending job, in the order of the input */
+    struct plan_part *parts;
+    struct plan_victim *victims;
+    struct plan_timeline *timeline;
+    uint32_t n_slots, n_parts, n_victims;
+    uint32_t n_starts, n_moved, n_shapes;
+    size_t state_bytes; /* memory that the planner held */
+};
+
+/* Plans all pending jobs. BT_ERR_INVALID names the first malformed element; *ret is then
+ * untouched. A job that no machine can run gets PLAN_REASON_IMPOSSIBLE and start_us INT64_MAX. */
+int sched_plan(const struct plan_input *in, struct plan_output *ret, struct bt_err *err) BT_MUSTUSE;
+void sched_plan_done(struct plan_output *out);
+
+/* The slot of a job submitted since: earliest in what the plan left free, and taken there, so that
+ * the next newcomer sees it. The promise is 0 until the next plan. O(timeline), about 1 µs. */
+int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
+                      struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
+
+/* 0 if the whole facility, empty and up, could run it; else BT_ERR_IMPOSSIBLE and one sentence. */
+int sched_possible(const struct plan_input *in, const struct plan_pending *job,
+                   struct bt_err *err) BT_MUSTUSE;
+
+enum { PLAN_MAX_FRONT = 8, PLAN_MAX_CHANGES = 4 };
+
+enum plan_change_kind { PLAN_FEWER, PLAN_LOOSER, PLAN_SHORTER, PLAN_OTHER_CLASS };
+struct plan_change {
+    int64_t start_us; /* with this change alone */
+    uint32_t value;   /* accelerators; enum plan_level; seconds; class */
+    uint8_t kind;     /* enum plan_change_kind */
+};
+struct plan_front {
+    uint32_t handle, nation;
+    int64_t until_us; /* running: its limit; pending: its planned start */
+    bool running;
+};
+struct plan_explain {
+    struct plan_slot slot;
+    struct plan_front front[PLAN_MAX_FRONT]; /* what must end or comes first, soonest first */
+    struct plan_change change[PLAN_MAX_CHANGES];
+    uint32_t n_front, n_change;
+};
+
+/* Floor, plan and promise of one pending job, what binds it, what is in front, and the smallest
+ * changes that start it sooner. `out` is the answer to `in`. BT_ERR_NOT_FOUND. */
+int sched_explain(const struct plan_input *in, const struct plan_output *out, uint32_t handle,
+                  struct plan_explain *ret, struct bt_err *err) BT_MUSTUSE;
+
+/* The same for a job that is not submitted: a dry run. */
+int sched_explain_new(const struct plan_input *in, const struct plan_output *out,
+                      const struct plan_pending *job, struct plan_explain *ret,
+                      struct bt_err *err) BT_MUSTUSE;
+
+const char *sched_reason_name(int reason);     /* "FAIR_SHARE" */
+const char *sched_reason_sentence(int reason); /* with placeholders */
+const char *sched_cause_name(int cause);
+const char *sched_cause_sentence(int cause);
+void sched_reason_text(const struct plan_slot *slot, struct bt_buf *to); /* numbers filled in */
+
+#endif
