@@ -1,0 +1,62 @@
+/* core.h - the one state machine of the facility: events in, batches out. Pure: no I/O, no clock.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * One thread. core_step changes memory at once and never fails: a refusal is a
+ * reply. Memory may run ahead of PostgreSQL by two batches; whoever drives the
+ * core keeps the events until their batch is settled (daemon/engine). */
+#ifndef BT_DAEMON_CORE_CORE_H
+#define BT_DAEMON_CORE_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/batch.h"
+#include "daemon/core/event.h"
+#include "daemon/core/rows.h"
+
+struct core;
+struct plan_input; /* daemon/sched/plan.h */
+
+struct core_settings {
+    const char *facility;         /* "beamtime.example": host part of names, origin of the ledger */
+    int64_t id_window_us;         /* how old a request's id may be: 24 h */
+    int64_t claim_timeout_us;     /* an attempt not claimed after this is closed */
+    int64_t lease_us;             /* a silent shepherd has stopped its ranks after this */
+    int64_t grace_after_start_us; /* no node is called down so soon after an epoch began */
+    int64_t node_silent_us;       /* a node silent for this is down */
+    int64_t upload_timeout_us;    /* finishing → terminal without a manifest */
+    int32_t max_queued_per_person;
+};
+
+struct core_settings core_defaults(const char *facility);
+
+struct core *core_new(const struct core_settings *settings);
+void core_free(struct core *core);
+
+/* Takes one row of the database in, kinds in the order of rows.def; texts are copied.
+ * BT_ERR_INVALID when rows contradict each other. */
+int core_load(struct core *core, enum row_kind kind, const void *row,
+              struct bt_err *err) BT_MUSTUSE;
+/* After the last row: derives indexes, holds the policy until EV_POLICY comes. */
+int core_loaded(struct core *core, int64_t epoch_start_us, int64_t ledger_size,
+                struct bt_err *err) BT_MUSTUSE;
+
+void core_step(struct core *core, const struct event *ev, struct batch *batch);
+
+/* Wants of every attempt that is not over, for a cluster back end that starts anew. */
+void core_wants(const struct core *core, struct batch *into);
+/* Every credential, for the HTTP threads' table at start. */
+void core_credentials(const struct core *core, struct batch *into);
+
+/* A flat copy of what the planner needs. */
+void core_snapshot(const struct core *core, int64_t now_us, struct plan_input *ret);
+bool core_plan_is_due(const struct core *core); /* something a plan depends on has changed */
+
+/* Folds all persistent state into 64 bits, independent of hash order. */
+uint64_t core_digest(const struct core *core);
+
+size_t core_n_jobs(const struct core *core);
+/* Earliest deadline that a tick would act on; INT64_MAX if none. */
+int64_t core_next_deadline_us(const struct core *core);
+
+#endif

@@ -1,0 +1,228 @@
+/* event.h - what can happen to the facility: the input of core_step (CORE of the daemon).
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * An event owns its texts; event_free releases them. Events are made by the
+ * HTTP threads (users, agents), the clusters, the planner and the clock, and
+ * are stamped with time and seed when the core dequeues them. */
+#ifndef BT_DAEMON_CORE_EVENT_H
+#define BT_DAEMON_CORE_EVENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/uuid.h"
+#include "lib/domain/job.h"
+
+enum event_kind {
+    EV_SUBMIT,      /* a person asks for a job */
+    EV_CANCEL,      /* a person ends a job */
+    EV_HOLD,        /* a person holds a job back, or releases it */
+    EV_RESULT,      /* a researcher's signed result */
+    EV_ADMIN,       /* people, projects, quotas, clearances, nodes, rates */
+    EV_ENROL,       /* a one-time token and a public key become a credential */
+    EV_CLAIM,       /* a shepherd asks to start its ranks */
+    EV_STARTED,     /* its ranks run */
+    EV_RANKS_ENDED, /* its ranks are gone, the accelerators are empty */
+    EV_MANIFEST,    /* what the attempt produced */
+    EV_NODE_REPORT, /* an agent registers, reports a change, or its heartbeat digest */
+    EV_TICK,        /* the clock: deadlines, leases, expiries */
+    EV_PLAN_READY,  /* the planner's answer to a snapshot */
+    EV_POLICY,      /* new rules were loaded */
+};
+
+enum role {
+    ROLE_RESEARCHER = 1,
+    ROLE_LEAD = 2,
+    ROLE_NATION_ADMIN = 4,
+    ROLE_OPERATOR = 8,
+    ROLE_COUNCIL = 16,
+    ROLE_REVIEWER = 32,
+};
+
+enum principal_kind { WHO_NOBODY, WHO_PERSON, WHO_AGENT, WHO_HELPER, WHO_INSIDE };
+
+/* Who makes the event: the key digest of the verified certificate. The core looks the
+ * credential up itself (revocation, person, roles); nothing else of the peer is believed. */
+struct principal {
+    enum principal_kind kind;
+    uint8_t spki[32];
+    char issuer[16];  /* nation code of the issuing CA, "operator" for the operator's */
+    char subject[64]; /* the id part of the SPIFFE name */
+};
+
+struct ev_submit {
+    struct job_spec spec;
+    uint8_t body_sha256[32];
+    char *text;   /* the job document as it came, valid JSON; owned */
+    bool dry_run; /* answer as if, change nothing */
+};
+
+struct ev_cancel {
+    struct bt_uuid job;
+    char *reason; /* owned, may be NULL */
+};
+
+struct ev_hold {
+    struct bt_uuid job;
+    bool release;
+};
+
+struct ev_result {
+    struct bt_uuid id;
+    struct bt_uuid job;
+    char *body;      /* canonical JSON of the result; owned */
+    uint8_t key[32]; /* the personal Ed25519 key that signed it (verified before) */
+    uint8_t sig[64];
+};
+
+enum admin_op {
+    ADMIN_NATION,      /* nation, name, state, spki = its CA's key digest */
+    ADMIN_INSTITUTION, /* nation, institution, tier, until_us */
+    ADMIN_PROJECT,     /* nation, project, name = title, tier, until_us, state */
+    ADMIN_PERSON,      /* nation, person, name, institution, roles, state */
+    ADMIN_CLEARANCE,   /* nation, person, tier, until_us */
+    ADMIN_MEMBER,  /* nation, project, person_nation, person, text = "lead", "member", "" removes */
+    ADMIN_QUOTA,   /* nation, project or "", person or "", amount_mras = new granted total,
+                    * from_us, until_us, dry_run */
+    ADMIN_TOKEN,   /* kind, nation, subject, secret_sha256, until_us: may enrol once */
+    ADMIN_REVOKE,  /* spki, or nation + person: credentials end now */
+    ADMIN_NODE,    /* node, state (up, draining, down), reason, until_us */
+    ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
+    ADMIN_SITE,    /* site, kind, tier, until_us, state */
+    ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
+    ADMIN_OPS
+};
+
+struct ev_admin {
+    struct bt_uuid id; /* the request's idempotency key */
+    uint8_t body_sha256[32];
+    enum admin_op op;
+    bool dry_run;
+    char nation[16];
+    char person_nation[16];
+    char institution[64];
+    char project[JOB_PROJECT_MAX];
+    char person[64];
+    char subject[64];
+    char node[64];
+    char site[32];
+    char class[JOB_CLASS_MAX];
+    char kind[16];
+    char state[16];
+    char name[128];
+    char text[128];
+    char reason[200];
+    int32_t roles;
+    int32_t tier;
+    int64_t from_us;
+    int64_t until_us;
+    int64_t amount_mras;
+    int64_t rate_milli;
+    int64_t peak_gflops;
+    uint8_t spki[32];
+    uint8_t secret_sha256[32];
+};
+
+struct ev_enrol {
+    uint8_t token_sha256[32];
+    uint8_t spki[32]; /* of the key in the signing request */
+    int64_t not_after_us;
+};
+
+struct ev_claim {
+    struct bt_uuid job;
+    int32_t attempt;
+    char foreign_id[64]; /* of the cluster: "local:<boot>:<pid>", "slurm:<jobid>:<submit time>" */
+};
+
+struct ev_started {
+    struct bt_uuid job;
+    int32_t attempt;
+    char foreign_id[64];
+};
+
+enum end_reason {
+    END_EXITED,       /* by itself: exit_code or signal say how */
+    END_WALLTIME,     /* stopped at its limit */
+    END_STOPPED,      /* stopped on our want (cancel, preemption) */
+    END_START_FAILED, /* the ranks could not be started */
+    END_LOST,         /* the shepherd vanished */
+};
+
+struct ev_ranks_ended {
+    struct bt_uuid job;
+    int32_t attempt;
+    enum end_reason reason;
+    int32_t exit_code;
+    int32_t signal;
+    bool checkpointed; /* exit status 85, or a checkpoint was seen after the signal */
+    char text[200];    /* one sentence of the shepherd, may be "" */
+};
+
+struct ev_manifest {
+    struct bt_uuid job;
+    int32_t attempt;
+    uint8_t root[32];   /* RFC 6962 root over the manifest's lines */
+    uint8_t sha256[32]; /* of the manifest's text, a blob */
+    int64_t files;
+    int64_t bytes;
+    bool incomplete;
+    char metrics[512]; /* JSON object of decimal strings: the last values of the run; may be "" */
+};
+
+struct live_attempt {
+    struct bt_uuid job;
+    int32_t attempt;
+};
+
+struct ev_node_report {
+    char node[64];
+    char class[JOB_CLASS_MAX];
+    int32_t n_acc;
+    bool registers;            /* carries the inventory; else a heartbeat */
+    char *inventory;           /* JSON, owned; NULL in a heartbeat */
+    struct live_attempt *live; /* owned: attempts whose shepherd the agent sees */
+    int32_t n_live;
+};
+
+struct plan_output; /* daemon/sched/plan.h */
+struct policy;      /* policy/tree.h */
+
+struct ev_plan_ready {
+    uint64_t seq;             /* of the snapshot */
+    struct plan_output *plan; /* owned */
+};
+
+struct ev_policy {
+    struct policy *policy; /* taken over by the core */
+    char *text;            /* the rules as loaded; owned */
+};
+
+struct event {
+    struct event *next; /* for the queue that holds it */
+    enum event_kind kind;
+    int64_t at_us; /* stamped by the engine when dequeued; never goes back */
+    uint64_t seed; /* stamped too; secrets never come from it */
+    struct principal who;
+    uint64_t reply_to; /* 0: nobody waits */
+    union {
+        struct ev_submit submit;
+        struct ev_cancel cancel;
+        struct ev_hold hold;
+        struct ev_result result;
+        struct ev_admin admin;
+        struct ev_enrol enrol;
+        struct ev_claim claim;
+        struct ev_started started;
+        struct ev_ranks_ended ranks_ended;
+        struct ev_manifest manifest;
+        struct ev_node_report node_report;
+        struct ev_plan_ready plan_ready;
+        struct ev_policy policy;
+    } u;
+};
+
+struct event *event_new(enum event_kind kind); /* zeroed */
+void event_free(struct event *ev);             /* with everything it owns */
+
+#endif

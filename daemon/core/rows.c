@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/core/rows.h"
+
+#include <string.h>
+
+#include "lib/base/mem.h"
+
+#define C(S, type, column)                       \
+    {                                            \
+#column, ROW_##type, offsetof(S, column) \
+    }                                            \
+    ,
+#define R(name, COLUMNS) \
+    static const struct row_column name##_columns[] = {COLUMNS(C, struct row_##name)};
+#include "daemon/core/rows.def"
+#undef R
+#undef C
+
+#define R(name, COLUMNS) \
+    {#name, sizeof(struct row_##name), (int)BT_ARRAY_LEN(name##_columns), name##_columns},
+const struct row_shape row_shapes[ROW_KINDS] = {
+#include "daemon/core/rows.def"
+};
+#undef R
+
+void *rows_add(struct rows *rows, enum row_kind kind)
+{
+    struct row_list *l = &rows->list[kind];
+    size_t size = row_shapes[kind].size;
+    char *row;
+
+    if (l->n == l->cap) {
+        l->cap = l->cap ? l->cap * 2 : 16;
+        l->v = bt_realloc(l->v, (size_t)l->cap, size);
+    }
+    row = (char *)l->v + (size_t)l->n * size;
+    memset(row, 0, size);
+    l->n++;
+    rows->n++;
+    return row;
+}
+
+void row_free_texts(enum row_kind kind, void *row)
+{
+    const struct row_shape *s = &row_shapes[kind];
+
+    for (int i = 0; i < s->n_columns; i++)
+        if (s->columns[i].type == ROW_text) {
+            char **text = (char **)(void *)((char *)row + s->columns[i].offset);
+
+            bt_free(*text);
+            *text = NULL;
+        }
+}
+
+void rows_clear(struct rows *rows)
+{
+    for (int k = 0; k < ROW_KINDS; k++) {
+        struct row_list *l = &rows->list[k];
+
+        for (int i = 0; i < l->n; i++)
+            row_free_texts((enum row_kind)k, (char *)l->v + (size_t)i * row_shapes[k].size);
+        l->n = 0;
+    }
+    rows->n = 0;
+}
+
+void rows_done(struct rows *rows)
+{
+    rows_clear(rows);
+    for (int k = 0; k < ROW_KINDS; k++)
+        bt_free(rows->list[k].v);
+    *rows = (struct rows){0};
+}

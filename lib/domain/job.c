@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "lib/domain/job.h"
+
+#include <string.h>
+
+#include "lib/base/time.h"
+
+static const struct {
+    const char *text;
+    bool terminal;
+    bool holds;
+} states[] = {
+#define S(name, text, terminal, holds) [JOB_##name] = {text, terminal, holds},
+#include "lib/domain/job_states.def"
+#undef S
+};
+
+static const bool legal[JOB_STATES][JOB_STATES] = {
+#define T(from, to) [JOB_##from][JOB_##to] = true,
+#include "lib/domain/job_states.def"
+#undef T
+};
+
+static const char *const attempts[] = {
+#define A(name, text) [ATTEMPT_##name] = text,
+#include "lib/domain/job_states.def"
+#undef A
+};
+
+static const char *const reasons[] = {
+#define H(name, text, sentence) [HELD_##name] = text,
+#include "lib/domain/job_states.def"
+#undef H
+};
+
+static const char *const sentences[] = {
+#define H(name, text, sentence) [HELD_##name] = sentence,
+#include "lib/domain/job_states.def"
+#undef H
+};
+
+const char *const job_kind_names[] = {"script", "train", "coll", "command", NULL};
+const char *const topo_level_names[] = {"node", "leaf", "pod", "site", "any", NULL};
+const char *const requeue_policy_names[] = {"never", "on-facility", "on-failure", NULL};
+
+const char *job_state_name(enum job_state s)
+{
+    return states[s].text;
+}
+
+int job_state_parse(const char *s)
+{
+    for (int i = 0; i < JOB_STATES; i++)
+        if (!strcmp(states[i].text, s))
+            return i;
+    return -1;
+}
+
+bool job_state_terminal(enum job_state s)
+{
+    return states[s].terminal;
+}
+
+bool job_state_holds(enum job_state s)
+{
+    return states[s].holds;
+}
+
+bool job_step_legal(enum job_state from, enum job_state to)
+{
+    return legal[from][to];
+}
+
+static int find(const char *const *names, int n, const char *s)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(names[i], s))
+            return i;
+    return -1;
+}
+
+const char *attempt_state_name(enum attempt_state s)
+{
+    return attempts[s];
+}
+
+int attempt_state_parse(const char *s)
+{
+    return find(attempts, ATTEMPT_STATES, s);
+}
+
+const char *held_reason_name(enum held_reason r)
+{
+    return reasons[r];
+}
+
+int held_reason_parse(const char *s)
+{
+    return find(reasons, HELD_REASONS, s);
+}
+
+const char *held_reason_sentence(enum held_reason r)
+{
+    return sentences[r];
+}
+
+int64_t quota_cost_mras(int64_t accelerators, int64_t seconds, int64_t rate_milli)
+{
+    int64_t v;
+
+    if (accelerators < 0 || seconds < 0 || rate_milli < 0 ||
+        __builtin_mul_overflow(accelerators, seconds, &v) ||
+        __builtin_mul_overflow(v, rate_milli, &v))
+        return -1;
+    return v;
+}
+
+int64_t quota_seconds_up(int64_t from_us, int64_t until_us)
+{
+    if (until_us <= from_us)
+        return 0;
+    return (until_us - from_us + BT_US_PER_S - 1) / BT_US_PER_S;
+}
