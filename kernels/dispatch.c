@@ -1,0 +1,93 @@
+/* dispatch.c - picks what this machine can do, once, at run time.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <cblas.h>
+#include <omp.h>
+#include <sys/mman.h>
+
+#include "kernels/kernels.h"
+#include "kernels/rows.h"
+#include "lib/base/mem.h"
+#include "lib/base/time.h"
+
+static const struct rows *chosen = &rows_portable;
+
+const struct rows *rows(void)
+{
+    return chosen;
+}
+
+const char *kern_isa(void)
+{
+    return chosen->isa;
+}
+
+int kern_threads(void)
+{
+    return omp_get_max_threads();
+}
+
+void kern_init(int threads)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        chosen = &rows_avx512;
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        chosen = &rows_avx2;
+#endif
+    if (threads <= 0)
+        threads = omp_get_num_procs();
+    omp_set_dynamic(0);
+    omp_set_num_threads(threads);
+    openblas_set_num_threads(threads);
+}
+
+/* Large arrays come straight from the kernel: zeroed lazily, huge pages where they are to be had.
+ */
+float *kern_floats(size_t count)
+{
+    size_t bytes = count * sizeof(float);
+    void *p;
+
+    if (count > SIZE_MAX / sizeof(float) / 2)
+        abort();
+    if (!bytes)
+        bytes = sizeof(float);
+    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
+        abort();
+    }
+    madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+void kern_free_floats(float *p, size_t count)
+{
+    if (p)
+        munmap(p, count ? count * sizeof(float) : sizeof(float));
+}
+
+double kern_gemm_gflops(int m, int n, int k, int64_t budget_us)
+{
+    size_t na = (size_t)m * k, nb = (size_t)n * k, nc = (size_t)m * n;
+    float *a = kern_floats(na), *b = kern_floats(nb), *c = kern_floats(nc);
+    int64_t start, best = INT64_MAX;
+
+    kern_normal(a, na, 1, 1, 1);
+    kern_normal(b, nb, 1, 1, 2);
+    kern_linear(c, a, b, m, k, n);
+    start = bt_mono_us();
+    do {
+        int64_t t = bt_mono_us();
+
+        kern_linear(c, a, b, m, k, n);
+        t = bt_mono_us() - t;
+        best = BT_MIN(best, BT_MAX(t, 1));
+    } while (bt_mono_us() - start < budget_us);
+    kern_free_floats(a, na);
+    kern_free_floats(b, nb);
+    kern_free_floats(c, nc);
+    return 2e-3 * m * n * k / (double)best;
+}
