@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/clusters/local.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "lib/base/map.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/json/json.h"
+
+struct entry {
+    struct want want; /* places is NULL */
+    uint64_t mask;
+};
+
+struct node {
+    char name[64];
+    int64_t seq;
+    struct entry *entries;
+    size_t n, cap;
+    struct wants_waiter *waiters;
+};
+
+struct wants_board {
+    pthread_mutex_t lock;
+    struct bt_map index; /* hash of the name, then the next free key, -> nodes */
+    struct node **nodes;
+    size_t n, cap;
+    int64_t base; /* seq of a node that never had a want */
+};
+
+static const char *const actions[] = {
+    [WANT_RUN] = "run",
+    [WANT_STOP] = "stop",
+    [WANT_GONE] = "gone",
+};
+
+struct wants_board *board_new(int64_t now_us)
+{
+    struct wants_board *b = bt_new(struct wants_board);
+
+    pthread_mutex_init(&b->lock, NULL);
+    b->base = now_us;
+    return b;
+}
+
+void board_free(struct wants_board *board)
+{
+    if (!board)
+        return;
+    for (size_t i = 0; i < board->n; i++) {
+        bt_free(board->nodes[i]->entries);
+        bt_free(board->nodes[i]);
+    }
+    bt_free(board->nodes);
+    bt_map_done(&board->index);
+    pthread_mutex_destroy(&board->lock);
+    bt_free(board);
+}
+
+/* The node of that name; NULL if there is none. ret_key is where it is or would be. */
+static struct node *find(const struct wants_board *b, const char *name, uint64_t *ret_key)
+{
+    uint64_t key = bt_map_hash(name, strlen(name));
+    uint32_t i;
+
+    for (; bt_map_get(&b->index, key, &i); key++)
+        if (bt_streq(b->nodes[i]->name, name))
+            break;
+    *ret_key = key;
+    return bt_map_get(&b->index, key, &i) ? b->nodes[i] : NULL;
+}
+
+static struct node *find_or_add(struct wants_board *b, const char *name)
+{
+    uint64_t key;
+    struct node *node = find(b, name, &key);
+
+    if (node)
+        return node;
+    node = bt_new(struct node);
+    bt_copy(node->name, sizeof node->name, name);
+    node->seq = b->base;
+    BT_GROW(b->nodes, b->n, b->cap);
+    b->nodes[b->n] = node;
+    bt_map_put(&b->index, key, (uint32_t)b->n++);
+    return node;
+}
+
+static void unlink_waiter(struct wants_waiter *w)
+{
+    if (!w->pprev)
+        return;
+    *w->pprev = w->next;
+    if (w->next)
+        w->next->pprev = w->pprev;
+    w->next = NULL;
+    w->pprev = NULL;
+}
+
+static void changed(struct node *node)
+{
+    node->seq++;
+    while (node->waiters) {
+        struct wants_waiter *w = node->waiters;
+
+        unlink_waiter(w);
+        w->wake(w->arg);
+    }
+}
+
+static bool same(const struct entry *a, const struct entry *b)
+{
+    return a->mask == b->mask && a->want.action == b->want.action &&
+           a->want.walltime_s == b->want.walltime_s && a->want.grace_s == b->want.grace_s &&
+           a->want.signal == b->want.signal && a->want.tier == b->want.tier &&
+           a->want.accelerators == b->want.accelerators && a->want.number == b->want.number &&
+           bt_streq(a->want.unixname, b->want.unixname) && bt_streq(a->want.kind, b->want.kind);
+}
+
+static struct entry *entry_of(struct node *node, const struct want *w)
+{
+    for (size_t i = 0; i < node->n; i++)
+        if (bt_uuid_eq(node->entries[i].want.job, w->job) &&
+            node->entries[i].want.attempt == w->attempt)
+            return &node->entries[i];
+    return NULL;
+}
+
+/* Puts one want into its node's list; true if the list changed. */
+static bool put(struct node *node, const struct want *w)
+{
+    struct entry new = {.want = *w};
+    struct entry *old = entry_of(node, w);
+
+    new.want.places = NULL;
+    new.mask = w->n_places > 0 && w->places ? w->places[0].mask : 0;
+    if (w->action == WANT_GONE) {
+        if (!old)
+            return false;
+        size_t left = node->n - 1 - (size_t)(old - node->entries);
+        memmove(old, old + 1, left * sizeof *old);
+        node->n--;
+        return true;
+    }
+    if (old) {
+        if (!new.mask) /* a STOP names no places: it stops what runs */
+            new.mask = old->mask;
+        if (same(old, &new))
+            return false;
+        *old = new;
+        return true;
+    }
+    BT_GROW(node->entries, node->n, node->cap);
+    node->entries[node->n++] = new;
+    return true;
+}
+
+void board_apply(struct wants_board *board, const struct want *wants, int n)
+{
+    pthread_mutex_lock(&board->lock);
+    for (int i = 0; i < n; i++) {
+        struct node *node = find_or_add(board, wants[i].node);
+
+        if (put(node, &wants[i]))
+            changed(node);
+    }
+    pthread_mutex_unlock(&board->lock);
+}
+
+void board_full(struct wants_board *board, const struct want *wants, int n)
+{
+    pthread_mutex_lock(&board->lock);
+    for (size_t i = 0; i < board->n; i++)
+        board->nodes[i]->n = 0;
+    for (int i = 0; i < n; i++)
+        put(find_or_add(board, wants[i].node), &wants[i]);
+    for (size_t i = 0; i < board->n; i++)
+        changed(board->nodes[i]);
+    pthread_mutex_unlock(&board->lock);
+}
+
+static void write_entry(struct json_writer *w, const struct entry *e)
+{
+    char mask[20];
+
+    (void)snprintf(mask, sizeof mask, "%llx", (unsigned long long)e->mask);
+    jw_object(w, NULL);
+    jw_uuid(w, "job", &e->want.job);
+    jw_i64(w, "number", e->want.number);
+    jw_i64(w, "attempt", e->want.attempt);
+    jw_str(w, "action", actions[e->want.action]);
+    jw_str(w, "kind", e->want.kind);
+    jw_i64(w, "walltime_s", e->want.walltime_s);
+    jw_i64(w, "grace_s", e->want.grace_s);
+    jw_i64(w, "signal", e->want.signal);
+    jw_i64(w, "tier", e->want.tier);
+    jw_i64(w, "accelerators", e->want.accelerators);
+    jw_str(w, "mask", mask);
+    jw_str(w, "unixname", e->want.unixname);
+    jw_end_object(w);
+}
+
+bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
+               int64_t *ret_seq)
+{
+    struct json_writer w = {.to = json};
+    uint64_t key;
+
+    pthread_mutex_lock(&board->lock);
+    const struct node *nd = find(board, node, &key);
+    int64_t seq = nd ? nd->seq : board->base;
+    bool differs = seq != after;
+    if (differs) {
+        jw_object(&w, NULL);
+        jw_i64(&w, "seq", seq);
+        jw_array(&w, "wants");
+        for (size_t i = 0; nd && i < nd->n; i++)
+            write_entry(&w, &nd->entries[i]);
+        jw_end_array(&w);
+        jw_end_object(&w);
+    }
+    pthread_mutex_unlock(&board->lock);
+    if (ret_seq)
+        *ret_seq = seq;
+    return differs;
+}
+
+bool board_wait(struct wants_board *board, const char *node, int64_t after,
+                struct wants_waiter *waiter)
+{
+    pthread_mutex_lock(&board->lock);
+    struct node *nd = find_or_add(board, node);
+    bool waits = nd->seq == after;
+    if (waits) {
+        waiter->next = nd->waiters;
+        if (waiter->next)
+            waiter->next->pprev = &waiter->next;
+        waiter->pprev = &nd->waiters;
+        nd->waiters = waiter;
+    }
+    pthread_mutex_unlock(&board->lock);
+    return waits;
+}
+
+void board_unwait(struct wants_board *board, struct wants_waiter *waiter)
+{
+    pthread_mutex_lock(&board->lock);
+    unlink_waiter(waiter);
+    pthread_mutex_unlock(&board->lock);
+}

@@ -1,0 +1,57 @@
+/* local.h - what each node of the `local` back end shall run: the board that its agent polls.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The engine writes the wants of each batch here after the batch is committed; the HTTP threads
+ * of the agents read them. The board holds the whole desired state of a node, so an agent needs
+ * no history: an attempt that it runs and does not find here is not wanted any more. Nothing is
+ * stored: at start the core gives the wants of its open attempts (board_full).
+ *
+ * A node's seq rises with each change. It starts from the time of board_new, so that a seq of an
+ * earlier run of the daemon never equals one of this run (both fit JSON's 53 bits).
+ *
+ * Thread safe; no I/O. */
+#ifndef BT_DAEMON_CLUSTERS_LOCAL_H
+#define BT_DAEMON_CLUSTERS_LOCAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/batch.h"
+#include "lib/base/buf.h"
+
+struct wants_board;
+
+struct wants_board *board_new(int64_t now_us);
+void board_free(struct wants_board *board); /* no waiter may be left */
+
+/* Replaces everything: the wants of all open attempts (at start, after a reload). Copies. */
+void board_full(struct wants_board *board, const struct want *wants, int n);
+
+/* The changes of one committed batch, in order. RUN adds an attempt, STOP marks one, GONE takes
+ * it away. A want that changes nothing wakes nobody. Copies. */
+void board_apply(struct wants_board *board, const struct want *wants, int n);
+
+/* If the node's seq differs from `after`, appends its desired state to `json` as
+ * {"seq":n,"wants":[{"job","number","attempt","action","kind","walltime_s","grace_s","signal",
+ * "tier","accelerators","mask","unixname"}…]} and returns true. ret_seq (may be NULL) gets the
+ * seq in both cases. A node without wants has an empty list. */
+bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
+               int64_t *ret_seq);
+
+/* A long poll. Lives in the caller's request; zero it, set wake and arg. */
+struct wants_waiter {
+    void (*wake)(void *arg); /* called once, under the board's lock: must not call the board */
+    void *arg;
+    struct wants_waiter *next; /* the board's own, as is pprev */
+    struct wants_waiter **pprev;
+};
+
+/* Registers the waiter while the node's seq is `after` and returns true; returns false and does
+ * nothing if it differs already. The caller keeps the time and calls board_unwait at its end. */
+bool board_wait(struct wants_board *board, const char *node, int64_t after,
+                struct wants_waiter *waiter);
+
+/* Afterwards wake has returned or will never be called. Fine for one that was woken already. */
+void board_unwait(struct wants_board *board, struct wants_waiter *waiter);
+
+#endif

@@ -1,0 +1,164 @@
+/* What an agent reads from the board of wants.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
+#include "daemon/clusters/local.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/json/json.h"
+#include "tests/unit/check.h"
+
+enum { START = 1000 };
+
+static struct want want_of(uint8_t job, int attempt, enum want_action action, const char *node)
+{
+    struct want w = {.attempt = attempt, .action = action, .number = job, .walltime_s = 60};
+
+    memset(w.job.b, job, sizeof w.job.b);
+    bt_copy(w.node, sizeof w.node, node);
+    bt_copy(w.kind, sizeof w.kind, "script");
+    return w;
+}
+
+static void apply(struct wants_board *b, uint8_t job, int attempt, enum want_action action,
+                  const char *node)
+{
+    struct place place = {.node = 1, .mask = 0xf0};
+    struct want w = want_of(job, attempt, action, node);
+
+    if (action == WANT_RUN) {
+        w.places = &place;
+        w.n_places = 1;
+    }
+    board_apply(b, &w, 1);
+}
+
+/* "1.1 run f0, 2.1 stop 0" of a node, and its seq. */
+static int64_t state_of(struct wants_board *b, const char *node, char *out, size_t size)
+{
+    BT_BUF_AUTO struct bt_buf json = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    JSON_AUTO struct json *j = NULL;
+    int64_t seq = 0;
+
+    assert_true(board_get(b, node, -1, &json, &seq));
+    assert_int_equal(json_parse(json.p, json.n, JSON_MAX_BYTES, &j, NULL), 0);
+    assert_int_equal(json_i64(json_get(j, "seq"), 0), seq);
+    const struct json *wants = json_get(j, "wants");
+    for (size_t i = 0; i < json_len(wants); i++) {
+        const struct json *w = json_at(wants, i);
+
+        bt_buf_printf(&text, "%s%d.%d %s %s", i ? ", " : "",
+                      (int)json_i64(json_get(w, "number"), 0),
+                      (int)json_i64(json_get(w, "attempt"), 0),
+                      json_str(json_get(w, "action"), "?"), json_str(json_get(w, "mask"), "?"));
+    }
+    bt_copy(out, size, bt_buf_text(&text));
+    return seq;
+}
+
+static void a_node_reads_what_it_shall_run(void **state)
+{
+    static const struct {
+        uint8_t job;
+        int attempt;
+        enum want_action action;
+        const char *node;
+        const char *then; /* state of n1 */
+        int steps;        /* of its seq */
+    } rows[] = {
+        {1, 1, WANT_RUN, "n1", "1.1 run f0", 1},
+        {1, 1, WANT_RUN, "n1", "1.1 run f0", 0},
+        {2, 1, WANT_RUN, "n2", "1.1 run f0", 0},
+        {3, 1, WANT_RUN, "n1", "1.1 run f0, 3.1 run f0", 1},
+        {1, 1, WANT_STOP, "n1", "1.1 stop f0, 3.1 run f0", 1},
+        {1, 2, WANT_GONE, "n1", "1.1 stop f0, 3.1 run f0", 0},
+        {1, 1, WANT_GONE, "n1", "3.1 run f0", 1},
+        {1, 2, WANT_RUN, "n1", "3.1 run f0, 1.2 run f0", 1},
+        {9, 1, WANT_STOP, "n1", "3.1 run f0, 1.2 run f0, 9.1 stop 0", 1},
+    };
+    struct wants_board *b = board_new(START);
+    char text[256];
+    int64_t seq = START;
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        apply(b, rows[i].job, rows[i].attempt, rows[i].action, rows[i].node);
+        int64_t now = state_of(b, "n1", text, sizeof text);
+        assert_string_equal(text, rows[i].then);
+        assert_int_equal(now - seq, rows[i].steps);
+        seq = now;
+    }
+    board_free(b);
+}
+
+static void an_unchanged_node_is_not_told_twice(void **state)
+{
+    struct wants_board *b = board_new(START);
+    BT_BUF_AUTO struct bt_buf json = {0};
+    int64_t seq = 0;
+
+    (void)state;
+    assert_false(board_get(b, "n1", START, &json, &seq));
+    assert_int_equal(seq, START);
+    assert_int_equal(json.n, 0);
+    assert_true(board_get(b, "n1", START - 1, &json, NULL));
+    assert_string_equal(json.p, "{\"seq\":1000,\"wants\":[]}");
+    board_free(b);
+}
+
+static void a_full_state_replaces_everything_and_wakes_everyone(void **state)
+{
+    struct wants_board *b = board_new(START);
+    struct want w = want_of(7, 3, WANT_RUN, "n2");
+    char text[256];
+
+    (void)state;
+    apply(b, 1, 1, WANT_RUN, "n1");
+    board_full(b, &w, 1);
+    assert_int_equal(state_of(b, "n1", text, sizeof text), START + 2);
+    assert_string_equal(text, "");
+    state_of(b, "n2", text, sizeof text);
+    assert_string_equal(text, "7.3 run 0");
+    board_free(b);
+}
+
+static void count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void a_waiter_is_woken_once_and_only_by_its_node(void **state)
+{
+    struct wants_board *b = board_new(START);
+    int woken[3] = {0};
+    struct wants_waiter w[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        w[i] = (struct wants_waiter){.wake = count, .arg = &woken[i]};
+        assert_true(board_wait(b, "n1", START, &w[i]));
+    }
+    apply(b, 1, 1, WANT_RUN, "n2");
+    assert_int_equal(woken[0] + woken[1] + woken[2], 0);
+    board_unwait(b, &w[1]);
+    apply(b, 1, 1, WANT_RUN, "n1");
+    apply(b, 1, 1, WANT_STOP, "n1");
+    assert_int_equal(woken[0], 1);
+    assert_int_equal(woken[1], 0);
+    assert_int_equal(woken[2], 1);
+    board_unwait(b, &w[0]); /* after the wake: nothing to take out */
+    assert_false(board_wait(b, "n1", START, &w[0]));
+    board_free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_reads_what_it_shall_run),
+        cmocka_unit_test(an_unchanged_node_is_not_told_twice),
+        cmocka_unit_test(a_full_state_replaces_everything_and_wakes_everyone),
+        cmocka_unit_test(a_waiter_is_woken_once_and_only_by_its_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
