@@ -5,7 +5,11 @@
 
 struct batch *batch_new(void)
 {
-    return bt_new(struct batch);
+    static _Atomic uint64_t last;
+    struct batch *b = bt_new(struct batch);
+
+    b->id = ++last;
+    return b;
 }
 
 void batch_free(struct batch *b)

@@ -80,7 +80,8 @@ struct view_credential {
 };
 
 struct batch {
-    uint64_t seq; /* core_head.seq after this batch; 0 when it has no rows yet */
+    uint64_t id;  /* of this batch in this process, never 0 */
+    uint64_t seq; /* core_head.seq after this batch; set by the engine before the commit */
     struct rows rows;
     struct reply *replies;
     int n_replies, cap_replies;

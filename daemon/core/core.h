@@ -15,7 +15,7 @@
 #include "daemon/core/rows.h"
 
 struct core;
-struct plan_input; /* daemon/sched/plan.h */
+struct plan; /* daemon/core/plan_view.h */
 
 struct core_settings {
     const char *facility;         /* "beamtime.example": host part of names, origin of the ledger */
@@ -48,8 +48,8 @@ void core_wants(const struct core *core, struct batch *into);
 /* Every credential, for the HTTP threads' table at start. */
 void core_credentials(const struct core *core, struct batch *into);
 
-/* A flat copy of what the planner needs. */
-void core_snapshot(const struct core *core, int64_t now_us, struct plan_input *ret);
+/* A flat copy of what the planner needs, with one reference; clears core_plan_is_due. */
+struct plan *core_snapshot(struct core *core, uint64_t seq);
 bool core_plan_is_due(const struct core *core); /* something a plan depends on has changed */
 
 /* Folds all persistent state into 64 bits, independent of hash order. */

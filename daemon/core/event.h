@@ -53,8 +53,10 @@ struct principal {
 struct ev_submit {
     struct job_spec spec;
     uint8_t body_sha256[32];
-    char *text;   /* the job document as it came, valid JSON; owned */
-    bool dry_run; /* answer as if, change nothing */
+    uint8_t spec_salt[32];   /* random: opens spec_commit once the document may be shown */
+    uint8_t spec_commit[32]; /* leaf_commit(spec_salt, text): what the ledger says of it */
+    char *text;              /* the job document as it came, valid JSON; owned */
+    bool dry_run;            /* answer as if, change nothing */
 };
 
 struct ev_cancel {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/core/rows.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
@@ -40,6 +41,39 @@ void *rows_add(struct rows *rows, enum row_kind kind)
     return row;
 }
 
+void *rows_put(struct rows *rows, enum row_kind kind, const void *key, size_t n)
+{
+    uint8_t named[64] = {(uint8_t)kind};
+    uint64_t hash;
+    uint32_t at;
+    char *row;
+
+    assert(n < sizeof named);
+    memcpy(named + 1, key, n);
+    hash = bt_map_hash(named, n + 1);
+    if (!bt_map_get(&rows->index, hash, &at)) {
+        bt_map_put(&rows->index, hash, (uint32_t)rows->list[kind].n);
+        return rows_add(rows, kind);
+    }
+    row = (char *)rows->list[kind].v + (size_t)at * row_shapes[kind].size;
+    row_free_texts(kind, row);
+    memset(row, 0, row_shapes[kind].size);
+    return row;
+}
+
+void row_copy(enum row_kind kind, void *to, const void *row)
+{
+    const struct row_shape *s = &row_shapes[kind];
+
+    memcpy(to, row, s->size);
+    for (int i = 0; i < s->n_columns; i++)
+        if (s->columns[i].type == ROW_text) {
+            char **text = (char **)(void *)((char *)to + s->columns[i].offset);
+
+            *text = *text ? bt_strdup(*text) : NULL;
+        }
+}
+
 void row_free_texts(enum row_kind kind, void *row)
 {
     const struct row_shape *s = &row_shapes[kind];
@@ -63,6 +97,7 @@ void rows_clear(struct rows *rows)
         l->n = 0;
     }
     rows->n = 0;
+    bt_map_done(&rows->index);
 }
 
 void rows_done(struct rows *rows)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "daemon/core/rows.def"
+#include "lib/base/map.h"
 #include "lib/base/uuid.h"
 
 #define ROW_NULL32 INT32_MIN
@@ -66,14 +67,20 @@ struct row_list {
 /* All rows of a batch, by kind. Text is owned by the rows. */
 struct rows {
     struct row_list list[ROW_KINDS];
-    int n; /* over all kinds */
+    struct bt_map index; /* of the rows made by rows_put */
+    int n;               /* over all kinds */
 };
 
 /* Appends a zeroed row of the kind and returns it: fill it at once, the pointer moves with
  * the next append. Text given to it is owned by the list from then on. */
 void *rows_add(struct rows *rows, enum row_kind kind);
+/* The row of this kind and key in this batch, emptied, or a new one: a statement must not meet
+ * the same key twice, so the last state of a thing wins. */
+void *rows_put(struct rows *rows, enum row_kind kind, const void *key, size_t n);
+
 void rows_clear(struct rows *rows); /* frees texts, keeps the arrays */
 void rows_done(struct rows *rows);
 void row_free_texts(enum row_kind kind, void *row);
+void row_copy(enum row_kind kind, void *to, const void *row); /* with copies of its texts */
 
 #endif

@@ -1,0 +1,42 @@
+/* plan_view.h - one planning round: the snapshot that went in and the answer that came out.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Shared by reference between the planner, the core and those who show it. Once the planner
+ * has filled `out` nothing in it changes. */
+#ifndef BT_DAEMON_CORE_PLAN_VIEW_H
+#define BT_DAEMON_CORE_PLAN_VIEW_H
+
+#include <stdint.h>
+
+#include "daemon/sched/plan.h"
+#include "lib/base/uuid.h"
+
+struct plan {
+    _Atomic int refs;
+    struct plan_input in;   /* its arrays are owned below */
+    struct plan_output out; /* empty until planned */
+    bool planned;
+    struct plan_node *nodes;
+    struct plan_nation *nations;
+    struct plan_share *projects;
+    struct plan_share *persons;
+    struct plan_running *running;
+    struct plan_part *parts;
+    struct plan_pending *pending;
+    /* of each pending job, in the order of `pending`: whom a slot belongs to */
+    struct plan_who {
+        struct bt_uuid id;
+        int64_t number;
+    } * who;
+    struct plan_who *running_who; /* in the order of `running` */
+};
+
+struct plan *plan_ref(struct plan *p);
+void plan_unref(struct plan *p); /* NULL is fine */
+
+/* The slot of a job, NULL if the plan does not know it. */
+const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id);
+/* The number of the job behind a handle, 0 if unknown. */
+int64_t plan_number_of(const struct plan *p, uint32_t handle);
+
+#endif
