@@ -1,5 +1,5 @@
-/* collective.h - one vtable for what ranks do together: the trainer and beamtime-coll know nothing
- * else. SPDX-License-Identifier: GPL-3.0-or-later
+/* collective.h - one vtable for what ranks do together, whatever carries it.
+ * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Every rank of a communicator calls the same functions with the same counts,
  * types, operations and roots in the same order; a communicator belongs to one
