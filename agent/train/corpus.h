@@ -27,6 +27,8 @@ struct corpus_file {
     char *path;          /* below the root */
     const uint8_t *text; /* mapped; NULL when empty */
     size_t bytes;
+    size_t train_bytes;  /* the rest is held out */
+    int64_t first_token; /* of the language's training stream */
     int language;
     char sha256[65]; /* hex */
 };
@@ -50,12 +52,14 @@ struct corpus {
 };
 
 struct corpus_config {
-    double temperature; /* share ~ bytes^(1/temperature) */
-    double held_out;    /* part of each language */
-    int64_t held_max;   /* at most so many bytes a language */
+    double temperature;    /* share ~ bytes^(1/temperature) */
+    double held_out;       /* part of each language */
+    int64_t held_max;      /* at most so many bytes a language */
+    const char *languages; /* comma-separated tags to take; all when NULL or "" */
 };
 
-/* Maps and checks everything. BT_ERR_NOT_FOUND (no such folder, no text), BT_ERR_CORRUPT (not
+/* Maps and checks everything. BT_ERR_NOT_FOUND (no such folder, no
+ * text, no text in a language asked for), BT_ERR_CORRUPT (not
  * UTF-8, names file and offset), BT_ERR_TOO_LARGE, BT_ERR_IO. */
 int corpus_open(struct corpus *c, const char *root, const struct corpus_config *config,
                 struct bt_err *err) BT_MUSTUSE;

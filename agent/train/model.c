@@ -43,10 +43,11 @@ int model_shape_check(const struct model_shape *s, struct bt_err *err)
         return bt_fail(err, BT_ERR_SHAPE, "heads (%d) is not a multiple of kv_heads (%d)", s->heads,
                        s->kv_heads);
     if (s->head_dim % 2)
-        return bt_fail(err, BT_ERR_SHAPE,
-                       "head_dim (%d) is odd: rotary embedding turns pairs", s->head_dim);
+        return bt_fail(err, BT_ERR_SHAPE, "head_dim (%d) is odd: rotary embedding turns pairs",
+                       s->head_dim);
     if ((double)s->layers * s->width * (4.0 * s->heads * s->head_dim + 3.0 * s->ffn) > 0x1p37)
-        return bt_fail(err, BT_ERR_SHAPE, "a model of more than 1e11 weights is beyond this program");
+        return bt_fail(err, BT_ERR_SHAPE,
+                       "a model of more than 1e11 weights is beyond this program");
     return 0;
 }
 
@@ -214,8 +215,8 @@ void model_init(struct model *m, const struct model_shape *s, int rows, bool tra
         .shape = *s,
         .n_params = l.end,
         .n_matrix = l.norms,
-        .w = kern_floats(l.end),
-        .grad = trains ? kern_floats(l.end) : NULL,
+        .w = kern_floats(l.end + MODEL_PAD),
+        .grad = trains ? kern_floats(l.end + MODEL_PAD) : NULL,
         .acts = a,
     };
 }
@@ -227,8 +228,8 @@ void model_done(struct model *m)
         bt_free(m->acts->layer);
         bt_free(m->acts);
     }
-    kern_free_floats(m->w, m->n_params);
-    kern_free_floats(m->grad, m->n_params);
+    kern_free_floats(m->w, m->n_params + MODEL_PAD);
+    kern_free_floats(m->grad, m->n_params + MODEL_PAD);
     *m = (struct model){0};
 }
 
@@ -267,12 +268,22 @@ static void layer_forward(struct model *m, int i, const float *x, const float *y
 
     kern_add_norm(a->norm1, a->sum1, a->rstd1, x, y, norms, n, c, (float)s->norm_eps);
     kern_linear(a->qkv, a->norm1, w, n, c, qkv_rows(s));
-    kern_rope(&(struct kern_rope){.x = a->qkv, .cos = acts->cos, .sin = acts->sin, .n = n, .t = t,
-                                  .stride = qkv_rows(s), .heads = s->heads + s->kv_heads,
+    kern_rope(&(struct kern_rope){.x = a->qkv,
+                                  .cos = acts->cos,
+                                  .sin = acts->sin,
+                                  .n = n,
+                                  .t = t,
+                                  .stride = qkv_rows(s),
+                                  .heads = s->heads + s->kv_heads,
                                   .d = s->head_dim});
-    kern_attention(&(struct kern_attention){.qkv = a->qkv, .out = a->att, .lse = a->lse,
-                                            .scratch = acts->scratch, .b = b, .t = t,
-                                            .heads = s->heads, .kv_heads = s->kv_heads,
+    kern_attention(&(struct kern_attention){.qkv = a->qkv,
+                                            .out = a->att,
+                                            .lse = a->lse,
+                                            .scratch = acts->scratch,
+                                            .b = b,
+                                            .t = t,
+                                            .heads = s->heads,
+                                            .kv_heads = s->kv_heads,
                                             .d = s->head_dim});
     kern_linear(acts->branch, a->att, w + l.o, n, hd, c);
     kern_add_norm(a->norm2, a->sum2, a->rstd2, a->sum1, acts->branch, norms + c, n, c,
@@ -328,18 +339,18 @@ void model_logits(struct model *m, const int32_t *in, int t, float *logits)
 static void norm_backward(struct model *m, const float *dout, const float *sum, const float *rstd,
                           size_t weight, int n, float beta)
 {
-    kern_norm_backward(&(struct kern_norm_backward){.dsum = m->acts->dres,
-                                                    .dsum_is_empty =
-                                                        weight == layout_of(&m->shape).final_norm,
-                                                    .dw = m->grad + weight,
-                                                    .beta = beta,
-                                                    .partial = m->acts->partial,
-                                                    .dout = dout,
-                                                    .sum = sum,
-                                                    .rstd = rstd,
-                                                    .w = m->w + weight,
-                                                    .n = n,
-                                                    .c = m->shape.width});
+    kern_norm_backward(
+        &(struct kern_norm_backward){.dsum = m->acts->dres,
+                                     .dsum_is_empty = weight == layout_of(&m->shape).final_norm,
+                                     .dw = m->grad + weight,
+                                     .beta = beta,
+                                     .partial = m->acts->partial,
+                                     .dout = dout,
+                                     .sum = sum,
+                                     .rstd = rstd,
+                                     .w = m->w + weight,
+                                     .n = n,
+                                     .c = m->shape.width});
 }
 
 static void feed_forward_backward(struct model *m, int i, int n, float beta)
@@ -383,9 +394,15 @@ static void attention_backward(struct model *m, int i, int b, int t, float beta)
                                                               .heads = s->heads,
                                                               .kv_heads = s->kv_heads,
                                                               .d = s->head_dim});
-    kern_rope(&(struct kern_rope){.x = dqkv, .cos = acts->cos, .sin = acts->sin, .n = n, .t = t,
-                                  .stride = rows, .heads = s->heads + s->kv_heads,
-                                  .d = s->head_dim, .inverse = true});
+    kern_rope(&(struct kern_rope){.x = dqkv,
+                                  .cos = acts->cos,
+                                  .sin = acts->sin,
+                                  .n = n,
+                                  .t = t,
+                                  .stride = rows,
+                                  .heads = s->heads + s->kv_heads,
+                                  .d = s->head_dim,
+                                  .inverse = true});
     kern_linear_dx(acts->dnorm, dqkv, m->w + at, n, c, rows);
     kern_linear_dw(m->grad + at, dqkv, a->norm1, n, c, rows, beta);
     norm_backward(m, acts->dnorm, a->sum1, a->rstd1, l.norms + 2 * (size_t)i * (size_t)c, n, beta);

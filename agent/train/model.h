@@ -20,6 +20,7 @@ enum {
     TOKEN_PAD = 258,
     TOKEN_COUNT = 259,
     TOKEN_VOCAB = 320, /* padded to a multiple of 64 */
+    MODEL_PAD = 4096,  /* floats behind both arenas, so that any number of ranks divides them */
 };
 
 struct model_shape {
@@ -28,7 +29,8 @@ struct model_shape {
     double rope_theta, norm_eps;
 };
 
-/* BT_ERR_SHAPE with one sentence when no such model can be built or it is larger than 2^40 floats. */
+/* BT_ERR_SHAPE with one sentence when no such model can be built or it is larger than 2^40 floats.
+ */
 int model_shape_check(const struct model_shape *s, struct bt_err *err) BT_MUSTUSE;
 int64_t model_params(const struct model_shape *s);
 /* Floating-point operations of one trained token (forward and backward): 6 per weight of a

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/train/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+
+#include "agent/train/checkpoint.h"
+#include "agent/train/corpus.h"
+#include "agent/train/evaluate.h"
+#include "agent/train/export.h"
+#include "agent/train/ranks.h"
+#include "agent/train/report.h"
+#include "agent/train/safetensors.h"
+#include "kernels/kernels.h"
+#include "lib/base/enc.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/crypto/hash.h"
+
+struct run {
+    const struct train *train;
+    const struct config *config;
+    struct ranks ranks;
+    struct corpus corpus;
+    struct model model;
+    struct report report;
+    float *m, *v; /* this rank's part of the moments, ranks.hi - ranks.lo floats */
+    int32_t *in, *target;
+    struct checkpoint_info at; /* where the run stands */
+    struct evaluation *evaluation;
+    double loss;
+};
+
+/* ---- being told to stop ---- */
+
+static volatile sig_atomic_t told_to_stop;
+
+static void on_signal(int number)
+{
+    (void)number;
+    told_to_stop = 1;
+}
+
+static void listen_to_signals(void)
+{
+    static const int signals[] = {SIGTERM, SIGUSR1, SIGINT};
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < BT_ARRAY_LEN(signals); i++)
+        sigaction(signals[i], &act, NULL);
+}
+
+static bool stop_in_evaluation(void *arg)
+{
+    (void)arg;
+    return told_to_stop;
+}
+
+/* ---- one step ---- */
+
+double train_rate(const struct config *c, int64_t step)
+{
+    double low = c->learning_rate * c->min_lr_ratio, rest = c->learning_rate - low;
+    double from = (double)c->warmup, end = (double)c->steps, at = (double)step;
+
+    if (step <= c->warmup)
+        return c->learning_rate * at / fmax(from, 1);
+    if (bt_streq(c->schedule, "constant"))
+        return c->learning_rate;
+    if (bt_streq(c->schedule, "wsd"))
+        from = fmax(from, end * (1 - c->cooldown));
+    if (at <= from)
+        return c->learning_rate;
+    at = fmin(1, (at - from) / fmax(end - from, 1));
+    return bt_streq(c->schedule, "wsd") ? low + rest * (1 - at)
+                                        : low + rest * 0.5 * (1 + cos(M_PI * at));
+}
+
+/* This rank's samples of the step, a micro-batch at a time: gradients of the mean loss over the
+ * global batch. Returns this rank's sum of losses. */
+static double accumulate(struct run *r)
+{
+    const struct config *c = r->config;
+    int64_t from = c->batch * r->ranks.rank / r->ranks.world;
+    int64_t to = c->batch * (r->ranks.rank + 1) / r->ranks.world;
+    int t = (int)c->context;
+    float scale = (float)(1.0 / ((double)c->batch * t));
+    double sum = 0;
+
+    if (from == to)
+        memset(r->model.grad, 0, r->model.n_params * sizeof(float));
+    for (int64_t at = from; at < to; at += c->micro_batch) {
+        int n = (int)BT_MIN(c->micro_batch, to - at);
+
+        for (int i = 0; i < n; i++)
+            corpus_sample(&r->corpus, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + at + i),
+                          t, r->in + (size_t)i * t, r->target + (size_t)i * t);
+        sum += model_gradient(&r->model, r->in, r->target, n, t, scale, at == from);
+    }
+    return sum;
+}
+
+/* AdamW on this rank's part; matrices decay, vectors do not. */
+static void update(struct run *r, double grad_scale)
+{
+    const struct config *c = r->config;
+    size_t lo = r->ranks.lo, hi = r->ranks.hi;
+    size_t middle = BT_MIN(BT_MAX(r->model.n_matrix, lo), hi);
+    struct kern_adamw a = {
+        .w = r->model.w + lo,
+        .m = r->m,
+        .v = r->v,
+        .grad = r->model.grad + lo,
+        .count = middle - lo,
+        .lr = train_rate(c, r->at.step + 1),
+        .beta1 = c->beta1,
+        .beta2 = c->beta2,
+        .eps = c->eps,
+        .decay = c->weight_decay,
+        .grad_scale = grad_scale,
+        .step = r->at.step + 1,
+    };
+
+    if (a.count)
+        kern_adamw(&a);
+    if (hi == middle)
+        return;
+    a.w = r->model.w + middle;
+    a.m = r->m + (middle - lo);
+    a.v = r->v + (middle - lo);
+    a.grad = r->model.grad + middle;
+    a.count = hi - middle;
+    a.decay = 0;
+    kern_adamw(&a);
+}
+
+/* Returns 1 when any rank was told to stop before this step ended. */
+static int step(struct run *r, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    double all[3] = {0}; /* loss, squares, stop */
+    double norm, scale;
+    int rc;
+
+    all[0] = accumulate(r);
+    all[2] = told_to_stop;
+    rc = ranks_sum_gradient(&r->ranks, r->model.grad, err);
+
+    if (rc < 0)
+        return rc;
+    all[1] = kern_sum_squares(r->model.grad + r->ranks.lo, r->ranks.hi - r->ranks.lo);
+    rc = ranks_sum(&r->ranks, all, 3, err);
+    if (rc < 0)
+        return rc;
+    norm = sqrt(all[1]);
+    if (!isfinite(norm) || !isfinite(all[0]))
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_INVALID, "the loss is not a number at step %" PRId64,
+                               r->at.step + 1),
+                       "a smaller learning_rate or a longer warmup");
+    scale = c->clip > 0 && norm > c->clip ? c->clip / norm : 1;
+    update(r, scale);
+    rc = ranks_gather(&r->ranks, r->model.w, err);
+    if (rc < 0)
+        return rc;
+    r->at.step++;
+    r->at.tokens += c->batch * c->context;
+    r->loss = all[0] / ((double)c->batch * (double)c->context);
+    rc = report_step(
+        &r->report,
+        &(struct report_step){.step = r->at.step,
+                              .steps = c->steps,
+                              .loss = r->loss,
+                              .lr = train_rate(c, r->at.step),
+                              .grad_norm = norm,
+                              .step_tokens = c->batch * c->context,
+                              .tokens = r->at.tokens,
+                              .flops = (double)r->at.tokens * r->report.flops_per_token},
+        err);
+    return rc < 0 ? rc : all[2] > 0;
+}
+
+/* ---- checkpoints ---- */
+
+static int give_piece(void *arg, int part, size_t at, float *buffer, size_t n, struct bt_err *err)
+{
+    struct run *r = arg;
+
+    if (part == 0) {
+        memcpy(buffer, r->model.w + at, n * sizeof(float));
+        return 0;
+    }
+    return ranks_piece(&r->ranks, part == 1 ? r->m : r->v, at, buffer, n, err);
+}
+
+static int put_piece(void *arg, int part, size_t at, float *buffer, size_t n, struct bt_err *err)
+{
+    struct run *r = arg;
+    size_t lo = BT_MAX(at, r->ranks.lo), hi = BT_MIN(at + n, r->ranks.hi);
+
+    (void)err;
+    if (part == 0)
+        memcpy(r->model.w + at, buffer, n * sizeof(float));
+    else if (lo < hi)
+        memcpy((part == 1 ? r->m : r->v) + (lo - r->ranks.lo), buffer + (lo - at),
+               (hi - lo) * sizeof(float));
+    return 0;
+}
+
+/* Ranks other than 0 take part in bringing the pieces together but write nothing. */
+static int save(struct run *r, struct bt_err *err)
+{
+    size_t n = r->model.n_params;
+    int rc = 0;
+
+    if (r->ranks.rank == 0)
+        return checkpoint_write(r->train->checkpoint, &r->at, n, give_piece, r, err);
+    for (int part = 0; part < 3; part++) {
+        BT_AUTO float *buffer = bt_new_n(float, BT_MIN(n, (size_t)CHECKPOINT_PIECE));
+
+        for (size_t at = 0; rc == 0 && at < n; at += CHECKPOINT_PIECE)
+            rc = give_piece(r, part, at, buffer, BT_MIN((size_t)CHECKPOINT_PIECE, n - at), err);
+    }
+    return rc;
+}
+
+/* What a resumed run must share with the one that wrote the checkpoint. */
+static void describe(struct run *r)
+{
+    const struct config *c = r->config;
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct bt_sha256 h;
+    uint8_t sum[BT_SHA256_SIZE];
+    char hex[2 * BT_SHA256_SIZE + 1];
+
+    bt_sha256_init(&h);
+    for (int i = 0; i < r->corpus.n_files; i++) {
+        bt_sha256_add(&h, r->corpus.files[i].path, strlen(r->corpus.files[i].path) + 1);
+        bt_sha256_add(&h, r->corpus.files[i].sha256, 64);
+    }
+    bt_sha256_end(&h, sum);
+    bt_buf_printf(&b,
+                  "layers=%" PRId64 "\nwidth=%" PRId64 "\nheads=%" PRId64 "\nkv_heads=%" PRId64
+                  "\nhead_dim=%" PRId64 "\nffn=%" PRId64 "\ncontext=%" PRId64 "\ntied=%d\n",
+                  c->layers, c->width, c->heads, c->kv_heads, c->head_dim, c->ffn, c->context,
+                  c->tied);
+    bt_buf_printf(&b,
+                  "rope_theta=%.17g\nnorm_eps=%.17g\nbatch=%" PRId64 "\nseed=%" PRId64
+                  "\ntemperature=%.17g\nheld_out=%.17g\nheld_max=%" PRId64
+                  "\nlanguages=%s\ntuning=%s\ncorpus_sha256=%s\n",
+                  c->rope_theta, c->norm_eps, c->batch, c->seed, c->temperature, c->held_out,
+                  c->held_max, c->languages, c->tuning, bt_hex(sum, sizeof sum, hex));
+    bt_copy(r->at.about, sizeof r->at.about, bt_buf_text(&b));
+}
+
+/* Weights from the newest checkpoint, else from a published model, else random. */
+static int begin(struct run *r, struct bt_err *err)
+{
+    BT_AUTO char *path = NULL, *weights = NULL;
+    int rc;
+
+    describe(r);
+    rc = checkpoint_newest(r->train->checkpoint, &path, err);
+    if (rc < 0)
+        return rc;
+    if (path)
+        return checkpoint_read(path, r->at.about, r->model.n_params, &r->at, put_piece, r, err);
+    if (r->train->from) {
+        weights = bt_printf("%s/model.safetensors", r->train->from);
+        return safetensors_read(&r->model, weights, err);
+    }
+    model_random(&r->model, (uint64_t)r->config->seed);
+    return 0;
+}
+
+/* ---- the run ---- */
+
+static int open_all(struct run *r, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    const struct corpus_config data = {.temperature = c->temperature,
+                                       .held_out = c->held_out,
+                                       .held_max = c->held_max,
+                                       .languages = c->languages};
+    struct model_shape shape = config_shape(c);
+    size_t tokens = (size_t)c->micro_batch * (size_t)c->context;
+    int rc = ranks_open(&r->ranks, err);
+
+    if (rc == 0)
+        rc = corpus_open(&r->corpus, r->train->corpus, &data, err);
+    if (rc == 0)
+        rc = bt_mkdirs(r->train->output, 0755, err);
+    if (rc == 0)
+        rc = bt_mkdirs(r->train->checkpoint, 0755, err);
+    if (rc < 0)
+        return rc;
+    kern_init((int)c->threads);
+    model_init(&r->model, &shape, (int)c->micro_batch, true);
+    ranks_divide(&r->ranks, r->model.n_params);
+    r->m = kern_floats(r->ranks.hi - r->ranks.lo);
+    r->v = kern_floats(r->ranks.hi - r->ranks.lo);
+    r->in = bt_new_n(int32_t, tokens);
+    r->target = bt_new_n(int32_t, tokens);
+    r->evaluation = bt_new(struct evaluation);
+    r->report.quiet = r->ranks.rank != 0;
+    r->report.flops_per_token = model_flops_per_token(&shape, (int)c->context);
+    r->report.peak_gflops =
+        c->peak_gflops > 0 ? c->peak_gflops : kern_gemm_gflops(1024, 1536, 384, 100000);
+    return 0;
+}
+
+static void close_all(struct run *r)
+{
+    size_t part = r->ranks.hi - r->ranks.lo;
+
+    report_close(&r->report);
+    kern_free_floats(r->m, part);
+    kern_free_floats(r->v, part);
+    bt_free(r->in);
+    bt_free(r->target);
+    bt_free(r->evaluation);
+    model_done(&r->model);
+    corpus_close(&r->corpus);
+    ranks_close(&r->ranks);
+}
+
+static void say_hello(struct run *r)
+{
+    const struct config *c = r->config;
+    char params[32], bytes[32];
+
+    report_say(
+        &r->report,
+        "%s: llama-shaped, %s weights, %" PRId64 " steps of %" PRId64 " bytes, %d languages, "
+        "%s bytes; %d threads, %s, %.0f GFLOP/s dense",
+        c->title, bt_format_thousands((int64_t)r->model.n_params, params), c->steps,
+        c->batch * c->context, r->corpus.n_languages, bt_format_thousands(r->corpus.bytes, bytes),
+        kern_threads(), kern_isa(), r->report.peak_gflops);
+    if (r->at.step)
+        report_say(&r->report, "resumed   from the checkpoint of step %" PRId64, r->at.step);
+}
+
+/* 1 when told to stop meanwhile. */
+static int evaluate_now(struct run *r, struct bt_err *err)
+{
+    const struct evaluate e = {.model = &r->model,
+                               .corpus = &r->corpus,
+                               .ranks = &r->ranks,
+                               .bytes = r->config->eval_bytes,
+                               .rows = (int)r->config->micro_batch,
+                               .stop = stop_in_evaluation};
+    int rc;
+
+    if (!r->config->eval_bytes)
+        return 0;
+    rc = evaluate(&e, r->evaluation, err);
+    if (rc != 0)
+        return rc;
+    return report_evaluation(&r->report, r->at.step, &r->corpus, r->evaluation, err);
+}
+
+/* Saves, leaves the metrics with the output, and says what happened. */
+static int stop_here(struct run *r, struct bt_err *err)
+{
+    BT_AUTO char *metrics = bt_printf("%s/metrics.jsonl", r->train->checkpoint);
+    int rc = save(r, err);
+
+    if (rc == 0 && r->ranks.rank == 0)
+        rc = export_metrics(metrics, r->train->output, err);
+    if (rc < 0)
+        return rc;
+    report_say(&r->report, "stopped   at step %" PRId64 " with a checkpoint; run again to go on",
+               r->at.step);
+    return TRAIN_REQUEUE;
+}
+
+static bool due(int64_t every, int64_t at, int64_t steps)
+{
+    return every && at % every == 0 && at < steps;
+}
+
+/* Returns 1 when told to stop. */
+static int loop(struct run *r, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    int rc = 0;
+
+    report_start(&r->report);
+    while (rc == 0 && r->at.step < c->steps) {
+        bool pause;
+
+        rc = step(r, err);
+        if (rc != 0)
+            break;
+        pause = due(c->checkpoint_every, r->at.step, c->steps) ||
+                due(c->eval_every, r->at.step, c->steps);
+        if (due(c->checkpoint_every, r->at.step, c->steps))
+            rc = save(r, err);
+        if (rc == 0 && due(c->eval_every, r->at.step, c->steps))
+            rc = evaluate_now(r, err);
+        if (pause)
+            report_start(&r->report);
+    }
+    return rc != 0 ? rc : evaluate_now(r, err);
+}
+
+static int publish(struct run *r, struct bt_err *err)
+{
+    BT_AUTO char *metrics = bt_printf("%s/metrics.jsonl", r->train->checkpoint);
+    const struct export e = {
+        .config = r->config,
+        .model = &r->model,
+        .corpus = &r->corpus,
+        .evaluation = r->evaluation,
+        .report = &r->report,
+        .metrics = metrics,
+        .steps = r->at.step,
+        .tokens = r->at.tokens,
+        .flops = (double)r->at.tokens * r->report.flops_per_token,
+        .parent_flops = r->at.parent_flops,
+        .parent = r->train->from,
+        .last_loss = r->report.n_points ? r->report.points[r->report.n_points - 1].loss : 0,
+    };
+    int rc;
+
+    if (r->ranks.rank != 0)
+        return 0;
+    evaluate_gzip(&r->corpus, r->evaluation);
+    rc = export_all(&e, r->train->output, err);
+    if (rc == 0)
+        report_say(&r->report, "published %s: %.3f bits per byte held out, gzip -9 %.3f",
+                   r->train->output, r->evaluation->mean, r->evaluation->gzip_mean);
+    return rc;
+}
+
+int train_run(const struct train *t, struct bt_err *err)
+{
+    struct run r = {.train = t, .config = t->config, .report = {.metrics_fd = -1, .live_fd = -1}};
+    int rc;
+
+    told_to_stop = 0;
+    listen_to_signals();
+    rc = open_all(&r, err);
+    if (rc == 0)
+        rc = begin(&r, err);
+    if (rc == 0)
+        rc = report_open(&r.report, t->checkpoint, r.at.step, err);
+    if (rc == 0) {
+        say_hello(&r);
+        rc = loop(&r, err);
+    }
+    if (rc == 0)
+        rc = save(&r, err);
+    if (rc == 0)
+        rc = publish(&r, err);
+    if (rc == 1)
+        rc = stop_here(&r, err);
+    close_all(&r);
+    return rc;
+}

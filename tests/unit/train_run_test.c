@@ -1,0 +1,316 @@
+/* Whole runs of beamtime-train on a few kilobytes of text: resume, signals, refusals.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/check.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/train/train.h"
+#include "lib/base/buf.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+extern char **environ;
+
+enum { FILE_MAX = 1 << 26, ANSWER_MS = 60000 };
+
+struct place {
+    char *dir, *corpus, *program;
+};
+
+static void write_text(const struct place *p, const char *name, const void *text, size_t n)
+{
+    BT_AUTO char *path = bt_printf("%s/%s", p->corpus, name);
+
+    assert_int_equal(bt_file_write(path, 0644, text, n, NULL), 0);
+}
+
+static int set_up(void **state)
+{
+    struct place *p = bt_new(struct place);
+    BT_BUF_AUTO struct bt_buf text = {0};
+
+    p->dir = bt_strdup("/tmp/bt-run-XXXXXX");
+    if (!mkdtemp(p->dir))
+        return -1;
+    p->corpus = bt_printf("%s/corpus", p->dir);
+    p->program = bt_printf("%s/agent/train/beamtime-train", getenv("BT_BUILD_ROOT"));
+    assert_int_equal(bt_mkdirs(p->corpus, 0755, NULL), 0);
+    for (int i = 0; i < 200; i++)
+        bt_buf_printf(&text, "Zeile %d: Straßenbahnen fahren im Kreis.\n", i * i);
+    write_text(p, "de.txt", text.p, text.n);
+    bt_buf_clear(&text);
+    for (int i = 0; i < 120; i++)
+        bt_buf_printf(&text, "Řádek %d: tramvaje jezdí dokola.\n", i * 7);
+    write_text(p, "cs.txt", text.p, text.n);
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+    int rc = bt_remove_tree(p->dir, NULL);
+
+    bt_free(p->dir);
+    bt_free(p->corpus);
+    bt_free(p->program);
+    bt_free(p);
+    return rc;
+}
+
+/* Starts a run into dir/name with steps of a tiny model; metrics may be NULL; extra is one more
+ * --set or NULL. What it says goes to dir/said. */
+static pid_t launch(const struct place *p, const char *name, const char *metrics, const char *extra)
+{
+    BT_AUTO char *output = bt_printf("%s/%s", p->dir, name);
+    BT_AUTO char *said = bt_printf("%s/said", p->dir);
+    BT_AUTO char *variable = bt_printf("BEAM_METRICS=%s", metrics ? metrics : "");
+    char *args[] = {p->program,
+                    (char[]){"--corpus"},
+                    p->corpus,
+                    (char[]){"--output"},
+                    output,
+                    (char[]){"--set"},
+                    (char[]){"layers=2"},
+                    (char[]){"--set"},
+                    (char[]){"width=32"},
+                    (char[]){"--set"},
+                    (char[]){"ffn=48"},
+                    (char[]){"--set"},
+                    (char[]){"context=32"},
+                    (char[]){"--set"},
+                    (char[]){"steps=24"},
+                    (char[]){"--set"},
+                    (char[]){"checkpoint_every=12"},
+                    (char[]){"--set"},
+                    (char[]){"threads=2"},
+                    (char[]){"--set"},
+                    (char[]){"peak_gflops=100"},
+                    (char[]){"--set"},
+                    (char *)(uintptr_t)(extra ? extra : "warmup=5"),
+                    NULL};
+    char *env[] = {variable, (char[]){"ASAN_OPTIONS=detect_leaks=1"}, NULL};
+    posix_spawn_file_actions_t files;
+    pid_t pid;
+
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 1, said, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    posix_spawn_file_actions_adddup2(&files, 1, 2);
+    assert_int_equal(posix_spawn(&pid, p->program, &files, NULL, args, env), 0);
+    posix_spawn_file_actions_destroy(&files);
+    return pid;
+}
+
+static int finish(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void read_output(const struct place *p, const char *name, struct bt_buf *to)
+{
+    BT_AUTO char *path = bt_printf("%s/%s", p->dir, name);
+
+    bt_buf_clear(to);
+    assert_int_equal(bt_file_read(path, FILE_MAX, to, NULL), 0);
+}
+
+static void assert_same_file(const struct place *p, const char *a, const char *b)
+{
+    BT_BUF_AUTO struct bt_buf one = {0}, two = {0};
+
+    read_output(p, a, &one);
+    read_output(p, b, &two);
+    assert_int_equal(one.n, two.n);
+    assert_memory_equal(one.p, two.p, one.n);
+}
+
+static void remove_file(const struct place *p, const char *name)
+{
+    BT_AUTO char *path = bt_printf("%s/%s", p->dir, name);
+
+    assert_int_equal(unlink(path), 0);
+}
+
+static void a_finished_run_leaves_every_promised_file(void **state)
+{
+    static const char *const names[] = {"README.md",
+                                        "config.json",
+                                        "data-manifest.json",
+                                        "generation_config.json",
+                                        "loss.svg",
+                                        "metrics.jsonl",
+                                        "model.safetensors",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "train.conf"};
+    const struct place *p = *state;
+
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
+    for (size_t i = 0; i < BT_ARRAY_LEN(names); i++) {
+        BT_AUTO char *path = bt_printf("%s/a/%s", p->dir, names[i]);
+
+        assert_int_equal(access(path, R_OK), 0);
+    }
+}
+
+static void a_resumed_run_ends_in_the_same_bytes(void **state)
+{
+    const struct place *p = *state;
+
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
+    assert_int_equal(finish(launch(p, "b", NULL, NULL)), 0);
+    assert_same_file(p, "a/model.safetensors", "b/model.safetensors");
+    remove_file(p, "b.checkpoint/step-0000000024.ckpt");
+    remove_file(p, "b/model.safetensors");
+    assert_int_equal(finish(launch(p, "b", NULL, NULL)), 0);
+    assert_same_file(p, "a/model.safetensors", "b/model.safetensors");
+    assert_same_file(p, "a.checkpoint/step-0000000024.ckpt", "b.checkpoint/step-0000000024.ckpt");
+}
+
+/* Reads the pipe until the line of step `step` has come; false when nothing came in time. */
+static bool await_step(int fd, int step)
+{
+    BT_AUTO char *want = bt_printf("{\"step\":%d,", step);
+    BT_BUF_AUTO struct bt_buf seen = {0};
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+
+    while (!strstr(bt_buf_text(&seen), want)) {
+        char chunk[4096];
+        ssize_t n;
+
+        if (poll(&poller, 1, ANSWER_MS) != 1)
+            return false;
+        n = read(fd, chunk, sizeof chunk);
+        if (n <= 0)
+            return false;
+        bt_buf_add(&seen, chunk, (size_t)n);
+    }
+    return true;
+}
+
+static void told_to_stop_it_checkpoints_and_asks_for_requeue(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGUSR1};
+    const struct place *p = *state;
+    BT_AUTO char *pipe = bt_printf("%s/pipe", p->dir);
+
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
+    for (size_t i = 0; i < BT_ARRAY_LEN(signals); i++) {
+        BT_AUTO char *name = bt_printf("s%zu", i), *model = bt_printf("%s/model.safetensors", name);
+        BT_AUTO char *path = bt_printf("%s/%s", p->dir, model);
+        int status = TRAIN_REQUEUE;
+
+        for (int step = 3; status == TRAIN_REQUEUE; step += 6) {
+            BT_FD_AUTO int fd = -1;
+            pid_t pid;
+
+            assert_int_equal(mkfifo(pipe, 0600), 0);
+            fd = open(pipe, O_RDWR | O_CLOEXEC);
+            assert_true(fd >= 0);
+            pid = launch(p, name, pipe, NULL);
+            if (step < 24) {
+                assert_true(await_step(fd, step));
+                assert_int_equal(kill(pid, signals[i]), 0);
+            }
+            status = finish(pid);
+            assert_int_equal(unlink(pipe), 0);
+            if (status == TRAIN_REQUEUE)
+                assert_int_equal(access(path, F_OK), -1);
+        }
+        assert_int_equal(status, 0);
+        assert_same_file(p, "a/model.safetensors", model);
+    }
+}
+
+static void bad_input_is_refused_in_one_sentence(void **state)
+{
+    static const struct {
+        const char *file, *text, *extra, *said;
+    } cases[] = {
+        {"fr.txt", "caf\xe9\n", NULL, "fr.txt is not UTF-8 text: line 1"},
+        {NULL, NULL, "width=0", "--set: width is '0', not a whole number from 2 to 65536"},
+        {NULL, NULL, "kv_heads=2", "heads (3) is not a multiple of kv_heads (2)"},
+        {NULL, NULL, "colour=red", "--set: no setting is called 'colour'"},
+        {NULL, NULL, "languages=de,xx", "has no text in 'xx'"},
+    };
+    const struct place *p = *state;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        BT_BUF_AUTO struct bt_buf said = {0};
+        BT_AUTO char *output = bt_printf("%s/out", p->dir);
+
+        if (cases[i].file)
+            write_text(p, cases[i].file, cases[i].text, strlen(cases[i].text));
+        assert_int_not_equal(finish(launch(p, "out", NULL, cases[i].extra)), 0);
+        read_output(p, "said", &said);
+        if (!strstr(bt_buf_text(&said), cases[i].said))
+            fail_msg("said: %s", bt_buf_text(&said));
+        assert_int_equal(access(output, F_OK), -1);
+        if (cases[i].file) {
+            BT_AUTO char *path = bt_printf("corpus/%s", cases[i].file);
+
+            remove_file(p, path);
+        }
+    }
+}
+
+static void a_damaged_checkpoint_is_refused_and_kept(void **state)
+{
+    const struct place *p = *state;
+    BT_AUTO char *path = bt_printf("%s/a.checkpoint/step-0000000024.ckpt", p->dir);
+    BT_BUF_AUTO struct bt_buf file = {0}, said = {0};
+
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
+    assert_int_equal(bt_file_read(path, FILE_MAX, &file, NULL), 0);
+    file.p[file.n / 2] ^= 1;
+    assert_int_equal(bt_file_write(path, 0644, file.p, file.n, NULL), 0);
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 1);
+    read_output(p, "said", &said);
+    assert_non_null(strstr(bt_buf_text(&said), "its SHA-256 does not fit"));
+    assert_int_equal(bt_file_write(path, 0644, file.p, file.n / 2, NULL), 0);
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 1);
+    assert_int_equal(finish(launch(p, "a", NULL, "seed=2")), 1);
+}
+
+static void a_checkpoint_of_another_run_is_not_continued(void **state)
+{
+    const struct place *p = *state;
+    BT_BUF_AUTO struct bt_buf said = {0};
+
+    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
+    assert_int_equal(finish(launch(p, "a", NULL, "seed=2")), 6);
+    read_output(p, "said", &said);
+    assert_non_null(strstr(bt_buf_text(&said), "it has seed=1, this run seed=2"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_finished_run_leaves_every_promised_file, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_resumed_run_ends_in_the_same_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(told_to_stop_it_checkpoints_and_asks_for_requeue, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(bad_input_is_refused_in_one_sentence, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_checkpoint_is_refused_and_kept, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_checkpoint_of_another_run_is_not_continued, set_up,
+                                        tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
