@@ -37,9 +37,13 @@ void core_free(struct core *core);
  * BT_ERR_INVALID when rows contradict each other. */
 int core_load(struct core *core, enum row_kind kind, const void *row,
               struct bt_err *err) BT_MUSTUSE;
-/* After the last row: derives indexes, holds the policy until EV_POLICY comes. */
-int core_loaded(struct core *core, int64_t epoch_start_us, int64_t ledger_size,
+/* After the last row: checks that the accounts balance and derives what is not stored. */
+int core_loaded(struct core *core, int64_t epoch_start_us, int64_t ledger_size, int64_t last_number,
                 struct bt_err *err) BT_MUSTUSE;
+
+/* The rules in force, borrowed; EV_POLICY sets them too and records their digest. */
+struct policy;
+void core_policy(struct core *core, const struct policy *policy);
 
 void core_step(struct core *core, const struct event *ev, struct batch *batch);
 
@@ -56,7 +60,5 @@ bool core_plan_is_due(const struct core *core); /* something a plan depends on h
 uint64_t core_digest(const struct core *core);
 
 size_t core_n_jobs(const struct core *core);
-/* Earliest deadline that a tick would act on; INT64_MAX if none. */
-int64_t core_next_deadline_us(const struct core *core);
 
 #endif

@@ -187,17 +187,16 @@ struct ev_node_report {
     int32_t n_live;
 };
 
-struct plan_output; /* daemon/sched/plan.h */
-struct policy;      /* policy/tree.h */
+struct plan;   /* daemon/core/plan_view.h */
+struct policy; /* policy/tree.h */
 
 struct ev_plan_ready {
-    uint64_t seq;             /* of the snapshot */
-    struct plan_output *plan; /* owned */
+    struct plan *plan; /* a reference, released with the event */
 };
 
 struct ev_policy {
-    struct policy *policy; /* taken over by the core */
-    char *text;            /* the rules as loaded; owned */
+    const struct policy *policy; /* borrowed: outlives the core */
+    char *text;                  /* the rules as loaded; owned */
 };
 
 struct event {

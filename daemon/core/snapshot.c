@@ -1,0 +1,235 @@
+/* Memory → what the planner is asked. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/core/plan_view.h"
+#include "daemon/core/state.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+struct plan *plan_ref(struct plan *p)
+{
+    p->refs++;
+    return p;
+}
+
+void plan_unref(struct plan *p)
+{
+    if (!p || --p->refs > 0)
+        return;
+    if (p->planned)
+        sched_plan_done(&p->out);
+    bt_free(p->nodes);
+    bt_free(p->nations);
+    bt_free(p->projects);
+    bt_free(p->persons);
+    bt_free(p->running);
+    bt_free(p->parts);
+    bt_free(p->pending);
+    bt_free(p->who);
+    bt_free(p->running_who);
+    bt_free(p);
+}
+
+const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id)
+{
+    for (uint32_t i = 0; i < p->out.n_slots; i++)
+        if (bt_uuid_eq(p->who[i].id, id))
+            return &p->out.slots[i];
+    return NULL;
+}
+
+int64_t plan_number_of(const struct plan *p, uint32_t handle)
+{
+    for (uint32_t i = 0; i < p->in.n_pending; i++)
+        if (p->pending[i].handle == handle)
+            return p->who[i].number;
+    for (uint32_t i = 0; i < p->in.n_running; i++)
+        if (p->running[i].handle == handle)
+            return p->running_who[i].number;
+    return 0;
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a;
+    uint32_t y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Classes are numbered by their first appearance among the nodes. */
+static uint8_t class_index(const struct core *c, uint32_t word)
+{
+    uint32_t seen[PLAN_MAX_CLASS];
+    uint8_t n = 0;
+
+    for (int32_t i = 0; i < c->n_nodes; i++) {
+        uint32_t w = c->nodes[i].class_word;
+        uint8_t k = 0;
+
+        while (k < n && seen[k] != w)
+            k++;
+        if (k == n && n < PLAN_MAX_CLASS)
+            seen[n++] = w;
+        if (w == word)
+            return k;
+    }
+    return PLAN_MAX_CLASS - 1;
+}
+
+static void add_nodes(const struct core *c, struct plan *p)
+{
+    p->nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes);
+    p->in.n_nodes = (uint32_t)c->n_nodes;
+    for (int32_t i = 0; i < c->n_nodes; i++) {
+        const struct node *n = &c->nodes[i];
+        uint64_t all = (uint64_t)n->row.all_mask;
+
+        p->nodes[i] = (struct plan_node){
+            .usable_mask = all,
+            .free_mask = all & ~n->busy,
+            .back_us = n->row.until_us == ROW_NULL64 ? 0 : n->row.until_us,
+            .site = (uint32_t)BT_MAX(n->row.site - 1, 0),
+            .pod = (uint32_t)n->row.pod,
+            .leaf = (uint32_t)n->row.leaf,
+            .accel_class = class_index(c, n->class_word),
+            .tier = (uint8_t)n->row.tier,
+            .state = bt_streq(n->row.state, "draining")            ? PLAN_DRAINING
+                     : bt_streq(n->row.state, "up") && n->reported ? PLAN_UP
+                     : bt_streq(n->row.state, "drained")           ? PLAN_DRAINED
+                                                                   : PLAN_DOWN,
+        };
+    }
+}
+
+static void add_rights(const struct core *c, struct plan *p)
+{
+    p->nations = bt_new_n(struct plan_nation, (size_t)c->n_nations);
+    p->in.n_nations = (uint32_t)c->n_nations;
+    for (int32_t i = 0; i < c->n_nations; i++)
+        p->nations[i].used = c->accounts[c->nations[i].account - 1].spent / 1000;
+    p->projects = bt_new_n(struct plan_share, (size_t)c->n_projects);
+    p->in.n_projects = (uint32_t)c->n_projects;
+    for (int32_t i = 0; i < c->n_projects; i++)
+        p->projects[i] =
+            (struct plan_share){.parent = (uint32_t)c->projects[i].row.nation - 1,
+                                .used = c->accounts[c->projects[i].account - 1].spent / 1000};
+    p->persons = bt_new_n(struct plan_share, (size_t)c->n_members);
+    p->in.n_persons = (uint32_t)c->n_members;
+    for (int32_t i = 0; i < c->n_members; i++)
+        p->persons[i] =
+            (struct plan_share){.parent = (uint32_t)c->members[i].row.project - 1,
+                                .used = c->accounts[c->members[i].account - 1].spent / 1000};
+}
+
+static void add_running(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
+{
+    const struct attempt *a = j->att;
+    uint32_t at = p->in.n_running++;
+
+    p->running_who[at] = (struct plan_who){j->id, j->number};
+    p->running[at] = (struct plan_running){
+        .start_us = a->wanted_us,
+        .limit_us = BT_MAX(a->wanted_us + (j->walltime_s + j->grace_s) * BT_US_PER_S,
+                           c->now_us + BT_US_PER_S),
+        .handle = slot,
+        .n_parts = (uint32_t)a->n_places,
+        .nation = (uint32_t)j->nation - 1,
+        .grace_s = (uint32_t)j->grace_s,
+        .requeueable = j->requeue != REQUEUE_NEVER,
+        .stopping = j->stop != STOP_NONE,
+    };
+}
+
+static enum plan_level level_of(const struct job *j)
+{
+    static const enum plan_level map[TOPO_LEVELS] = {PLAN_NODE, PLAN_LEAF, PLAN_POD, PLAN_SITE,
+                                                     PLAN_ANY};
+
+    return map[j->level];
+}
+
+static void add_pending(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
+{
+    const struct member *m = member_find(c, j->project, j->person);
+    uint32_t at = p->in.n_pending++;
+
+    p->who[at] = (struct plan_who){j->id, j->number};
+    p->pending[at] = (struct plan_pending){
+        .submit_us = j->submit_us,
+        .promise_us = j->promise_us,
+        .handle = slot,
+        .min_acc = (uint32_t)j->accelerators,
+        .max_acc = (uint32_t)j->accelerators,
+        .per_node = (uint32_t)j->per_node,
+        .walltime_s = (uint32_t)(j->walltime_s + j->grace_s),
+        .nation = (uint32_t)j->nation - 1,
+        .project = (uint32_t)j->project - 1,
+        .person = m ? (uint32_t)(m - c->members) : PLAN_NONE,
+        .after = PLAN_NONE,
+        .level = (uint8_t)level_of(j),
+        .level_required = j->level_required,
+        .accel_class = j->class_word ? class_index(c, j->class_word) : PLAN_CLASS_ANY,
+        .tier = j->tier,
+        .front = j->attempt > 1,
+        .resolved = true,
+    };
+}
+
+static void add_jobs(struct core *c, struct plan *p)
+{
+    uint32_t n_parts = 0;
+
+    qsort(c->live, c->n_live, sizeof *c->live, by_slot);
+    for (uint32_t i = 0; i < c->n_live; i++) {
+        const struct job *j = job_at(c, c->live[i]);
+
+        bt_map_put(&c->live_at, c->live[i], i);
+        n_parts += j->att ? (uint32_t)j->att->n_places : 0;
+    }
+    p->running = bt_new_n(struct plan_running, c->n_live);
+    p->running_who = bt_new_n(struct plan_who, c->n_live);
+    p->pending = bt_new_n(struct plan_pending, c->n_live);
+    p->who = bt_new_n(struct plan_who, c->n_live);
+    p->parts = bt_new_n(struct plan_part, n_parts);
+    n_parts = 0;
+    for (uint32_t i = 0; i < c->n_live; i++) {
+        const struct job *j = job_at(c, c->live[i]);
+
+        if (j->att && j->att->n_places) {
+            add_running(c, p, j, c->live[i]);
+            p->running[p->in.n_running - 1].parts_off = n_parts;
+            for (int32_t k = 0; k < j->att->n_places; k++)
+                p->parts[n_parts++] = (struct plan_part){
+                    .node = (uint32_t)j->att->places[k].node - 1, .mask = j->att->places[k].mask};
+        } else if (j->state == JOB_QUEUED) {
+            add_pending(c, p, j, c->live[i]);
+        }
+    }
+}
+
+struct plan *core_snapshot(struct core *core, uint64_t seq)
+{
+    struct plan *p = bt_new(struct plan);
+
+    p->refs = 1;
+    p->in.seq = seq;
+    p->in.now_us = core->now_us;
+    p->in.turnaround_s = 1;
+    p->in.promise_slack_s = 60;
+    p->in.promise_slack_percent = 20;
+    add_nodes(core, p);
+    add_rights(core, p);
+    add_jobs(core, p);
+    p->in.nodes = p->nodes;
+    p->in.nations = p->nations;
+    p->in.projects = p->projects;
+    p->in.persons = p->persons;
+    p->in.running = p->running;
+    p->in.parts = p->parts;
+    p->in.pending = p->pending;
+    core->plan_due = false;
+    return p;
+}

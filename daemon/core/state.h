@@ -1,0 +1,268 @@
+/* state.h - what the core's memory holds. Private to daemon/core.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Ids of people, projects, nodes … are dense and start at 1: row n of a table lies at [n - 1].
+ * Jobs live in chunks that never move, so pointers to them stay good. A job's slot is its
+ * handle towards the planner. */
+#ifndef BT_DAEMON_CORE_STATE_H
+#define BT_DAEMON_CORE_STATE_H
+
+#include "daemon/core/core.h"
+#include "lib/base/map.h"
+#include "lib/domain/clearance.h"
+#include "policy/tree.h"
+
+/* Small words that repeat (classes, purposes, lists of rule ids) are kept once; 0 is "". */
+struct words {
+    char **text;
+    uint32_t n, cap;
+    struct bt_map index;
+};
+
+struct nation {
+    struct row_nation row;
+    int32_t account;
+};
+
+struct institution {
+    struct row_institution row;
+};
+
+struct person {
+    struct row_person row;
+    int32_t n_live; /* jobs that are not terminal */
+};
+
+struct project {
+    struct row_project row;
+    int32_t account;
+    int32_t n_overdue; /* results past their due date */
+};
+
+struct member {
+    struct row_member row;
+    int32_t account;
+};
+
+/* granted = free + held + spent, always. */
+struct account {
+    struct row_account row;
+    int64_t granted, free, held, spent;
+};
+
+struct credential {
+    struct row_credential row;
+};
+
+struct token {
+    struct row_token row;
+};
+
+struct site {
+    struct row_site row;
+};
+
+struct node {
+    struct row_node row;
+    uint32_t class_word;
+    uint64_t busy;
+    int64_t seen_us; /* last report, not persisted */
+    bool reported;   /* since this process began */
+};
+
+struct rate {
+    struct row_rate row;
+};
+
+struct unixmap {
+    struct row_unixmap row;
+};
+
+/* The attempt that a job is in, kept while it matters. */
+struct attempt {
+    enum attempt_state state;
+    int32_t site, node;
+    int64_t hold_mras, wanted_us, claimed_us, started_us, ended_us;
+    int64_t seen_us; /* last sign of its shepherd, not persisted */
+    uint64_t born;   /* id of the batch that made it, not persisted */
+    char foreign_id[64];
+    struct place *places; /* owned */
+    int32_t n_places;
+    char reason[200];
+    int32_t exit_code, signal;
+};
+
+enum stop { STOP_NONE, STOP_CANCEL, STOP_PREEMPT, STOP_HAZARD };
+
+struct job {
+    struct bt_uuid id;
+    uint8_t sha[16];    /* first half of the body's SHA-256 */
+    uint8_t commit[32]; /* what the ledger says of the document */
+    struct bt_uuid after;
+    int64_t number, submit_us, since_us, start_us, end_us, finish_by_us;
+    int64_t hold_mras, charged_mras;
+    int64_t promise_us, plan_us; /* plan_us: as last planned, not persisted */
+    int64_t record_idx, result_idx, submit_idx, result_due_us;
+    int64_t gflop, gflop_lineage;
+    struct attempt *att; /* owned; NULL when there is none */
+    char *name;          /* owned */
+    char *outcome;       /* owned; NULL until it is known */
+    int32_t person, project, nation;
+    int32_t accelerators, walltime_s, rate_milli;
+    int32_t exit_code, end_signal;
+    uint32_t rules;  /* word */
+    uint16_t policy; /* index of the digest + 1 */
+    uint16_t class_word, purpose_word;
+    int16_t attempt, max_attempts, embargo_days, per_node, grace_s;
+    uint8_t state, reason, verdict, tier, kind, level, requeue, signal, stop;
+    bool level_required, after_ok, checkpointed;
+};
+
+enum { JOB_CHUNK = 1024, VERDICT_NONE = JOB_STATES };
+
+struct digest32 {
+    uint8_t b[32];
+};
+
+struct core {
+    struct core_settings set;
+    char *facility;
+    struct words words;
+
+    struct nation *nations;
+    struct institution *institutions;
+    struct person *persons;
+    struct project *projects;
+    struct member *members;
+    struct account *accounts;
+    struct credential *credentials;
+    struct token *tokens;
+    struct site *sites;
+    struct node *nodes;
+    struct rate *rates;
+    struct unixmap *unixmaps;
+    struct digest32 *policies;
+    int32_t n_nations, n_institutions, n_persons, n_projects, n_members, n_accounts;
+    int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies;
+    int32_t cap_nations, cap_institutions, cap_persons, cap_projects, cap_members, cap_accounts;
+    int32_t cap_credentials, cap_tokens, cap_sites, cap_nodes, cap_rates, cap_unixmaps;
+    int32_t cap_policies;
+    struct bt_map by_name;   /* hash of (kind, nation, name) → index */
+    struct bt_map by_key;    /* hash of a credential's or token's digest → index */
+    struct bt_map by_member; /* project << 32 | person → index */
+
+    struct job **chunks;
+    uint32_t n_jobs, n_chunks, cap_chunks;
+    struct bt_map by_job; /* hash of the id → slot */
+    uint32_t *live;       /* slots of jobs that are not terminal, any order */
+    uint32_t n_live, cap_live;
+    struct bt_map live_at;   /* slot → place in live */
+    struct bt_map admin_ids; /* hash of an admin request's id → hash of its body, 32 bits */
+
+    int64_t next_number;
+    int64_t ledger_size;
+    int64_t epoch_start_us;
+    int64_t now_us;              /* of the event being stepped: never goes back */
+    const struct policy *policy; /* borrowed */
+    bool plan_due;
+
+    const struct event *ev; /* while stepping */
+    struct batch *batch;
+};
+
+/* ---- lookups (state.c); NULL when there is none ---- */
+struct job *job_at(const struct core *c, uint32_t slot);
+struct job *job_find(const struct core *c, struct bt_uuid id, uint32_t *ret_slot);
+struct job *job_new(struct core *c, struct bt_uuid id, uint32_t *ret_slot);
+void job_live(struct core *c, uint32_t slot);     /* enters the list of live jobs */
+void job_not_live(struct core *c, uint32_t slot); /* leaves it */
+struct nation *nation_find(const struct core *c, const char *code);
+struct institution *institution_find(const struct core *c, int32_t nation, const char *name);
+struct person *person_find(const struct core *c, int32_t nation, const char *login);
+struct project *project_find(const struct core *c, int32_t nation, const char *name);
+struct site *site_find(const struct core *c, const char *name);
+struct node *node_find(const struct core *c, const char *name);
+struct member *member_find(const struct core *c, int32_t project, int32_t person);
+struct credential *credential_find(const struct core *c, const uint8_t spki[32]);
+struct token *token_find(const struct core *c, const uint8_t sha256[32]);
+const char *nation_code(const struct core *c, int32_t id); /* "" if none */
+uint32_t word_of(struct core *c, const char *text);
+const char *word_text(const struct core *c, uint32_t word);
+int64_t rate_of(const struct core *c, const char *class_name, int64_t at_us);
+int64_t peak_gflops_of(const struct core *c, const char *class_name, int64_t at_us);
+const char *unixname_of(const struct core *c, int32_t person, int32_t site);
+
+/* Names under which things are indexed. */
+enum name_kind { NAME_NATION, NAME_INSTITUTION, NAME_PERSON, NAME_PROJECT, NAME_SITE, NAME_NODE };
+void name_put(struct core *c, enum name_kind kind, int32_t nation, const char *name, int32_t index);
+
+/* ---- emitting (emit.c): memory → rows of the current batch ---- */
+void emit_job_state(struct core *c, struct job *j);
+void emit_attempt(struct core *c, struct job *j);
+void emit_credential_view(struct core *c, const struct credential *cr);
+void emit_account(struct core *c, const struct account *a);
+void emit_want(struct core *c, const struct job *j, enum want_action action);
+/* One entry and the same change of the accounts in memory; a level is 0 if untouched. */
+struct move {
+    struct bt_uuid op;
+    const char *kind; /* "hold", "settle", "grant" */
+    int32_t part;
+    int32_t nation, project, person; /* account ids */
+    int64_t d_free, d_held, d_spent;
+};
+void emit_entry(struct core *c, const struct move *m);
+/* One audit row: body is JSON, owned by the row from now on (NULL: {}). */
+void emit_event(struct core *c, const char *kind, const char *actor, const char *subject,
+                char *body);
+void emit_leaf(struct core *c, const char *kind, struct bt_uuid job, char *leaf, int64_t *ret_idx);
+
+/* ---- answering (step.c) ---- */
+void answer(struct core *c, int http, char *body); /* body is owned from now on */
+void refuse(struct core *c, const struct bt_err *err, char *more);
+
+/* Who is behind the event, as the core's own tables have it. */
+struct actor {
+    const struct credential *credential;
+    struct person *person;
+    int32_t nation;
+    int32_t roles;  /* of the person; ROLE_OPERATOR for the operator's certificates */
+    char text[140]; /* "cz/alice", "operator/ops" for audit rows */
+};
+int actor_of(struct core *c, const struct principal *who, struct actor *ret, struct bt_err *err);
+
+/* ---- the steps, one family a file ---- */
+void step_submit(struct core *c, const struct event *ev);
+void step_admin(struct core *c, const struct event *ev);
+void step_enrol(struct core *c, const struct event *ev);
+void step_cancel(struct core *c, const struct event *ev);
+void step_hold(struct core *c, const struct event *ev);
+void step_result(struct core *c, const struct event *ev);
+void step_claim(struct core *c, const struct event *ev);
+void step_started(struct core *c, const struct event *ev);
+void step_ranks_ended(struct core *c, const struct event *ev);
+void step_manifest(struct core *c, const struct event *ev);
+void step_node_report(struct core *c, const struct event *ev);
+void step_tick(struct core *c);
+void step_plan_ready(struct core *c, const struct event *ev);
+void step_policy(struct core *c, const struct event *ev);
+
+/* ---- shared rules ---- */
+/* The four locks of a job of this tier; site 0: the best site of the facility counts. */
+int locks_of(const struct core *c, int32_t person, int32_t project, int32_t site, int tier,
+             struct clearance_report *ret);
+void job_move(struct core *c, uint32_t slot, enum job_state to);
+int dependency_met(const struct core *c, const struct job *j); /* 1 yes, 0 not yet, -1 never */
+int64_t attempt_charge(const struct job *j); /* of the ended attempt, within its hold */
+/* Ends the attempt and its allocation; `refund`: the facility failed it. */
+void attempt_close(struct core *c, uint32_t slot, const char *reason);
+/* Settles the ended attempt's hold: charge is spent, the rest goes back. */
+void attempt_settle(struct core *c, struct job *j, int64_t charge);
+int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
+void job_requeue(struct core *c, uint32_t slot, int64_t charge);
+struct leaf_job;
+/* flops has LEAF_FLOPS_TEXT bytes and must outlive *ret */
+void leaf_job_of(const struct core *c, const struct job *j, char *flops, struct leaf_job *ret);
+/* The terminal transaction: record leaf, settlement, state. */
+void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct ev_manifest *m);
+
+#endif

@@ -1,0 +1,591 @@
+/* An attempt's life while it holds accelerators: placed, claimed, running, or lost.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/plan_view.h"
+#include "daemon/core/state.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/json/json.h"
+#include "lib/record/leaf.h"
+
+void job_move(struct core *c, uint32_t slot, enum job_state to)
+{
+    struct job *j = job_at(c, slot);
+
+    if (j->state != to) {
+        j->state = (uint8_t)to;
+        j->since_us = c->now_us;
+        c->plan_due = true;
+    }
+    if (to != JOB_HELD)
+        j->reason = HELD_NONE;
+    emit_job_state(c, j);
+}
+
+static void job_hold(struct core *c, uint32_t slot, enum held_reason why)
+{
+    struct job *j = job_at(c, slot);
+
+    j->reason = (uint8_t)why;
+    j->state = JOB_HELD;
+    j->since_us = c->now_us;
+    c->plan_due = true;
+    emit_job_state(c, j);
+}
+
+/* Takes the hold of attempt j->attempt at today's rate from all three accounts, or from none. */
+int hold_take(struct core *c, struct job *j, struct bt_err *err)
+{
+    const struct member *m = member_find(c, j->project, j->person);
+    int32_t ids[3] = {c->nations[j->nation - 1].account, c->projects[j->project - 1].account,
+                      m ? m->account : 0};
+    int64_t rate = rate_of(c, word_text(c, j->class_word), c->now_us);
+    int64_t cost = quota_cost_mras(j->accelerators, j->walltime_s, rate);
+
+    for (int i = 0; i < 3; i++) {
+        const struct account *a = ids[i] ? &c->accounts[ids[i] - 1] : NULL;
+
+        if (!a || cost < 0 || cost > a->free + a->row.overdraft || c->now_us < a->row.from_us ||
+            c->now_us >= a->row.until_us)
+            return bt_fail(err, BT_ERR_QUOTA_EXCEEDED, "too little quota is left");
+    }
+    j->rate_milli = (int32_t)rate;
+    j->hold_mras = cost;
+    emit_entry(c, &(struct move){.op = j->id,
+                                 .kind = "hold",
+                                 .part = j->attempt,
+                                 .nation = ids[0],
+                                 .project = ids[1],
+                                 .person = ids[2],
+                                 .d_free = -cost,
+                                 .d_held = cost});
+    return 0;
+}
+
+void attempt_settle(struct core *c, struct job *j, int64_t charge)
+{
+    const struct member *m = member_find(c, j->project, j->person);
+
+    if (j->hold_mras == 0)
+        return;
+    emit_entry(c, &(struct move){.op = j->id,
+                                 .kind = "settle",
+                                 .part = j->attempt,
+                                 .nation = c->nations[j->nation - 1].account,
+                                 .project = c->projects[j->project - 1].account,
+                                 .person = m->account,
+                                 .d_free = j->hold_mras - charge,
+                                 .d_held = -j->hold_mras,
+                                 .d_spent = charge});
+    j->charged_mras += charge;
+    j->hold_mras = 0;
+}
+
+/* Metered from accelerators held to accelerators free, whole seconds, never above the hold. */
+int64_t attempt_charge(const struct job *j)
+{
+    const struct attempt *a = j->att;
+    int64_t cost;
+
+    if (!a || !a->wanted_us)
+        return 0;
+    cost = quota_cost_mras(j->accelerators, quota_seconds_up(a->wanted_us, a->ended_us),
+                           j->rate_milli);
+    return BT_MIN(cost, j->hold_mras);
+}
+
+void attempt_close(struct core *c, uint32_t slot, const char *reason)
+{
+    struct job *j = job_at(c, slot);
+    struct attempt *a = j->att;
+
+    if (!a || a->state == ATTEMPT_ENDED)
+        return;
+    for (int32_t i = 0; i < a->n_places; i++) {
+        struct row_alloc_del *r = rows_add(&c->batch->rows, ROW_KIND_alloc_del);
+
+        r->job = j->id;
+        r->node = a->places[i].node;
+        c->nodes[a->places[i].node - 1].busy &= ~a->places[i].mask;
+    }
+    bt_free(a->places);
+    a->places = NULL;
+    a->n_places = 0;
+    a->state = ATTEMPT_ENDED;
+    a->ended_us = c->now_us;
+    bt_copy(a->reason, sizeof a->reason, reason);
+    emit_attempt(c, j);
+    emit_want(c, j, WANT_GONE);
+    c->plan_due = true;
+}
+
+static void attempt_drop(struct job *j)
+{
+    if (j->att)
+        bt_free(j->att->places);
+    bt_free(j->att);
+    j->att = NULL;
+}
+
+void job_requeue(struct core *c, uint32_t slot, int64_t charge)
+{
+    struct job *j = job_at(c, slot);
+
+    attempt_settle(c, j, charge);
+    attempt_drop(j);
+    j->attempt++;
+    j->start_us = 0;
+    j->stop = STOP_NONE;
+    if (hold_take(c, j, NULL) < 0)
+        job_hold(c, slot, HELD_QUOTA);
+    else
+        job_move(c, slot, JOB_QUEUED);
+}
+
+/* ---- starting ---- */
+
+static void emit_submit_leaf(struct core *c, struct job *j)
+{
+    struct bt_buf leaf = {0};
+    char flops[LEAF_FLOPS_TEXT];
+    struct leaf_submit in = {.walltime_s = j->walltime_s, .embargo_days = j->embargo_days};
+
+    leaf_job_of(c, j, flops, &in.job);
+    in.publish_days = c->policy->tiers[j->tier].result_days;
+    if (leaf_submit_build(&in, &leaf, NULL) < 0) {
+        bt_buf_done(&leaf);
+        return;
+    }
+    emit_leaf(c, "submit", j->id, bt_buf_take(&leaf), &j->submit_idx);
+}
+
+/* The planner proposes; the core looks again before it commits (version, nodes, locks, grant). */
+static bool may_start(struct core *c, const struct job *j, const struct plan *p,
+                      const struct plan_slot *s)
+{
+    struct clearance_report locks;
+
+    if (j->state != JOB_QUEUED || dependency_met(c, j) != 1)
+        return false;
+    if (!s->n_parts || locks_of(c, j->person, j->project, 0, j->tier, &locks) > 0)
+        return false;
+    for (uint32_t i = 0; i < s->n_parts; i++) {
+        const struct plan_part *part = &p->out.parts[s->parts_off + i];
+        const struct node *n = &c->nodes[part->node];
+
+        if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
+            !bt_streq(n->row.state, "up"))
+            return false;
+    }
+    return true;
+}
+
+static void start(struct core *c, uint32_t slot, const struct plan *p, const struct plan_slot *s)
+{
+    struct job *j = job_at(c, slot);
+    struct attempt *a = bt_new(struct attempt);
+
+    a->state = ATTEMPT_WANTED;
+    a->wanted_us = a->seen_us = c->now_us;
+    a->hold_mras = j->hold_mras;
+    a->born = c->batch->id;
+    a->n_places = (int32_t)s->n_parts;
+    a->places = bt_new_n(struct place, s->n_parts);
+    for (uint32_t i = 0; i < s->n_parts; i++) {
+        const struct plan_part *part = &p->out.parts[s->parts_off + i];
+        struct node *n = &c->nodes[part->node];
+        struct row_alloc *r = rows_add(&c->batch->rows, ROW_KIND_alloc);
+
+        a->places[i] = (struct place){n->row.id, part->mask};
+        n->busy |= part->mask;
+        *r = (struct row_alloc){j->id, n->row.id, (int64_t)part->mask};
+    }
+    a->node = a->places[0].node;
+    a->site = c->nodes[a->node - 1].row.site;
+    attempt_drop(j);
+    j->att = a;
+    if (j->submit_idx < 0)
+        emit_submit_leaf(c, j);
+    job_move(c, slot, JOB_STARTING);
+    emit_attempt(c, j);
+    emit_want(c, j, WANT_RUN);
+}
+
+/* The first promise, or one that moved for a named cause. */
+static void promise(struct core *c, struct job *j, const struct plan_slot *s)
+{
+    struct row_promise *r;
+
+    if (!s->promise_us || s->promise_us == j->promise_us || s->promise_us == INT64_MAX)
+        return;
+    r = rows_add(&c->batch->rows, ROW_KIND_promise);
+    r->job = j->id;
+    r->given_us = c->now_us;
+    r->start_by_us = s->promise_us;
+    r->cause = bt_strdup(j->promise_us ? sched_cause_name(s->cause) : "first");
+    j->promise_us = s->promise_us;
+    emit_job_state(c, j);
+}
+
+void step_plan_ready(struct core *c, const struct event *ev)
+{
+    const struct plan *p = ev->u.plan_ready.plan;
+
+    for (uint32_t i = 0; i < p->out.n_slots; i++) {
+        const struct plan_slot *s = &p->out.slots[i];
+        struct job *j = job_at(c, s->handle);
+
+        if (j->state != JOB_QUEUED)
+            continue;
+        j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
+        promise(c, j, s);
+        if (s->starts_now && may_start(c, j, p, s))
+            start(c, s->handle, p, s);
+        else if (s->starts_now)
+            c->plan_due = true; /* the world moved while the planner thought */
+    }
+}
+
+/* ---- what shepherds say ---- */
+
+/* The job and attempt that a shepherd speaks of, or a refusal. */
+static struct job *present(struct core *c, struct bt_uuid id, int32_t attempt, uint32_t *slot,
+                           struct bt_err *err)
+{
+    struct job *j = job_find(c, id, slot);
+
+    if (!j) {
+        bt_fail(err, BT_ERR_NOT_FOUND, "there is no such job");
+        return NULL;
+    }
+    if (j->attempt != attempt || !j->att || j->att->state == ATTEMPT_ENDED) {
+        bt_fail(err, BT_ERR_FENCED, "attempt %d of job %" PRId64 " is over", attempt, j->number);
+        return NULL;
+    }
+    return j;
+}
+
+/* Only the agent of the attempt's own node, or its site's helper, speaks for it. */
+static int speaks_for(struct core *c, const struct event *ev, const struct job *j,
+                      struct bt_err *err)
+{
+    struct actor who;
+    int rc = actor_of(c, &ev->who, &who, err);
+
+    if (rc < 0)
+        return rc;
+    if (bt_streq(who.credential->row.kind, "helper"))
+        return 0;
+    if (bt_streq(who.credential->row.kind, "agent") && j->att)
+        for (int32_t i = 0; i < j->att->n_places; i++)
+            if (bt_streq(c->nodes[j->att->places[i].node - 1].row.name,
+                         who.credential->row.subject))
+                return 0;
+    return bt_fail(err, BT_ERR_FORBIDDEN, "%s does not run job %" PRId64, who.text, j->number);
+}
+
+static int grant_claim(struct core *c, uint32_t slot, const struct ev_claim *e, struct bt_err *err)
+{
+    struct job *j = job_at(c, slot);
+    struct attempt *a = j->att;
+    struct clearance_report locks;
+
+    if (a->claimed_us) {
+        if (bt_streq(a->foreign_id, e->foreign_id))
+            return 0; /* the same shepherd asks again: the same answer */
+        return bt_fail(err, BT_ERR_FENCED, "attempt %d of job %" PRId64 " was claimed by another",
+                       j->attempt, j->number);
+    }
+    if (j->stop != STOP_NONE)
+        return bt_fail(err, BT_ERR_FENCED, "job %" PRId64 " is to stop", j->number);
+    if (locks_of(c, j->person, j->project, a->site, j->tier, &locks) > 0) {
+        attempt_close(c, slot, "a clearance was lost before the start");
+        attempt_settle(c, j, 0);
+        attempt_drop(j);
+        j->attempt++;
+        job_hold(c, slot, HELD_CLEARANCE);
+        return bt_fail(err, BT_ERR_CLEARANCE_TOO_LOW, "job %" PRId64 " has lost a clearance",
+                       j->number);
+    }
+    a->claimed_us = a->seen_us = c->now_us;
+    a->state = ATTEMPT_CLAIMED;
+    bt_copy(a->foreign_id, sizeof a->foreign_id, e->foreign_id);
+    emit_attempt(c, j);
+    return 0;
+}
+
+void step_claim(struct core *c, const struct event *ev)
+{
+    const struct ev_claim *e = &ev->u.claim;
+    struct bt_err err = {0};
+    uint32_t slot;
+    struct job *j = present(c, e->job, e->attempt, &slot, &err);
+    int rc = j ? speaks_for(c, ev, j, &err) : -err.code;
+
+    if (rc == 0)
+        rc = grant_claim(c, slot, e, &err);
+    if (rc < 0)
+        refuse(c, &err, NULL);
+    else
+        answer(c, 200, bt_strdup("{\"granted\":true}"));
+}
+
+void step_started(struct core *c, const struct event *ev)
+{
+    const struct ev_started *e = &ev->u.started;
+    struct bt_err err = {0};
+    uint32_t slot;
+    struct job *j = present(c, e->job, e->attempt, &slot, &err);
+    int rc = j ? speaks_for(c, ev, j, &err) : -err.code;
+
+    if (rc == 0 && (!j->att->claimed_us || !bt_streq(j->att->foreign_id, e->foreign_id)))
+        rc = bt_fail(&err, BT_ERR_FENCED, "attempt %d of job %" PRId64 " is not claimed by it",
+                     e->attempt, j->number);
+    if (rc < 0) {
+        refuse(c, &err, NULL);
+        return;
+    }
+    j->att->seen_us = c->now_us;
+    if (!j->att->started_us) {
+        j->att->started_us = j->start_us = c->now_us;
+        j->att->state = j->stop ? ATTEMPT_PREEMPTING : ATTEMPT_RUNNING;
+        emit_attempt(c, j);
+        job_move(c, slot, JOB_RUNNING);
+    }
+    answer(c, 200, bt_strdup("{}"));
+}
+
+/* ---- nodes ---- */
+
+static int32_t site_of_agent(struct core *c)
+{
+    return c->n_sites ? c->sites[0].row.id : 0;
+}
+
+static struct node *node_add(struct core *c, const struct ev_node_report *e)
+{
+    struct node *n;
+
+    BT_GROW(c->nodes, c->n_nodes, c->cap_nodes);
+    n = &c->nodes[c->n_nodes++];
+    *n = (struct node){.row = {.id = c->n_nodes,
+                               .site = site_of_agent(c),
+                               .name = bt_strdup(e->node),
+                               .tier = TIER_STANDARD,
+                               .state = bt_strdup("up"),
+                               .until_us = ROW_NULL64}};
+    name_put(c, NAME_NODE, 0, e->node, c->n_nodes - 1);
+    return n;
+}
+
+static void node_describe(struct core *c, struct node *n, const struct ev_node_report *e)
+{
+    uint64_t mask = e->n_acc >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << e->n_acc) - 1;
+
+    bt_free(n->row.class_name);
+    n->row.class_name = bt_strdup(e->class);
+    n->class_word = word_of(c, e->class);
+    n->row.n_acc = e->n_acc;
+    n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */
+    bt_free(n->row.inventory);
+    n->row.inventory = bt_strdup(e->inventory ? e->inventory : "{}");
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    c->plan_due = true;
+}
+
+static void node_seen(struct core *c, struct node *n)
+{
+    if (bt_streq(n->row.state, "down") && bt_streq(n->row.reason, "silent")) {
+        bt_free(n->row.state);
+        bt_free(n->row.reason);
+        n->row.state = bt_strdup("up");
+        n->row.reason = bt_strdup("-");
+        row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+        emit_event(c, "node-up", "facility/clock", n->row.name, NULL);
+        c->plan_due = true;
+    }
+    if (!n->reported)
+        c->plan_due = true;
+    n->reported = true;
+    n->seen_us = c->now_us;
+}
+
+void step_node_report(struct core *c, const struct event *ev)
+{
+    const struct ev_node_report *e = &ev->u.node_report;
+    struct node *n = node_find(c, e->node);
+    struct bt_err err = {0};
+    struct actor who;
+    int rc = actor_of(c, &ev->who, &who, &err);
+
+    if (rc == 0 && !bt_streq(who.credential->row.kind, "helper") &&
+        !(bt_streq(who.credential->row.kind, "agent") &&
+          bt_streq(who.credential->row.subject, e->node)))
+        rc = bt_fail(&err, BT_ERR_FORBIDDEN, "%s does not speak for node %s", who.text, e->node);
+    if (rc == 0 && !n && !e->registers)
+        rc = bt_fail(&err, BT_ERR_NOT_FOUND, "node %s has not registered", e->node);
+    if (rc < 0) {
+        refuse(c, &err, NULL);
+        return;
+    }
+    if (!n)
+        n = node_add(c, e);
+    if (e->registers)
+        node_describe(c, n, e);
+    node_seen(c, n);
+    for (int32_t i = 0; i < e->n_live; i++) {
+        struct job *j = job_find(c, e->live[i].job, NULL);
+
+        if (j && j->att && j->attempt == e->live[i].attempt) {
+            j->att->seen_us = c->now_us;
+            if (j->att->state == ATTEMPT_UNREACHABLE) {
+                j->att->state = ATTEMPT_RUNNING;
+                emit_attempt(c, j);
+            }
+        }
+    }
+    if (e->registers) {
+        struct bt_buf body = {0};
+
+        bt_buf_printf(&body, "{\"site\":\"%s\",\"heartbeat_s\":30}",
+                      n->row.site > 0 ? c->sites[n->row.site - 1].row.name : "");
+        answer(c, 200, bt_buf_take(&body));
+    } else {
+        answer(c, 200, bt_strdup("{}"));
+    }
+}
+
+/* ---- the clock ---- */
+
+/* A facility's failure: refunded whole, tried again while the job allows it. */
+static void facility_failed(struct core *c, uint32_t slot, const char *why)
+{
+    struct job *j = job_at(c, slot);
+
+    attempt_close(c, slot, why);
+    if (j->stop == STOP_CANCEL) {
+        job_terminal(c, slot, JOB_CANCELLED, NULL);
+    } else if (j->requeue != REQUEUE_NEVER && j->attempt < j->max_attempts) {
+        job_requeue(c, slot, 0);
+    } else {
+        bt_free(j->outcome);
+        j->outcome = bt_strdup(why);
+        job_terminal(c, slot, JOB_FAILED, NULL);
+    }
+}
+
+static void tick_attempt(struct core *c, uint32_t slot)
+{
+    struct job *j = job_at(c, slot);
+    struct attempt *a = j->att;
+    bool fresh = c->now_us < c->epoch_start_us + c->set.grace_after_start_us;
+
+    if (!a->claimed_us) {
+        if (j->stop == STOP_CANCEL && a->born != c->batch->id) {
+            attempt_close(c, slot, "cancelled before it was claimed");
+            job_terminal(c, slot, JOB_CANCELLED, NULL);
+        } else if (!fresh && c->now_us >= a->wanted_us + c->set.claim_timeout_us) {
+            facility_failed(c, slot, "no shepherd claimed it in time");
+        }
+        return;
+    }
+    if (fresh || c->now_us < a->seen_us + c->set.node_silent_us)
+        return;
+    if (a->state != ATTEMPT_UNREACHABLE) {
+        a->state = ATTEMPT_UNREACHABLE;
+        emit_attempt(c, j);
+        emit_event(c, "unreachable", "facility/clock", j->name, NULL);
+    }
+    if (c->now_us >= a->seen_us + c->set.node_silent_us + c->set.lease_us)
+        facility_failed(c, slot, "its node fell silent and the shepherd's lease has run out");
+}
+
+static void tick_job(struct core *c, uint32_t slot)
+{
+    struct job *j = job_at(c, slot);
+
+    if (j->att && j->att->state != ATTEMPT_ENDED) {
+        tick_attempt(c, slot);
+    } else if (j->state == JOB_FINISHING && j->finish_by_us && c->now_us >= j->finish_by_us) {
+        struct ev_manifest late = {.job = j->id, .attempt = j->attempt, .incomplete = true};
+
+        job_terminal(c, slot, j->verdict, &late);
+    } else if (j->state == JOB_HELD && j->reason == HELD_QUOTA && j->hold_mras == 0) {
+        if (hold_take(c, j, NULL) == 0)
+            job_move(c, slot, JOB_QUEUED);
+    } else if (j->state == JOB_HELD && j->reason == HELD_CLEARANCE) {
+        struct clearance_report locks;
+
+        if (locks_of(c, j->person, j->project, 0, j->tier, &locks) == 0 &&
+            (j->hold_mras || hold_take(c, j, NULL) == 0))
+            job_move(c, slot, JOB_QUEUED);
+    } else if (j->state == JOB_QUEUED && j->tier > TIER_OPEN) {
+        struct clearance_report locks;
+
+        if (locks_of(c, j->person, j->project, 0, j->tier, &locks) > 0)
+            job_hold(c, slot, HELD_CLEARANCE);
+    }
+}
+
+static void tick_node(struct core *c, struct node *n)
+{
+    if (!bt_streq(n->row.state, "up") || c->now_us < n->seen_us + c->set.node_silent_us ||
+        c->now_us < c->epoch_start_us + c->set.grace_after_start_us)
+        return;
+    bt_free(n->row.state);
+    bt_free(n->row.reason);
+    n->row.state = bt_strdup("down");
+    n->row.reason = bt_strdup("silent");
+    n->reported = false;
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    emit_event(c, "node-down", "facility/clock", n->row.name, NULL);
+    c->plan_due = true;
+}
+
+void step_tick(struct core *c)
+{
+    /* Backwards: a job that becomes terminal leaves the list and the last one takes its place. */
+    for (uint32_t i = c->n_live; i-- > 0;)
+        if (i < c->n_live)
+            tick_job(c, c->live[i]);
+    for (int32_t i = 0; i < c->n_nodes; i++)
+        tick_node(c, &c->nodes[i]);
+    for (int32_t i = 0; i < c->n_projects; i++)
+        c->projects[i].n_overdue = 0;
+    for (uint32_t i = 0; i < c->n_jobs; i++) {
+        const struct job *j = job_at(c, i);
+
+        if (j->result_due_us && j->result_idx < 0 && job_state_terminal(j->state) &&
+            c->now_us >= j->result_due_us + 7 * 86400 * BT_US_PER_S)
+            c->projects[j->project - 1].n_overdue++;
+    }
+}
+
+void core_policy(struct core *core, const struct policy *policy)
+{
+    core->policy = policy;
+}
+
+void step_policy(struct core *c, const struct event *ev)
+{
+    const struct ev_policy *e = &ev->u.policy;
+    bool known = false;
+
+    for (int32_t i = 0; i < c->n_policies; i++)
+        known |= !memcmp(c->policies[i].b, e->policy->digest, 32);
+    if (!known) {
+        struct row_policy *r = rows_add(&c->batch->rows, ROW_KIND_policy);
+
+        BT_GROW(c->policies, c->n_policies, c->cap_policies);
+        memcpy(c->policies[c->n_policies++].b, e->policy->digest, 32);
+        memcpy(r->digest.b, e->policy->digest, 32);
+        r->at_us = c->now_us;
+        r->text = bt_strdup(e->text ? e->text : "");
+        emit_event(c, "policy", "facility/start", "policy", NULL);
+    }
+    c->policy = e->policy;
+}
