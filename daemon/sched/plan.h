@@ -130,10 +130,11 @@ struct plan_pending {
     bool level_required; /* else only preferred */
     uint8_t accel_class; /* or PLAN_CLASS_ANY */
     uint8_t tier;
-    bool owned;    /* wants to run inside its nation's guarantee; else on lent capacity */
-    bool front;    /* requeued after a preemption: first of its class */
-    bool resolved; /* dependencies met; else it is planned behind `after` and never started */
-    uint8_t pad;
+    bool owned;      /* wants to run inside its nation's guarantee; else on lent capacity */
+    bool front;      /* requeued after a preemption: first of its class */
+    bool resolved;   /* dependencies met; else it is planned behind `after` and never started */
+    bool no_requeue; /* cannot be stopped and run again: outside its guarantee only on capacity
+                        that is guaranteed to nobody */
 };
 
 struct plan_output;
@@ -198,7 +199,7 @@ struct plan_output {
     struct plan_victim *victims;
     struct plan_timeline *timeline;
     uint32_t n_slots, n_parts, n_victims;
-    uint32_t n_starts, n_moved, n_shapes;
+    uint32_t n_starts, n_moved;
     size_t state_bytes; /* memory that the planner held */
 };
 
@@ -212,7 +213,18 @@ void sched_plan_done(struct plan_output *out);
 int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
                       struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
 
-/* 0 if the whole facility, empty and up, could run it; else BT_ERR_IMPOSSIBLE and one sentence. */
+/* What the facility could run at most, with every node up and empty: made once for a set of nodes
+ * (1 ms for 12,500), asked at each submission (below 1 µs). Only the nodes of `in` are read. */
+struct plan_limits;
+struct plan_limits *sched_limits(const struct plan_input *in);
+void sched_limits_free(struct plan_limits *l);
+
+/* 0 if the whole facility, empty and up, could run it; else BT_ERR_IMPOSSIBLE and one sentence;
+ * BT_ERR_INVALID for a malformed request. */
+int sched_limits_allow(const struct plan_limits *l, const struct plan_pending *job,
+                       struct bt_err *err) BT_MUSTUSE;
+
+/* Both in one. */
 int sched_possible(const struct plan_input *in, const struct plan_pending *job,
                    struct bt_err *err) BT_MUSTUSE;
 

@@ -1,0 +1,194 @@
+/* engine.h - the scheduler's state: what runs, what waits, and one reservation each (private).
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Each zone has two profiles: `whole`, free whole nodes, and `acc`, free accelerators. Running jobs
+ * are charged exactly, node by node; a waiting job is charged by a reservation:
+ *   WHOLE  whole -= nodes, acc -= accelerators
+ *   BELOW  acc -= accelerators (less than a node)
+ *   SPAN   as WHOLE, in several zones of one kind
+ * As free nodes of a zone are alike, "enough whole nodes for the whole length" is not only
+ * necessary but sufficient: the reservation can be kept. BELOW counts accelerators over several
+ * nodes, and a required leaf counts nodes of a pod: these two are estimates, checked when the job
+ * starts; a start that would break a node which others were promised does not happen.
+ *
+ * A pass: 1. in order of priority each job leaves its certificate slot for the earliest slot that
+ * is free: this is the plan. 2. What is planned now is placed and runs. 3. Newcomers get a
+ * promise. 4. Each reservation moves as late as its promise allows: the next certificate, which
+ * leaves the near future open for whoever comes first in the next pass. */
+#ifndef BT_SCHED_ENGINE_H
+#define BT_SCHED_ENGINE_H
+
+#include "daemon/sched/fabric.h"
+#include "daemon/sched/profile.h"
+#include "lib/base/map.h"
+
+enum resv_mode { RESV_NONE, RESV_WHOLE, RESV_BELOW, RESV_SPAN };
+
+struct span_part {
+    uint32_t zone, nodes;
+};
+
+struct resv {
+    struct span_part *span; /* owned; SPAN only */
+    int32_t start;
+    uint32_t zone; /* SPAN: of its first part */
+    uint32_t nodes;
+    uint32_t acc;
+    uint32_t n_span;
+    uint8_t mode;
+};
+
+/* What a job is in a zone whose nodes have `acc` accelerators. */
+struct need {
+    uint32_t nodes, acc, slack; /* slack: accelerators that its nodes leave over */
+    uint32_t per;               /* of each node; 0 = whole nodes */
+    bool below;                 /* one node, and not all of it */
+};
+
+enum job_state { JOB_FREE, JOB_PENDING, JOB_RUNNING };
+
+struct eng_job {
+    struct plan_pending ask;
+    struct resv cert, plan;
+    struct fab_picks picks; /* running */
+    int32_t len;            /* seconds from start until the next may start */
+    int32_t eligible;
+    int32_t promise;      /* PROFILE_NEVER = none yet */
+    int32_t start, limit; /* running */
+    int32_t ckpt;
+    uint32_t match;
+    uint32_t grace_s;
+    uint32_t next; /* free list */
+    uint32_t cause_job, cause_nation, blocker;
+    int32_t moved_from; /* PROFILE_NEVER = did not move */
+    uint8_t state, cause, reason;
+    bool owned;   /* running inside its guarantee */
+    bool may_own; /* pending: fits into what is left of its guarantee */
+    bool stopping;
+    bool cert_charged; /* the certificate's reservation is in the profiles */
+    bool started;      /* in this pass */
+};
+
+/* A job's part of a broken node. */
+struct occupant {
+    uint32_t job, next, acc;
+    int32_t end;
+};
+
+/* Zones a (class, tier, per_node) may use. */
+struct match {
+    uint32_t zone_off, n_zones;
+    uint8_t accel_class, tier;
+    uint32_t per_node;
+    uint32_t most_nodes; /* in one zone */
+};
+
+struct zone_time {
+    struct profile whole, acc;
+    uint32_t n_below; /* reservations below a node: only then can acc bind whole nodes */
+};
+
+enum { MEMO_SIZES = 20, MEMO_LENGTHS = 16 };
+struct memo { /* earliest starts found in this pass, by size and length */
+    int32_t start[MEMO_SIZES][MEMO_LENGTHS];
+};
+
+struct nation_time {
+    struct profile left; /* of its guarantee */
+    int64_t guaranteed;
+};
+
+struct order {
+    uint64_t key;
+    uint32_t job;
+};
+
+struct plan_timeline {
+    struct fabric fabric;
+    int64_t origin_s;
+    int32_t now;
+    struct zone_time *time;
+    struct eng_job *jobs;
+    uint32_t n_jobs, cap_jobs, free_job, n_pending;
+    struct bt_map by_handle;
+    struct occupant *occ;
+    uint32_t n_occ, cap_occ, free_occ;
+    uint32_t *occ_head; /* [slot]; PLAN_NONE */
+    struct match *matches;
+    struct memo *memos;
+    uint32_t n_matches, cap_matches;
+    uint32_t *match_zones;
+    uint32_t n_match_zones, cap_match_zones;
+    struct bt_map match_by_key;
+    struct nation_time *nations;
+    uint32_t n_nations;
+    struct profile unguaranteed; /* accelerators that lent jobs which cannot stop may hold */
+    bool guarded;                /* some nation has a guarantee */
+    bool explains;               /* fill blocker and reason */
+    struct bt_map ends;          /* (zone, end) -> job that ends there */
+    struct order *order;
+    uint32_t cap_order;
+    int64_t *penalty; /* [person account], fixed point log2, of this pass */
+    uint32_t slack_s, slack_percent, turnaround_s;
+    struct zone_time *plan_time; /* profiles as planned, before certificates; only if explains */
+    uint8_t cause;               /* of promises that move in this pass */
+    uint32_t cause_job, cause_nation;
+    struct plan_victim *victims;
+    uint32_t n_victims, cap_victims;
+};
+
+/* ---- state (engine.c) ---- */
+
+struct plan_timeline *eng_new(const struct plan_input *facility);
+void eng_free(struct plan_timeline *e);
+int32_t eng_time(const struct plan_timeline *e, int64_t us); /* rounded up */
+int64_t eng_us(const struct plan_timeline *e, int32_t t);
+uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask);
+uint32_t eng_add_running(struct plan_timeline *e, const struct plan_running *r,
+                         const struct plan_part *parts);
+void eng_remove(struct plan_timeline *e, uint32_t job); /* ended or cancelled */
+uint32_t eng_find(const struct plan_timeline *e, uint32_t handle);
+size_t eng_bytes(const struct plan_timeline *e);
+
+/* ---- reservations and running jobs in the profiles (charge.c) ---- */
+
+struct need eng_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zone_acc);
+void resv_charge(struct plan_timeline *e, const struct eng_job *j, const struct resv *r, int sign);
+void resv_drop(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
+void note_running(struct plan_timeline *e, uint32_t job); /* pass.c: who frees nodes when */
+void run_charge(struct plan_timeline *e, uint32_t job);
+void run_give_back(struct plan_timeline *e, uint32_t job);                /* from now on */
+void run_set_limit(struct plan_timeline *e, uint32_t job, int32_t limit); /* >= now */
+bool eng_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const struct resv *at);
+
+/* ---- slots (search.c) ---- */
+
+uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask);
+bool eng_earliest(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
+                  int32_t upto, struct resv *ret);
+/* The latest slot in [from, upto] on one zone's whole nodes. */
+bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, int32_t upto,
+                struct resv *ret);
+/* Moves a slot (not charged) within its zone to the latest free one the promise allows. */
+bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
+/* Whether a reservation's slot is free. */
+bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r);
+void memo_clear(struct plan_timeline *e);
+
+/* ---- rights (rights.c) ---- */
+
+void rights_order(struct plan_timeline *e, const struct plan_input *in);
+void rights_own(struct plan_timeline *e); /* sets may_own */
+bool rights_reclaim(struct plan_timeline *e, uint32_t job);
+
+/* ---- the pass (pass.c) ---- */
+
+/* The slot of a job that is not in the plan, in what the plan leaves free; *j takes no charge, its
+ * plan.span is the caller's. */
+struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pending *job,
+                                 int64_t now_us, struct eng_job *j);
+struct zone_time *time_copy(const struct zone_time *t, uint32_t n);
+void time_free(struct zone_time *t, uint32_t n);
+void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t now);
+
+#endif

@@ -1,0 +1,263 @@
+/* explain.c - why not sooner: what is in front of a job, and which small change would help.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <inttypes.h>
+
+#include "daemon/sched/engine.h"
+#include "lib/base/attr.h"
+#include "lib/base/mem.h"
+#include "lib/base/time.h"
+
+static const struct plan_slot *slot_of(const struct plan_output *out, uint32_t handle)
+{
+    uint32_t low = 0, high = out->n_slots;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (out->slots[mid].handle < handle)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < out->n_slots && out->slots[low].handle == handle ? &out->slots[low] : NULL;
+}
+
+/* ---- what is in front ---- */
+
+static bool same_place(const struct plan_timeline *e, const struct eng_job *a, uint32_t zone)
+{
+    if (zone == PLAN_NONE)
+        return true;
+    if (a->state == JOB_PENDING || a->started)
+        return a->plan.zone == zone;
+    for (uint32_t i = 0; i < a->picks.n; i++)
+        if (e->fabric.racks[a->picks.v[i].rack].zone == zone)
+            return true;
+    return false;
+}
+
+/* When a job that is in front of one planned at `start` lets go; PROFILE_NEVER = it is not. */
+static int32_t frees_at(const struct plan_timeline *e, const struct eng_job *a, int32_t start)
+{
+    if (a->state == JOB_RUNNING)
+        return a->limit <= start && a->limit > e->now ? a->limit : PROFILE_NEVER;
+    if (a->state != JOB_PENDING || a->plan.mode == RESV_NONE)
+        return PROFILE_NEVER;
+    int64_t end = (int64_t)a->plan.start + a->len;
+    return end <= start ? (int32_t)end : PROFILE_NEVER;
+}
+
+struct ahead {
+    uint32_t job, acc;
+    int32_t end;
+};
+
+static int larger_first(const void *x, const void *y)
+{
+    const struct ahead *a = x, *b = y;
+    if (a->acc != b->acc)
+        return a->acc > b->acc ? -1 : 1;
+    return (a->job > b->job) - (a->job < b->job);
+}
+
+static int sooner_first(const void *x, const void *y)
+{
+    const struct ahead *a = x, *b = y;
+    if (a->end != b->end)
+        return a->end < b->end ? -1 : 1;
+    return (a->job > b->job) - (a->job < b->job);
+}
+
+/* The largest of those that let go of accelerators of the same place until `start`. */
+static void fill_front(const struct plan_timeline *e, const struct resv *at, uint32_t self,
+                       struct plan_explain *ret)
+{
+    struct ahead *v BT_AUTO = bt_new_n(struct ahead, e->n_jobs + 1);
+    uint32_t n = 0, zone = at->mode == RESV_SPAN ? PLAN_NONE : at->zone;
+    for (uint32_t i = 0; i < e->n_jobs; i++) {
+        const struct eng_job *a = &e->jobs[i];
+        int32_t end = i == self ? PROFILE_NEVER : frees_at(e, a, at->start);
+        if (end != PROFILE_NEVER && a->ask.handle != PLAN_NONE && same_place(e, a, zone))
+            v[n++] = (struct ahead){i, a->ask.min_acc, end};
+    }
+    qsort(v, n, sizeof *v, larger_first);
+    n = BT_MIN(n, PLAN_MAX_FRONT);
+    qsort(v, n, sizeof *v, sooner_first);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct eng_job *a = &e->jobs[v[i].job];
+        bool running = a->state == JOB_RUNNING;
+        ret->front[i] =
+            (struct plan_front){.handle = a->ask.handle,
+                                .nation = a->ask.nation,
+                                .until_us = eng_us(e, running ? a->limit : a->plan.start),
+                                .running = running};
+    }
+    ret->n_front = n;
+}
+
+/* ---- what would help ---- */
+
+static int32_t start_as(struct plan_timeline *e, const struct plan_pending *ask)
+{
+    struct eng_job j = {.ask = *ask,
+                        .match = match_of(e, ask),
+                        .len = (int32_t)(ask->walltime_s + e->turnaround_s)};
+    int32_t from = ask->eligible_us ? eng_time(e, ask->eligible_us) : e->now;
+    struct resv r = {0};
+    if (!eng_earliest(e, &j, ask->min_acc, from, PROFILE_NEVER - 1, &r))
+        return PROFILE_NEVER;
+    bt_free(r.span);
+    return r.start;
+}
+
+static void add_change(const struct plan_timeline *e, struct plan_explain *ret,
+                       enum plan_change_kind kind, uint32_t value, int32_t start)
+{
+    if (ret->n_change < PLAN_MAX_CHANGES)
+        ret->change[ret->n_change++] = (struct plan_change){
+            .start_us = eng_us(e, start), .value = value, .kind = (uint8_t)kind};
+}
+
+/* The largest value of *field (in steps of `step`) below its own with which the job starts before
+ * `than`: an earlier start never comes from asking for more. */
+static uint32_t largest_sooner(struct plan_timeline *e, struct plan_pending *ask, uint32_t *field,
+                               uint32_t step, int32_t than)
+{
+    uint32_t low = 0, high = (*field - 1) / step; /* low steps help (0: none known), high + 1 not */
+    while (low < high) {
+        uint32_t mid = low + (high - low + 1) / 2;
+        *field = mid * step;
+        if (start_as(e, ask) < than)
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    return low * step;
+}
+
+static void try_fewer(struct plan_timeline *e, struct plan_pending ask, int32_t than,
+                      struct plan_explain *ret)
+{
+    uint32_t most = 1;
+    const struct match *m = &e->matches[match_of(e, &ask)];
+    for (uint32_t i = 0; i < m->n_zones; i++)
+        most = BT_MAX(most, e->fabric.zones[e->match_zones[m->zone_off + i]].acc);
+    uint32_t step = ask.per_node ? ask.per_node : ask.min_acc > most ? most : 1;
+    if (ask.min_acc <= step)
+        return;
+    uint32_t n = largest_sooner(e, &ask, &ask.min_acc, step, than);
+    ask.min_acc = n;
+    if (n)
+        add_change(e, ret, PLAN_FEWER, n, start_as(e, &ask));
+}
+
+static void try_shorter(struct plan_timeline *e, struct plan_pending ask, int32_t than,
+                        struct plan_explain *ret)
+{
+    enum { STEP_S = 300 };
+    if (ask.walltime_s <= STEP_S)
+        return;
+    uint32_t s = largest_sooner(e, &ask, &ask.walltime_s, STEP_S, than);
+    ask.walltime_s = s;
+    if (s)
+        add_change(e, ret, PLAN_SHORTER, s, start_as(e, &ask));
+}
+
+static void try_looser(struct plan_timeline *e, struct plan_pending ask, int32_t than,
+                       struct plan_explain *ret)
+{
+    if (!ask.level_required)
+        return;
+    while (ask.level > PLAN_ANY) {
+        ask.level--;
+        int32_t start = start_as(e, &ask);
+        if (start >= than)
+            continue;
+        add_change(e, ret, PLAN_LOOSER, ask.level, start);
+        return;
+    }
+}
+
+static void try_class(struct plan_timeline *e, struct plan_pending ask, int32_t than,
+                      struct plan_explain *ret)
+{
+    if (ask.accel_class == PLAN_CLASS_ANY)
+        return;
+    int32_t best = than;
+    uint32_t seen = ask.accel_class, value = 0;
+    for (uint32_t k = 0; k < e->fabric.n_kinds; k++) {
+        if (e->fabric.kinds[k].accel_class == seen)
+            continue;
+        seen = ask.accel_class = e->fabric.kinds[k].accel_class;
+        int32_t start = start_as(e, &ask);
+        if (start >= best)
+            continue;
+        best = start;
+        value = seen;
+    }
+    if (best < than)
+        add_change(e, ret, PLAN_OTHER_CLASS, value, best);
+}
+
+/* Fills the changes of a job that is planned at `than`; the plan's profiles are in place, without
+ * the job itself. */
+static void fill_changes(struct plan_timeline *e, const struct plan_pending *ask, int32_t than,
+                         struct plan_explain *ret)
+{
+    memo_clear(e);
+    if (than == PROFILE_NEVER || than <= e->now)
+        return;
+    try_looser(e, *ask, than, ret);
+    try_fewer(e, *ask, than, ret);
+    try_shorter(e, *ask, than, ret);
+    try_class(e, *ask, than, ret);
+}
+
+/* ---- the two questions ---- */
+
+static struct zone_time *plan_time_in(struct plan_timeline *e)
+{
+    struct zone_time *kept = e->time;
+    e->time = e->plan_time;
+    return kept;
+}
+
+int sched_explain(const struct plan_input *in, const struct plan_output *out, uint32_t handle,
+                  struct plan_explain *ret, struct bt_err *err)
+{
+    const struct plan_slot *slot = slot_of(out, handle);
+    if (!slot)
+        return bt_fail(err, BT_ERR_NOT_FOUND, "the plan has no job %" PRIu32, handle);
+    struct plan_timeline *e = out->timeline;
+    uint32_t job = eng_find(e, handle);
+    const struct eng_job *j = &e->jobs[job];
+    (void)in;
+    *ret = (struct plan_explain){.slot = *slot};
+    if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
+        return 0;
+    fill_front(e, &j->plan, job, ret);
+    struct zone_time *kept = plan_time_in(e);
+    resv_charge(e, j, &j->plan, -1);
+    fill_changes(e, &j->ask, j->plan.start, ret);
+    resv_charge(e, j, &j->plan, 1);
+    e->time = kept;
+    return 0;
+}
+
+int sched_explain_new(const struct plan_input *in, const struct plan_output *out,
+                      const struct plan_pending *job, struct plan_explain *ret, struct bt_err *err)
+{
+    int rc = sched_possible(in, job, err);
+    if (rc < 0)
+        return rc;
+    struct plan_timeline *e = out->timeline;
+    struct eng_job j;
+    struct plan_explain x = {.slot = eng_provisional(e, job, in->now_us, &j)};
+    if (j.plan.mode != RESV_NONE) {
+        fill_front(e, &j.plan, PLAN_NONE, &x);
+        struct zone_time *kept = plan_time_in(e);
+        fill_changes(e, job, j.plan.start, &x);
+        e->time = kept;
+    }
+    bt_free(j.plan.span);
+    *ret = x;
+    return 0;
+}

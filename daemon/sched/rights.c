@@ -1,0 +1,308 @@
+/* rights.c - who comes first, and who must yield to an owner.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Order: owned jobs, then lent ones that were stopped and come back, then the others by a score in
+ * fixed-point log2: how long the job holds its accelerators, times how far its nation, project and
+ * person are over their shares of what is borrowed. Twice over its share weighs like twice as
+ * long; short work of the frugal comes first, and nobody starves, because a promise is a latest
+ * start and not a rank. */
+#include <string.h>
+
+#include "daemon/sched/engine.h"
+#include "lib/base/attr.h"
+#include "lib/base/mem.h"
+
+enum {
+    ONE = 256,       /* log2(2) in fixed point */
+    CLAMP = 4 * ONE, /* a share counts at most 16-fold */
+    SCORE_BITS = 16,
+};
+
+/* log2(x) * 256 for x >= 1, linear between powers of two. */
+static int32_t log2_fixed(uint64_t x)
+{
+    if (x <= 1)
+        return 0;
+    int k = 63 - __builtin_clzll(x);
+    uint64_t rest = k >= 8 ? x >> (k - 8) : x << (8 - k);
+    return (int32_t)(k * ONE + (int64_t)(rest & 255));
+}
+
+/* log2 of (used / sum) / (weight / weights), clamped. */
+static int32_t over(int64_t used, int64_t sum, int64_t weight, int64_t weights)
+{
+    if (sum <= 0)
+        return 0;
+    int32_t x = log2_fixed((uint64_t)used + 1) + log2_fixed((uint64_t)weights) -
+                log2_fixed((uint64_t)sum + 1) - log2_fixed((uint64_t)weight);
+    return BT_MAX(-CLAMP, BT_MIN(x, CLAMP));
+}
+
+struct sums {
+    int64_t *used, *weight;
+};
+
+static struct sums sums_new(uint32_t n)
+{
+    return (struct sums){bt_new_n(int64_t, n + 1), bt_new_n(int64_t, n + 1)};
+}
+
+static void sums_done(struct sums *s)
+{
+    bt_free(s->used);
+    bt_free(s->weight);
+}
+
+static int64_t weight_of(int64_t w)
+{
+    return w > 0 ? w : 1;
+}
+
+static int32_t *nation_penalty(const struct plan_input *in)
+{
+    int32_t *p = bt_new_n(int32_t, in->n_nations + 1);
+    int64_t used = 0, weights = 0;
+    for (uint32_t i = 0; i < in->n_nations; i++) {
+        used += in->nations[i].used;
+        weights += weight_of(in->nations[i].weight);
+    }
+    for (uint32_t i = 0; i < in->n_nations; i++)
+        p[i] = over(in->nations[i].used, used, weight_of(in->nations[i].weight), weights);
+    return p;
+}
+
+/* Penalties of shares among the siblings of one parent. */
+static int32_t *share_penalty(const struct plan_share *v, uint32_t n, uint32_t n_parents)
+{
+    int32_t *p = bt_new_n(int32_t, n + 1);
+    struct sums s = sums_new(n_parents);
+    for (uint32_t i = 0; i < n; i++) {
+        if (v[i].parent >= n_parents)
+            continue;
+        s.used[v[i].parent] += v[i].used;
+        s.weight[v[i].parent] += weight_of(v[i].weight);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (v[i].parent < n_parents)
+            p[i] =
+                over(v[i].used, s.used[v[i].parent], weight_of(v[i].weight), s.weight[v[i].parent]);
+    sums_done(&s);
+    return p;
+}
+
+static int order_by_key(const void *x, const void *y)
+{
+    const struct order *a = x, *b = y;
+    if (a->key != b->key)
+        return a->key < b->key ? -1 : 1;
+    return (a->job > b->job) - (a->job < b->job);
+}
+
+static uint64_t key_of(const struct plan_timeline *e, const struct eng_job *j, int32_t penalty)
+{
+    uint64_t rank = j->may_own ? 0 : j->ask.front ? 1 : 2;
+    if (!j->ask.resolved)
+        rank = 3;
+    int32_t score = log2_fixed((uint32_t)j->len) + penalty + 8 * CLAMP;
+    uint64_t submit = (uint64_t)BT_MAX(j->ask.submit_us / 1000000 - e->origin_s + INT32_MAX, 0);
+    if (rank == 0 || rank == 1)
+        score = 0;
+    return rank << 62 | (uint64_t)(uint32_t)score << (62 - SCORE_BITS) |
+           (submit & ((UINT64_C(1) << 40) - 1));
+}
+
+static bool owns(const struct plan_timeline *e, const struct eng_job *j)
+{
+    return j->ask.owned && j->ask.nation < e->n_nations &&
+           j->ask.min_acc <= e->nations[j->ask.nation].guaranteed;
+}
+
+void rights_order(struct plan_timeline *e, const struct plan_input *in)
+{
+    int32_t *nation = nation_penalty(in);
+    int32_t *project = share_penalty(in->projects, in->n_projects, in->n_nations);
+    int32_t *person = share_penalty(in->persons, in->n_persons, in->n_projects);
+    if (e->cap_order < e->n_jobs) {
+        e->cap_order = e->cap_jobs;
+        e->order = bt_realloc(e->order, e->cap_order, sizeof *e->order);
+    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->n_jobs; i++) {
+        struct eng_job *j = &e->jobs[i];
+        if (j->state != JOB_PENDING)
+            continue;
+        int32_t penalty = 0;
+        if (j->ask.nation < in->n_nations)
+            penalty += nation[j->ask.nation];
+        if (j->ask.project < in->n_projects)
+            penalty += project[j->ask.project] / 2;
+        if (j->ask.person < in->n_persons)
+            penalty += person[j->ask.person] / 4;
+        e->order[n++] = (struct order){key_of(e, j, penalty), i};
+    }
+    qsort(e->order, n, sizeof *e->order, order_by_key);
+    bt_free(nation);
+    bt_free(project);
+    bt_free(person);
+}
+
+void rights_own(struct plan_timeline *e)
+{
+    for (uint32_t i = 0; i < e->n_jobs; i++) {
+        struct eng_job *j = &e->jobs[i];
+        if (j->state == JOB_PENDING)
+            j->may_own = owns(e, j);
+    }
+}
+
+/* ---- reclaim ---- */
+
+struct candidate {
+    int64_t cost; /* accelerator-seconds lost */
+    uint32_t job;
+    int32_t limit; /* before */
+    bool stopped;
+};
+
+static int by_cost(const void *x, const void *y)
+{
+    const struct candidate *a = x, *b = y;
+    if (a->cost != b->cost)
+        return a->cost < b->cost ? -1 : 1;
+    return (a->job > b->job) - (a->job < b->job);
+}
+
+static bool in_zone(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
+{
+    for (uint32_t i = 0; i < j->picks.n; i++)
+        if (e->fabric.racks[j->picks.v[i].rack].zone == zone)
+            return true;
+    return false;
+}
+
+static bool usable_zone(const struct plan_timeline *e, const struct eng_job *owner, uint32_t zone)
+{
+    const struct match *m = &e->matches[owner->match];
+    for (uint32_t i = 0; i < m->n_zones; i++)
+        if (e->match_zones[m->zone_off + i] == zone)
+            return true;
+    return false;
+}
+
+/* Lent jobs that may be stopped, in one zone, or in all the owner may use (zone PLAN_NONE). */
+static uint32_t candidates(const struct plan_timeline *e, const struct eng_job *owner,
+                           uint32_t zone, struct candidate *v)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->n_jobs; i++) {
+        const struct eng_job *j = &e->jobs[i];
+        if (j->state != JOB_RUNNING || j->owned || j->ask.no_requeue || j->stopping ||
+            !j->picks.n || j->started)
+            continue;
+        bool here = zone == PLAN_NONE
+                        ? usable_zone(e, owner, e->fabric.racks[j->picks.v[0].rack].zone)
+                        : in_zone(e, j, zone);
+        int32_t stop = e->now + (int32_t)j->grace_s + (int32_t)e->turnaround_s;
+        if (!here || j->limit <= stop)
+            continue;
+        v[n++] = (struct candidate){
+            .cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt), .job = i, .limit = j->limit};
+    }
+    qsort(v, n, sizeof *v, by_cost);
+    return n;
+}
+
+static void stop(struct plan_timeline *e, struct candidate *c, bool yes)
+{
+    const struct eng_job *j = &e->jobs[c->job];
+    c->stopped = yes;
+    run_set_limit(e, c->job,
+                  yes ? e->now + (int32_t)j->grace_s + (int32_t)e->turnaround_s : c->limit);
+}
+
+/* The owner's start if it is at `by` or before; else PROFILE_NEVER. */
+static int32_t start_by(struct plan_timeline *e, uint32_t owner, int32_t by)
+{
+    struct resv r = {0};
+    const struct eng_job *j = &e->jobs[owner];
+    memo_clear(e);
+    if (!eng_earliest(e, j, j->ask.min_acc, e->now, by, &r))
+        return PROFILE_NEVER;
+    bt_free(r.span);
+    return r.start;
+}
+
+/* Stops the cheapest until the owner fits, then spares each that is not needed, dearest first:
+ * what remains is minimal, none of it can be left out. Returns its cost, -1 if it never fits
+ * (all limits as they were). */
+static int64_t choose(struct plan_timeline *e, uint32_t owner, struct candidate *v, uint32_t n)
+{
+    int32_t by = e->now;
+    uint32_t k = 0;
+    bool fits = false;
+    while (!fits && k < n) {
+        stop(e, &v[k], true);
+        by = BT_MAX(by, e->jobs[v[k].job].limit);
+        k++;
+        fits = start_by(e, owner, by) != PROFILE_NEVER;
+    }
+    int64_t cost = 0;
+    for (uint32_t i = k; i-- > 0;) {
+        stop(e, &v[i], false);
+        if (!fits)
+            continue;
+        if (start_by(e, owner, by) != PROFILE_NEVER)
+            continue;
+        stop(e, &v[i], true);
+        cost += v[i].cost;
+    }
+    return fits ? cost : -1;
+}
+
+static void restore(struct plan_timeline *e, struct candidate *v, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (v[i].stopped)
+            stop(e, &v[i], false);
+}
+
+static void announce(struct plan_timeline *e, const struct candidate *v, uint32_t n, uint32_t owner)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!v[i].stopped)
+            continue;
+        struct eng_job *j = &e->jobs[v[i].job];
+        j->stopping = true;
+        note_running(e, v[i].job);
+        BT_GROW(e->victims, e->n_victims, e->cap_victims);
+        e->victims[e->n_victims++] =
+            (struct plan_victim){.handle = j->ask.handle,
+                                 .for_handle = e->jobs[owner].ask.handle,
+                                 .stop_by_us = eng_us(e, e->now + (int32_t)j->grace_s),
+                                 .lost_acc_s = v[i].cost};
+    }
+}
+
+bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
+{
+    const struct match m = e->matches[e->jobs[owner].match];
+    struct candidate *v BT_AUTO = bt_new_n(struct candidate, e->n_jobs + 1);
+    int64_t best = -1;
+    uint32_t best_zone = PLAN_NONE;
+    for (uint32_t i = 0; i < m.n_zones; i++) {
+        uint32_t zone = e->match_zones[m.zone_off + i];
+        uint32_t n = candidates(e, &e->jobs[owner], zone, v);
+        int64_t cost = choose(e, owner, v, n);
+        restore(e, v, n);
+        if (cost >= 0 && (best < 0 || cost < best)) {
+            best = cost;
+            best_zone = zone;
+        }
+    }
+    uint32_t n = candidates(e, &e->jobs[owner], best_zone, v);
+    bool done = choose(e, owner, v, n) >= 0;
+    if (done)
+        announce(e, v, n, owner);
+    memo_clear(e);
+    return done;
+}

@@ -1,0 +1,421 @@
+/* search.c - the earliest and the latest slot of one job.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/sched/engine.h"
+#include "lib/base/attr.h"
+#include "lib/base/mem.h"
+
+enum {
+    SPAN_STEPS = 512,   /* exact steps of a search over several zones; longer ones after */
+    RIGHTS_STEPS = 256, /* between a zone's and a nation's profile */
+    SPAN_ZONES = 256,   /* zones that one gang may span */
+};
+
+/* ---- which zones ---- */
+
+static bool zone_matches(const struct fab_zone *z, const struct match *m)
+{
+    return (m->accel_class == PLAN_CLASS_ANY || m->accel_class == z->accel_class) &&
+           z->tier >= m->tier && z->acc >= m->per_node;
+}
+
+uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
+{
+    uint64_t key = (uint64_t)ask->per_node << 16 | (uint64_t)ask->tier << 8 | ask->accel_class;
+    uint32_t i;
+    if (bt_map_get(&e->match_by_key, key, &i))
+        return i;
+    struct match m = {.zone_off = e->n_match_zones,
+                      .accel_class = ask->accel_class,
+                      .tier = ask->tier,
+                      .per_node = ask->per_node};
+    for (uint32_t z = 0; z < e->fabric.n_zones; z++) {
+        if (!zone_matches(&e->fabric.zones[z], &m))
+            continue;
+        BT_GROW(e->match_zones, e->n_match_zones, e->cap_match_zones);
+        e->match_zones[e->n_match_zones++] = z;
+        m.n_zones++;
+        m.most_nodes = BT_MAX(m.most_nodes, e->fabric.zones[z].n_nodes);
+    }
+    i = e->n_matches;
+    if (e->n_matches == e->cap_matches) {
+        e->cap_matches = e->cap_matches ? e->cap_matches * 2 : 8;
+        e->matches = bt_realloc(e->matches, e->cap_matches, sizeof *e->matches);
+        e->memos = bt_realloc(e->memos, e->cap_matches, sizeof *e->memos);
+    }
+    e->matches[e->n_matches] = m;
+    e->memos[e->n_matches++] = (struct memo){{{0}}};
+    bt_map_put(&e->match_by_key, key, i);
+    return i;
+}
+
+/* ---- what was found before ---- */
+
+void memo_clear(struct plan_timeline *e)
+{
+    for (uint32_t i = 0; i < e->n_matches; i++)
+        e->memos[i] = (struct memo){{{0}}};
+}
+
+static uint32_t log2_floor(uint32_t x)
+{
+    return 31 - (uint32_t)__builtin_clz(x | 1);
+}
+
+static uint32_t log2_ceil(uint32_t x)
+{
+    return x <= 1 ? 0 : 32 - (uint32_t)__builtin_clz(x - 1);
+}
+
+static int32_t memo_ask(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc)
+{
+    const struct memo *m = &e->memos[j->match];
+    uint32_t size = BT_MIN(log2_floor(n_acc), MEMO_SIZES - 1);
+    uint32_t len = BT_MIN(log2_floor((uint32_t)j->len / 60), MEMO_LENGTHS - 1);
+    int32_t start = 0;
+    for (uint32_t i = 0; i <= size; i++)
+        for (uint32_t k = 0; k <= len; k++)
+            start = BT_MAX(start, m->start[i][k]);
+    return start;
+}
+
+static void memo_tell(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+                      int32_t start)
+{
+    uint32_t size = log2_ceil(n_acc), len = log2_ceil((uint32_t)j->len / 60 + 1);
+    if (size >= MEMO_SIZES || len >= MEMO_LENGTHS)
+        return;
+    int32_t *at = &e->memos[j->match].start[size][len];
+    *at = BT_MAX(*at, start);
+}
+
+/* ---- one zone ---- */
+
+static int32_t zone_earliest(const struct zone_time *t, const struct need *need, int32_t len,
+                             int32_t from, int32_t upto)
+{
+    int32_t acc = (int32_t)need->acc, nodes = (int32_t)need->nodes;
+    if (need->below)
+        return profile_earliest(&t->acc, acc, len, from, upto);
+    for (;;) {
+        from = profile_earliest(&t->whole, nodes, len, from, upto);
+        if (from == PROFILE_NEVER || !t->n_below)
+            return from;
+        int32_t both = profile_earliest(&t->acc, acc, len, from, upto);
+        if (both == from)
+            return from;
+        from = both;
+    }
+}
+
+static int32_t zone_latest(const struct zone_time *t, const struct need *need, int32_t len,
+                           int32_t from, int32_t upto)
+{
+    int32_t acc = (int32_t)need->acc, nodes = (int32_t)need->nodes;
+    if (need->below)
+        return profile_latest(&t->acc, acc, len, from, upto);
+    for (;;) {
+        upto = profile_latest(&t->whole, nodes, len, from, upto);
+        if (upto == PROFILE_NEVER || !t->n_below)
+            return upto;
+        int32_t both = profile_latest(&t->acc, acc, len, from, upto);
+        if (both == upto || both == PROFILE_NEVER)
+            return both;
+        upto = both;
+    }
+}
+
+/* Whether the zone could hold the job at all. */
+static bool zone_holds(const struct fab_zone *z, const struct eng_job *j, const struct need *need)
+{
+    if (need->nodes > z->n_nodes)
+        return false;
+    if (!j->ask.level_required || j->ask.level < PLAN_LEAF)
+        return true;
+    return j->ask.level == PLAN_NODE ? need->nodes == 1 : need->nodes <= z->biggest_rack;
+}
+
+/* Free nodes are there now, close enough together. */
+static bool zone_open_now(const struct plan_timeline *e, uint32_t zone, const struct eng_job *j,
+                          const struct need *need)
+{
+    const struct fab_zone *z = &e->fabric.zones[zone];
+    if (need->per || need->below) {
+        uint32_t n = 0;
+        for (uint32_t k = need->per ? need->per : need->acc; k <= z->acc && n < need->nodes; k++)
+            n += z->nodes_with[k];
+        return n >= need->nodes;
+    }
+    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
+    return z->whole >= need->nodes &&
+           (!one_leaf || fab_fit(&e->fabric, zone, need->nodes, true) != UINT32_MAX);
+}
+
+/* ---- several zones ---- */
+
+/* Splits `nodes` over zones that have left[i] each, most first. */
+static void split_span(struct resv *ret, const uint32_t *zones, int32_t *left, uint32_t n,
+                       uint32_t nodes)
+{
+    struct span_part *part = bt_new_n(struct span_part, n);
+    uint32_t k = 0;
+    while (nodes) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i < n; i++)
+            if (left[i] > left[best])
+                best = i;
+        uint32_t take = BT_MIN(nodes, (uint32_t)left[best]);
+        part[k++] = (struct span_part){zones[best], take};
+        left[best] = 0;
+        nodes -= take;
+    }
+    ret->span = part;
+    ret->n_span = k;
+    ret->zone = part[0].zone;
+    ret->mode = RESV_SPAN;
+}
+
+/* The earliest start of `nodes` whole nodes over zones of one kind. The sum of the zones' minima
+ * can only rise when the last minimum of some zone leaves the window: that is the next start. */
+static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, uint32_t n,
+                          const struct need *need, int32_t len, int32_t from, int32_t upto,
+                          struct resv *ret)
+{
+    int32_t left[SPAN_ZONES];
+    int32_t start = from;
+    for (uint32_t step = 0; start <= upto; step++) {
+        int32_t next = PROFILE_NEVER, end;
+        uint64_t sum = 0;
+        int32_t until = (int32_t)BT_MIN((int64_t)start + len, PROFILE_NEVER - 1);
+        for (uint32_t i = 0; i < n; i++) {
+            int32_t least = profile_min_end(&e->time[zones[i]].whole, start, until, &end);
+            left[i] = BT_MAX(least, 0);
+            sum += (uint32_t)left[i];
+            next = BT_MIN(next, end);
+        }
+        if (sum >= need->nodes) {
+            *ret = (struct resv){.start = start, .nodes = need->nodes, .acc = need->acc};
+            split_span(ret, zones, left, n, need->nodes);
+            return true;
+        }
+        if (next == PROFILE_NEVER)
+            return false;
+        int32_t leap = step < SPAN_STEPS ? 0 : (start - from) / 16;
+        start = BT_MAX(next, start + leap);
+    }
+    return false;
+}
+
+static bool may_span(const struct match *m, const struct eng_job *j, uint32_t nodes)
+{
+    if (j->ask.level_required && j->ask.level >= PLAN_POD)
+        return false;
+    if (j->ask.level >= PLAN_POD)
+        return nodes > m->most_nodes;
+    return nodes > m->most_nodes / 4;
+}
+
+/* Where the run of zones that one gang may span, from index i on, ends. */
+static uint32_t span_group(const struct plan_timeline *e, const struct match *m, uint32_t i,
+                           bool one_site)
+{
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    const struct fab_zone *a = &e->fabric.zones[zones[i]];
+    uint32_t k = i + 1;
+    for (; k < m->n_zones && k - i < SPAN_ZONES; k++) {
+        const struct fab_zone *b = &e->fabric.zones[zones[k]];
+        if (a->kind != b->kind || (one_site && a->site != b->site))
+            break;
+    }
+    return k;
+}
+
+static bool spans(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+                  int32_t from, int32_t upto, struct resv *ret)
+{
+    const struct match *m = &e->matches[j->match];
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    bool one_site = j->ask.level == PLAN_SITE && j->ask.level_required, found = false;
+    for (uint32_t i = 0, end; i < m->n_zones; i = end) {
+        end = span_group(e, m, i, one_site);
+        struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zones[i]].acc);
+        struct resv r;
+        if (end - i < 2 || need.per || !may_span(m, j, need.nodes) ||
+            !span_earliest(e, zones + i, end - i, &need, j->len, from, upto, &r))
+            continue;
+        if (found)
+            bt_free(ret->span);
+        *ret = r;
+        found = true;
+        upto = r.start - 1;
+    }
+    return found;
+}
+
+/* ---- all zones ---- */
+
+static void keep(struct resv *ret, uint32_t zone, const struct need *need, int32_t start)
+{
+    *ret = (struct resv){.start = start,
+                         .zone = zone,
+                         .nodes = need->nodes,
+                         .acc = need->acc,
+                         .mode = need->below ? RESV_BELOW : RESV_WHOLE};
+}
+
+/* Starts at once: the zone where it fits tightest, lowest enclave first. */
+static bool now_slot(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+                     struct resv *ret)
+{
+    const struct match *m = &e->matches[j->match];
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    uint64_t best = UINT64_MAX;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        const struct fab_zone *z = &e->fabric.zones[zones[i]];
+        struct need need = eng_need(&j->ask, n_acc, z->acc);
+        if (!zone_holds(z, j, &need) || !zone_open_now(e, zones[i], j, &need) ||
+            zone_earliest(&e->time[zones[i]], &need, j->len, e->now, e->now) != e->now)
+            continue;
+        uint32_t fit = fab_fit(&e->fabric, zones[i], need.nodes, false);
+        uint64_t score = (uint64_t)z->tier << 48 | (uint64_t)need.slack << 32 | fit;
+        if (score >= best)
+            continue;
+        best = score;
+        keep(ret, zones[i], &need, e->now);
+    }
+    return best != UINT64_MAX;
+}
+
+static bool later_slot(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+                       int32_t from, int32_t upto, struct resv *ret)
+{
+    const struct match *m = &e->matches[j->match];
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    bool found = false;
+    for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
+        const struct fab_zone *z = &e->fabric.zones[zones[i]];
+        struct need need = eng_need(&j->ask, n_acc, z->acc);
+        if (!zone_holds(z, j, &need))
+            continue;
+        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, from, upto);
+        if (start == PROFILE_NEVER)
+            continue;
+        keep(ret, zones[i], &need, start);
+        found = true;
+        upto = start - 1;
+    }
+    return spans(e, j, n_acc, from, upto, ret) || found;
+}
+
+static bool slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
+                 int32_t upto, struct resv *ret)
+{
+    bool at_once = from <= e->now;
+    from = BT_MAX(from, e->now);
+    if (at_once && now_slot(e, j, n_acc, ret))
+        return true;
+    int32_t known = memo_ask(e, j, n_acc);
+    if (!later_slot(e, j, n_acc, BT_MAX(from, known), upto, ret))
+        return false;
+    if (at_once && !j->ask.level_required)
+        memo_tell(e, j, n_acc, ret->start);
+    return true;
+}
+
+/* The profile of rights that bounds the job, or NULL. */
+static const struct profile *right_of(const struct plan_timeline *e, const struct eng_job *j)
+{
+    if (j->may_own)
+        return &e->nations[j->ask.nation].left;
+    return e->guarded && j->ask.no_requeue ? &e->unguaranteed : NULL;
+}
+
+bool eng_earliest(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
+                  int32_t upto, struct resv *ret)
+{
+    const struct profile *right = right_of(e, j);
+    if (!right)
+        return slot(e, j, n_acc, from, upto, ret);
+    from = BT_MAX(from, e->now);
+    for (int step = 0; step < RIGHTS_STEPS; step++) {
+        from = profile_earliest(right, (int32_t)n_acc, j->len, from, upto);
+        if (from == PROFILE_NEVER || !slot(e, j, n_acc, from, upto, ret))
+            return false;
+        int32_t start = profile_earliest(right, (int32_t)n_acc, j->len, ret->start, upto);
+        if (start == ret->start)
+            return true;
+        bt_free(ret->span);
+        *ret = (struct resv){0};
+        if (start == PROFILE_NEVER)
+            return false;
+        from = start;
+    }
+    return false;
+}
+
+static int32_t end_of(const struct eng_job *j, int32_t start)
+{
+    return (int32_t)BT_MIN((int64_t)start + j->len, PROFILE_NEVER - 1);
+}
+
+static bool right_holds(const struct plan_timeline *e, const struct eng_job *j,
+                        const struct resv *r)
+{
+    const struct profile *right = right_of(e, j);
+    return !right || profile_min(right, r->start, end_of(j, r->start)) >= (int32_t)r->acc;
+}
+
+bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, int32_t upto,
+                struct resv *ret)
+{
+    const struct match *m = &e->matches[j->match];
+    bool found = false;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        uint32_t zone = e->match_zones[m->zone_off + i];
+        struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[zone].acc);
+        if (!zone_holds(&e->fabric.zones[zone], j, &need))
+            continue;
+        int32_t start = zone_latest(&e->time[zone], &need, j->len, from, upto);
+        if (start == PROFILE_NEVER || (found && start <= ret->start))
+            continue;
+        struct resv r;
+        keep(&r, zone, &need, start);
+        if (!right_holds(e, j, &r))
+            continue;
+        *ret = r;
+        found = true;
+    }
+    return found;
+}
+
+bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r)
+{
+    int32_t end = end_of(j, r->start);
+    if (!right_holds(e, j, r))
+        return false;
+    const struct zone_time *t = &e->time[r->zone];
+    if (r->mode == RESV_BELOW)
+        return profile_min(&t->acc, r->start, end) >= (int32_t)r->acc;
+    if (r->mode == RESV_WHOLE)
+        return profile_min(&t->whole, r->start, end) >= (int32_t)r->nodes &&
+               (!t->n_below || profile_min(&t->acc, r->start, end) >= (int32_t)r->acc);
+    for (uint32_t i = 0; i < r->n_span; i++)
+        if (profile_min(&e->time[r->span[i].zone].whole, r->start, end) < (int32_t)r->span[i].nodes)
+            return false;
+    return true;
+}
+
+bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
+{
+    if (r->mode != RESV_WHOLE && r->mode != RESV_BELOW)
+        return false;
+    struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[r->zone].acc);
+    int32_t start = zone_latest(&e->time[r->zone], &need, j->len, r->start, j->promise);
+    if (start == PROFILE_NEVER)
+        return false;
+    struct resv late = *r;
+    late.start = start;
+    if (!right_holds(e, j, &late))
+        return false;
+    r->start = start;
+    return true;
+}

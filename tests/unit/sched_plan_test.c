@@ -1,0 +1,533 @@
+/* sched_plan_test.c - what sched_plan answers to small snapshots.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/check.h"
+
+#include "daemon/sched/plan.h"
+#include "lib/base/attr.h"
+#include "lib/base/time.h"
+
+enum { MAX = 64 };
+#define NOW (INT64_C(1790000000) * BT_US_PER_S)
+#define S(x) (NOW + (int64_t)(x)*BT_US_PER_S)
+
+/* A snapshot that a test fills. */
+struct world {
+    struct plan_input in;
+    struct plan_node nodes[MAX];
+    struct plan_nation nations[4];
+    struct plan_running running[MAX];
+    struct plan_part parts[4 * MAX];
+    struct plan_pending pending[MAX];
+    struct plan_window windows[4];
+    uint32_t window_nodes[MAX];
+    uint32_t n_parts;
+};
+
+static void world_init(struct world *w, uint32_t n_nodes, uint32_t acc, uint32_t per_leaf,
+                       uint32_t per_pod)
+{
+    *w = (struct world){0};
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        uint64_t mask = acc == 64 ? ~UINT64_C(0) : (UINT64_C(1) << acc) - 1;
+        w->nodes[i] = (struct plan_node){.usable_mask = mask,
+                                         .free_mask = mask,
+                                         .pod = i / per_pod,
+                                         .leaf = i / per_leaf,
+                                         .tier = 4};
+    }
+    w->in = (struct plan_input){.now_us = NOW,
+                                .nodes = w->nodes,
+                                .n_nodes = n_nodes,
+                                .nations = w->nations,
+                                .running = w->running,
+                                .parts = w->parts,
+                                .pending = w->pending,
+                                .windows = w->windows,
+                                .window_nodes = w->window_nodes,
+                                .promise_slack_s = 600};
+}
+
+static struct plan_pending *ask(struct world *w, uint32_t handle, uint32_t acc, uint32_t hours)
+{
+    struct plan_pending *p = &w->pending[w->in.n_pending++];
+    *p = (struct plan_pending){.submit_us = NOW,
+                               .handle = handle,
+                               .min_acc = acc,
+                               .walltime_s = hours * 3600,
+                               .nation = PLAN_NONE,
+                               .project = PLAN_NONE,
+                               .person = PLAN_NONE,
+                               .after = PLAN_NONE,
+                               .accel_class = PLAN_CLASS_ANY,
+                               .resolved = true};
+    return p;
+}
+
+/* A job that runs on whole nodes [first, first + n). */
+static struct plan_running *run(struct world *w, uint32_t handle, uint32_t first, uint32_t n,
+                                uint32_t hours)
+{
+    struct plan_running *r = &w->running[w->in.n_running++];
+    *r = (struct plan_running)
+    {
+        .start_us = S(-3600)
+        , .limit_us = S(hours * 3600)
+        , .handle = handle, .parts_off = w->n_parts, .n_parts = n, .nation = PLAN_NONE,
+          .requeueable = true
+    };
+    for (uint32_t i = first; i < first + n; i++) {
+        w->parts[w->n_parts++] = (struct plan_part){.node = i, .mask = w->nodes[i].usable_mask};
+        w->nodes[i].free_mask = 0;
+    }
+    return r;
+}
+
+static struct plan_output plan(struct world *w)
+{
+    struct plan_output out;
+    struct bt_err err = {0};
+    if (sched_plan(&w->in, &out, &err) < 0)
+        fail_msg("%s", err.text);
+    return out;
+}
+
+static void two_jobs_share_one_small_node(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1, 2, 1, 1);
+    ask(&w, 1, 1, 1);
+    ask(&w, 2, 1, 2);
+    ask(&w, 3, 1, 3);
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[0].starts_now && out.slots[1].starts_now);
+    assert_false(out.slots[2].starts_now);
+    assert_int_equal(out.n_starts, 2);
+    assert_int_equal(
+        out.parts[out.slots[0].parts_off].mask ^ out.parts[out.slots[1].parts_off].mask, 3);
+    assert_int_equal(out.slots[2].start_us, S(3600));
+    assert_int_equal(out.slots[2].blocker, 1);
+    assert_int_equal(out.slots[2].ahead, 2);
+    assert_true(out.slots[2].promise_us >= S(3600));
+    sched_plan_done(&out);
+}
+
+static void a_wide_job_waits_for_the_last_node_it_needs(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 8, 8, 4, 8);
+    run(&w, 1, 0, 3, 5);
+    run(&w, 2, 3, 3, 9);
+    ask(&w, 3, 40, 2);
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].start_us, S(5 * 3600));
+    assert_int_equal(out.slots[0].blocker, 1);
+    assert_int_equal(out.slots[0].reason, PLAN_REASON_RESOURCES);
+    assert_int_equal(out.slots[0].need_nodes, 5);
+    struct bt_buf text BT_BUF_AUTO = {0};
+    sched_reason_text(&out.slots[0], &text);
+    assert_string_equal(bt_buf_text(&text), "waits for 5 nodes, next to be freed by job 1");
+    sched_plan_done(&out);
+}
+
+static void backfill_does_not_move_a_promise(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 4, 4);
+    run(&w, 1, 0, 2, 4);
+    ask(&w, 2, 32, 2);
+    struct plan_output first = plan(&w);
+    assert_int_equal(first.slots[0].start_us, S(4 * 3600));
+    w.pending[0].promise_us = first.slots[0].promise_us;
+    ask(&w, 3, 16, 4); /* ends just in time */
+    ask(&w, 4, 16, 5); /* does not */
+    w.in.last = &first;
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[1].starts_now);
+    assert_false(out.slots[2].starts_now);
+    assert_int_equal(out.slots[0].start_us, S(4 * 3600));
+    assert_int_equal(out.slots[0].promise_us, first.slots[0].promise_us);
+    assert_int_equal(out.n_moved, 0);
+    sched_plan_done(&first);
+    sched_plan_done(&out);
+}
+
+static void a_gang_takes_the_tightest_leaf(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 12, 8, 4, 12);
+    run(&w, 1, 0, 1, 1);
+    run(&w, 2, 4, 2, 1);
+    ask(&w, 3, 16, 1); /* leaf 1 has just two */
+    ask(&w, 4, 24, 1)->level = PLAN_LEAF;
+    struct plan_output out = plan(&w);
+    const struct plan_slot *a = &out.slots[0], *b = &out.slots[1];
+    assert_int_equal(a->n_parts, 2);
+    assert_int_equal(out.parts[a->parts_off].node, 6);
+    assert_int_equal(out.parts[a->parts_off + 1].node, 7);
+    assert_int_equal(b->n_parts, 3);
+    assert_int_equal(out.parts[b->parts_off].node / 4, 0);
+    sched_plan_done(&out);
+}
+
+static void maintenance_keeps_long_jobs_off_and_lets_short_ones_in(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2, 4, 2, 2);
+    w.window_nodes[0] = 0;
+    w.window_nodes[1] = 1;
+    w.windows[0] = (struct plan_window)
+    {
+        S(7200)
+        , S(10800)
+        , 0, 2
+    };
+    w.in.n_windows = 1;
+    ask(&w, 1, 8, 3);
+    ask(&w, 2, 4, 2);
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].start_us, S(10800));
+    assert_int_equal(out.slots[0].reason, PLAN_REASON_MAINTENANCE);
+    assert_true(out.slots[1].starts_now);
+    sched_plan_done(&out);
+}
+
+static void a_class_and_an_enclave_narrow_the_choice(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 2, 4);
+    for (int i = 0; i < 4; i++) {
+        w.nodes[i].accel_class = (uint8_t)(i / 2);
+        w.nodes[i].tier = (uint8_t)(i % 2 ? 4 : 1);
+    }
+    ask(&w, 1, 8, 1)->accel_class = 1;
+    struct plan_pending *p = ask(&w, 2, 8, 1);
+    p->accel_class = 0;
+    p->tier = 3;
+    ask(&w, 3, 8, 1)->tier = 5;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.parts[out.slots[0].parts_off].node, 2); /* the lower enclave first */
+    assert_int_equal(out.parts[out.slots[1].parts_off].node, 1);
+    assert_int_equal(out.slots[2].reason, PLAN_REASON_IMPOSSIBLE);
+    sched_plan_done(&out);
+}
+
+static void an_owner_gets_lent_nodes_back_from_who_loses_least(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 4, 4);
+    w.nations[0].guaranteed = 16;
+    w.in.n_nations = 2;
+    for (uint32_t i = 0; i < 4; i++) {
+        struct plan_running *r = run(&w, 10 + i, i, 1, 10);
+        r->nation = 1;
+        r->ckpt_us = S(-100 * (int)(1 + (i ^ 1)));
+        r->grace_s = 60;
+    }
+    struct plan_pending *p = ask(&w, 20, 16, 2);
+    p->nation = 0;
+    p->owned = true;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.n_victims, 2);
+    assert_int_equal(out.victims[0].handle, 11); /* 100 s since its checkpoint */
+    assert_int_equal(out.victims[1].handle, 10); /* 200 s */
+    assert_int_equal(out.victims[0].for_handle, 20);
+    assert_int_equal(out.victims[0].lost_acc_s, 800);
+    assert_int_equal(out.slots[0].start_us, S(60));
+    assert_true(out.slots[0].owned);
+    assert_int_equal(out.slots[0].reason, PLAN_REASON_RECLAIM);
+    sched_plan_done(&out);
+}
+
+static void an_owned_job_is_never_a_victim(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2, 8, 2, 2);
+    w.nations[0].guaranteed = 8;
+    w.nations[1].guaranteed = 16;
+    w.in.n_nations = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct plan_running *r = run(&w, 10 + i, i, 1, 10);
+        r->nation = 1;
+        r->owned = true;
+    }
+    struct plan_pending *p = ask(&w, 20, 8, 2);
+    p->nation = 0;
+    p->owned = true;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.n_victims, 0);
+    assert_int_equal(out.slots[0].start_us, S(36000));
+    sched_plan_done(&out);
+}
+
+static void an_owner_moves_a_lent_promise_and_is_named(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2, 8, 2, 2);
+    w.nations[0].guaranteed = 16;
+    w.in.n_nations = 2;
+    run(&w, 1, 0, 2, 1)->requeueable = false;
+    ask(&w, 2, 16, 4)->nation = 1;
+    struct plan_output first = plan(&w);
+    assert_int_equal(first.slots[0].start_us, S(3600));
+    w.pending[0].promise_us = first.slots[0].promise_us;
+    struct plan_pending *p = ask(&w, 3, 16, 4);
+    p->nation = 0;
+    p->owned = true;
+    w.in.last = &first;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[1].start_us, S(3600));
+    assert_int_equal(out.slots[0].start_us, S(5 * 3600));
+    assert_int_equal(out.slots[0].moved_from_us, first.slots[0].promise_us);
+    assert_int_equal(out.slots[0].cause, PLAN_CAUSE_OWNED);
+    assert_int_equal(out.slots[0].cause_job, 3);
+    assert_int_equal(out.slots[0].cause_nation, 0);
+    sched_plan_done(&first);
+    sched_plan_done(&out);
+}
+
+static void the_frugal_nation_goes_first(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1, 8, 1, 1);
+    w.nations[0].used = 9000000;
+    w.nations[1].used = 1000000;
+    w.in.n_nations = 2;
+    run(&w, 1, 0, 1, 1);
+    ask(&w, 2, 8, 2)->nation = 0;
+    ask(&w, 3, 8, 2)->nation = 1;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[1].start_us, S(3600));
+    assert_int_equal(out.slots[0].start_us, S(3 * 3600));
+    assert_int_equal(out.slots[0].reason, PLAN_REASON_FAIR_SHARE);
+    assert_int_equal(out.slots[0].reason_nation, 1);
+    sched_plan_done(&out);
+}
+
+static void a_dependent_is_planned_behind_and_never_started(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 4, 4);
+    ask(&w, 1, 8, 3);
+    struct plan_pending *p = ask(&w, 2, 8, 1);
+    p->after = 1;
+    p->resolved = false;
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[0].starts_now);
+    assert_false(out.slots[1].starts_now);
+    assert_int_equal(out.slots[1].start_us, S(3 * 3600));
+    assert_int_equal(out.slots[1].reason, PLAN_REASON_DEPENDENCY);
+    assert_int_equal(out.slots[1].blocker, 1);
+    sched_plan_done(&out);
+}
+
+static void an_elastic_job_takes_what_is_there(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 6, 8, 6, 6);
+    run(&w, 1, 0, 2, 9);
+    struct plan_pending *p = ask(&w, 2, 8, 3);
+    p->max_acc = 64;
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[0].starts_now);
+    assert_int_equal(out.slots[0].n_acc, 32);
+    assert_int_equal(out.slots[0].n_parts, 4);
+    sched_plan_done(&out);
+}
+
+static void a_gang_larger_than_a_pod_spans_pods(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 12, 8, 2, 4);
+    run(&w, 1, 0, 2, 5);
+    ask(&w, 2, 80, 1);
+    ask(&w, 3, 80, 1)->level_required = true;
+    w.pending[1].level = PLAN_POD;
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[0].starts_now);
+    assert_int_equal(out.slots[0].n_parts, 10);
+    assert_int_equal(out.slots[1].reason, PLAN_REASON_IMPOSSIBLE);
+    sched_plan_done(&out);
+}
+
+static void newcomers_get_different_provisional_slots(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 1, 8, 1, 1);
+    run(&w, 1, 0, 1, 1);
+    struct plan_output out = plan(&w);
+    struct plan_pending *p = ask(&w, 2, 8, 1);
+    struct plan_slot a, b;
+    assert_int_equal(sched_provisional(&out, p, S(1), &a, NULL), 0);
+    p->handle = 3;
+    assert_int_equal(sched_provisional(&out, p, S(1), &b, NULL), 0);
+    assert_int_equal(a.start_us, S(3600));
+    assert_int_equal(b.start_us, S(7200));
+    sched_plan_done(&out);
+}
+
+static void an_explanation_names_who_is_in_front_and_what_would_help(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 2, 2);
+    run(&w, 1, 0, 2, 6);
+    run(&w, 2, 2, 1, 3);
+    struct plan_pending *p = ask(&w, 3, 16, 4);
+    p->level = PLAN_POD;
+    p->level_required = true;
+    ask(&w, 4, 8, 3);
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].start_us, S(3 * 3600));
+    assert_true(out.slots[1].starts_now);
+    struct plan_explain x;
+    assert_int_equal(sched_explain(&w.in, &out, 3, &x, NULL), 0);
+    assert_int_equal(x.n_front, 2);
+    assert_true(x.front[0].handle == 2 && x.front[0].running);
+    assert_int_equal(x.n_change, 0); /* its pod is full until then, whatever it asks */
+    p = ask(&w, 5, 32, 4);
+    assert_int_equal(sched_explain_new(&w.in, &out, p, &x, NULL), 0);
+    assert_int_equal(x.slot.start_us, S(7 * 3600));
+    assert_int_equal(x.n_change, 1);
+    assert_int_equal(x.change[0].kind, PLAN_FEWER);
+    assert_int_equal(x.change[0].value, 16);
+    assert_int_equal(x.change[0].start_us, S(6 * 3600));
+    assert_int_equal(sched_explain(&w.in, &out, 77, &x, NULL), -BT_ERR_NOT_FOUND);
+    sched_plan_done(&out);
+}
+
+static void a_shorter_walltime_fits_before_a_promise(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 4, 4);
+    run(&w, 1, 0, 2, 4);
+    ask(&w, 2, 32, 2);
+    struct plan_output first = plan(&w);
+    w.pending[0].promise_us = first.slots[0].promise_us;
+    ask(&w, 3, 16, 9);
+    w.in.last = &first;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[1].start_us, S(6 * 3600));
+    assert_int_equal(out.slots[1].reason, PLAN_REASON_ORDER);
+    assert_int_equal(out.slots[1].blocker, 2);
+    struct plan_explain x;
+    assert_int_equal(sched_explain(&w.in, &out, 3, &x, NULL), 0);
+    assert_int_equal(x.n_change, 1);
+    assert_int_equal(x.change[0].kind, PLAN_SHORTER);
+    assert_int_equal(x.change[0].value, 4 * 3600);
+    assert_int_equal(x.change[0].start_us, NOW);
+    sched_plan_done(&first);
+    sched_plan_done(&out);
+}
+
+static void impossible_requests_are_refused_with_the_limit(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 8, 8, 2, 4);
+    w.nodes[0].state = PLAN_DOWN;
+    const struct {
+        struct plan_pending p;
+        int rc;
+        const char *text;
+    } cases[] = {
+        {{.min_acc = 64, .walltime_s = 60, .accel_class = 255}, 0, ""},
+        {{.min_acc = 65, .walltime_s = 60, .accel_class = 255},
+         -BT_ERR_IMPOSSIBLE,
+         "asks for 65 accelerators; the largest that it may use has 64"},
+        {{.min_acc = 33, .walltime_s = 60, .accel_class = 255, .level = 2, .level_required = 1},
+         -BT_ERR_IMPOSSIBLE,
+         "asks for 33 accelerators in one pod; the largest that it may use has 32"},
+        {{.min_acc = 8, .walltime_s = 60, .accel_class = 3},
+         -BT_ERR_IMPOSSIBLE,
+         "the facility has no accelerators of class 3"},
+        {{.min_acc = 8, .walltime_s = 60, .accel_class = 255, .tier = 5},
+         -BT_ERR_IMPOSSIBLE,
+         "no such node lies in an enclave of tier 5"},
+        {{.min_acc = 0, .walltime_s = 60}, -BT_ERR_INVALID, "asks for 0 to 0 accelerators"},
+    };
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        struct bt_err err = {0};
+        assert_int_equal(sched_possible(&w.in, &cases[i].p, &err), cases[i].rc);
+        assert_string_equal(err.text, cases[i].text);
+    }
+}
+
+static void lost_nodes_move_promises_and_say_so(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 4, 8, 4, 4);
+    run(&w, 1, 0, 2, 2);
+    ask(&w, 2, 32, 2);
+    ask(&w, 3, 24, 2);
+    struct plan_output first = plan(&w);
+    for (int i = 0; i < 2; i++)
+        w.pending[i].promise_us = first.slots[i].promise_us;
+    w.nodes[3].state = PLAN_DOWN;
+    w.nodes[3].back_us = S(20 * 3600);
+    w.in.last = &first;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].start_us, S(20 * 3600));
+    assert_int_equal(out.slots[0].cause, PLAN_CAUSE_CAPACITY);
+    assert_int_equal(out.slots[1].start_us, S(2 * 3600));
+    assert_int_equal(out.slots[1].cause, PLAN_CAUSE_NONE);
+    sched_plan_done(&first);
+    sched_plan_done(&out);
+}
+
+static void a_malformed_snapshot_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, 2, 8, 2, 2);
+    struct plan_output out;
+    struct bt_err err = {0};
+    ask(&w, 5, 8, 1);
+    ask(&w, 5, 8, 1);
+    assert_int_equal(sched_plan(&w.in, &out, &err), -BT_ERR_INVALID);
+    assert_string_equal(err.text, "pending job 5 is out of order");
+    w.in.n_pending = 1;
+    w.pending[0].walltime_s = 0;
+    assert_int_equal(sched_plan(&w.in, &out, &err), -BT_ERR_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_jobs_share_one_small_node),
+        cmocka_unit_test(a_wide_job_waits_for_the_last_node_it_needs),
+        cmocka_unit_test(backfill_does_not_move_a_promise),
+        cmocka_unit_test(a_gang_takes_the_tightest_leaf),
+        cmocka_unit_test(maintenance_keeps_long_jobs_off_and_lets_short_ones_in),
+        cmocka_unit_test(a_class_and_an_enclave_narrow_the_choice),
+        cmocka_unit_test(an_owner_gets_lent_nodes_back_from_who_loses_least),
+        cmocka_unit_test(an_owned_job_is_never_a_victim),
+        cmocka_unit_test(an_owner_moves_a_lent_promise_and_is_named),
+        cmocka_unit_test(the_frugal_nation_goes_first),
+        cmocka_unit_test(a_dependent_is_planned_behind_and_never_started),
+        cmocka_unit_test(an_elastic_job_takes_what_is_there),
+        cmocka_unit_test(a_gang_larger_than_a_pod_spans_pods),
+        cmocka_unit_test(newcomers_get_different_provisional_slots),
+        cmocka_unit_test(an_explanation_names_who_is_in_front_and_what_would_help),
+        cmocka_unit_test(a_shorter_walltime_fits_before_a_promise),
+        cmocka_unit_test(impossible_requests_are_refused_with_the_limit),
+        cmocka_unit_test(lost_nodes_move_promises_and_say_so),
+        cmocka_unit_test(a_malformed_snapshot_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
