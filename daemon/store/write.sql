@@ -1,0 +1,97 @@
+-- write.sql - the statements of the one writer, in the order in which a transaction runs them.
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- put_<kind> takes one array a column of rows.def. Before a statement is prepared, braces are
+-- filled in from there (daemon/store/codec.c): {rows} is unnest($1, …) AS r (its columns),
+-- {columns} their names, {tail} those behind the key, {r.tail} and {new.tail} the same of r and
+-- of EXCLUDED.
+
+-- name: begin
+BEGIN
+-- name: advance
+SELECT core_advance($1::bigint, $2::bigint)
+-- name: commit
+COMMIT
+-- name: rollback
+ROLLBACK
+-- name: head
+SELECT epoch, seq FROM core_head FOR UPDATE
+-- name: lead
+UPDATE core_head SET epoch = epoch + 1 RETURNING epoch, seq
+-- name: doorbell
+SELECT pg_advisory_lock(hashtext('beamtime leader'))
+-- name: doorbell_try
+SELECT pg_try_advisory_lock(hashtext('beamtime leader'))
+-- name: clock
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+
+-- name: put_nation
+INSERT INTO nation ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_institution
+INSERT INTO institution ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_person
+INSERT INTO person ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_project
+INSERT INTO project ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_member
+-- an empty role removes
+WITH r AS (SELECT {columns} FROM {rows}),
+gone AS (DELETE FROM member m USING r
+         WHERE m.project = r.project AND m.person = r.person AND coalesce(r.role, '') = '')
+INSERT INTO member ({columns}) SELECT {columns} FROM r WHERE role <> ''
+ON CONFLICT (project, person) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_account
+INSERT INTO account ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE
+SET overdraft = EXCLUDED.overdraft, from_us = EXCLUDED.from_us, until_us = EXCLUDED.until_us
+-- name: put_credential
+INSERT INTO credential ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (spki) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_token
+INSERT INTO token ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (sha256) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_site
+INSERT INTO site ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_node
+INSERT INTO node ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_rate
+INSERT INTO rate ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (class_name, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_unixmap
+INSERT INTO unixmap ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (person, site) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_policy
+INSERT INTO policy ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (digest) DO UPDATE SET at_us = EXCLUDED.at_us
+-- name: put_job
+INSERT INTO job ({columns}) SELECT {columns} FROM {rows}
+-- name: put_ledger
+INSERT INTO ledger_entry ({columns}) SELECT {columns} FROM {rows}
+-- name: put_attempt
+INSERT INTO attempt ({columns}) SELECT {columns} FROM {rows}
+ON CONFLICT (job, n) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_alloc_del
+-- what a batch both takes and gives back is not in it: each row was there before
+WITH done AS (
+    DELETE FROM alloc a USING {rows} WHERE a.job = r.job AND a.node = r.node RETURNING 1
+)
+SELECT expect_rows('alloc', (SELECT count(*) FROM done), cardinality($1))
+-- name: put_alloc
+INSERT INTO alloc ({columns}) SELECT {columns} FROM {rows}
+-- name: put_entry
+INSERT INTO entry ({columns}) SELECT {columns} FROM {rows}
+-- name: put_job_state
+WITH done AS (
+    UPDATE job j SET ({tail}) = ROW({r.tail}) FROM {rows} WHERE j.id = r.id RETURNING 1
+)
+SELECT expect_rows('job', (SELECT count(*) FROM done), cardinality($1))
+-- name: put_promise
+INSERT INTO promise ({columns}) SELECT {columns} FROM {rows}
+-- name: put_event
+INSERT INTO event (seq, {columns}) SELECT h.seq, {r.columns} FROM core_head h, {rows}
