@@ -162,7 +162,7 @@ void policy_hit_reason(const struct policy *p, const struct policy_decision *d,
     }
     for (const char *s = p->rules[h->rule].reason; *s;) {
         size_t plain = strcspn(s, "{");
-        size_t n = plain;
+        size_t n;
         char name[32];
 
         bt_buf_add(to, s, plain);

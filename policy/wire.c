@@ -212,10 +212,11 @@ static int take_date(struct reader *r, const char *what, const char *text, int64
 static int take_dates(struct reader *r, struct policy_rule *rule)
 {
     char text[TEXT_MAX];
-    int rc = take_text(r, text);
+    int rc;
 
+    text[0] = '\0';
     rule->until_us = INT64_MAX;
-    if (rc < 0 || (rc = take_date(r, "since", text, &rule->since_us)) < 0)
+    if ((rc = take_text(r, text)) < 0 || (rc = take_date(r, "since", text, &rule->since_us)) < 0)
         return rc;
     if ((rc = take_text(r, text)) < 0 || !*text)
         return rc;
