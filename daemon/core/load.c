@@ -178,6 +178,14 @@ static int32_t or_zero(int32_t v)
     return v == ROW_NULL32 ? 0 : v;
 }
 
+static void drop_attempt(struct job *j)
+{
+    if (j->att)
+        bt_free(j->att->places);
+    bt_free(j->att);
+    j->att = NULL;
+}
+
 static int load_job_state(struct core *c, const struct row_job_state *r, struct bt_err *err)
 {
     uint32_t slot;
@@ -191,6 +199,8 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     j->state = (uint8_t)state;
     j->reason = (uint8_t)reason;
     j->verdict = r->verdict ? (uint8_t)job_state_parse(r->verdict) : VERDICT_NONE;
+    if (r->attempt != j->attempt || job_state_terminal(state))
+        drop_attempt(j);
     j->attempt = (int16_t)r->attempt;
     j->since_us = r->since_us;
     j->rate_milli = (int32_t)r->rate_milli;
@@ -216,7 +226,8 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     return 0;
 }
 
-/* Only the present attempt of a live job is kept. */
+/* Attempts and allocations come before the states of their jobs: the latest attempt is kept
+ * until the state tells whether the job is still in it. */
 static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_err *err)
 {
     struct job *j = job_find(c, r->job, NULL);
@@ -226,8 +237,10 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
     if (state < 0)
         return bt_fail(err, BT_ERR_INVALID, "an attempt's state '%s' is not known",
                        r->state ? r->state : "");
-    if (!j || r->n != j->attempt || job_state_terminal(j->state))
+    if (!j || r->n <= j->attempt)
         return 0;
+    drop_attempt(j);
+    j->attempt = (int16_t)r->n;
     a = bt_new(struct attempt);
     a->state = (enum attempt_state)state;
     a->site = or_zero(r->site);

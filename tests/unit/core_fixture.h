@@ -1,0 +1,41 @@
+/* core_fixture.h - a core with people, quota and one node, its database a list of rows in memory.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_TESTS_UNIT_CORE_FIXTURE_H
+#define BT_TESTS_UNIT_CORE_FIXTURE_H
+
+#include "daemon/core/core.h"
+#include "daemon/core/plan_view.h"
+#include "policy/tree.h"
+
+/* What the database would hold after every batch so far: the last row of each key. */
+struct fixture {
+    struct core *core;
+    struct policy *policy;
+    struct rows db;
+    int64_t now_us;
+    uint64_t next_reply;
+    struct batch *last; /* the batch of the last step, committed */
+};
+
+void fixture_start(struct fixture *f);
+void fixture_stop(struct fixture *f);
+
+/* Steps the event (freed), commits the batch to f->db and returns its reply to the event. */
+const struct reply *fixture_step(struct fixture *f, struct event *ev);
+struct event *fixture_event(enum event_kind kind, const char *spki); /* key = 32 × spki[0] */
+const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
+                                   int32_t walltime_s);
+void fixture_plan(struct fixture *f);                     /* snapshot, plan, plan_ready */
+void fixture_advance(struct fixture *f, int64_t seconds); /* a tick a second, node alive */
+struct bt_uuid fixture_id(struct fixture *f);
+
+/* A second core loaded from the rows must fold to the same digest. */
+void fixture_compare(struct fixture *f);
+
+/* keys of the fixture's people */
+#define CHAIR "c"
+#define ADMIN "z"
+#define ALICE "a"
+#define NODE1 "n"
+
+#endif

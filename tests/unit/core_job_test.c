@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/check.h"
+
+#include <string.h>
+
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "tests/unit/core_fixture.h"
+
+static int start(void **state)
+{
+    static struct fixture f;
+
+    fixture_start(&f);
+    *state = &f;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    fixture_stop(*state);
+    return 0;
+}
+
+static const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id)
+{
+    const struct row_list *l = &f->db.list[ROW_KIND_job_state];
+
+    for (int i = 0; i < l->n; i++)
+        if (bt_uuid_eq(((struct row_job_state *)l->v)[i].id, id))
+            return &((struct row_job_state *)l->v)[i];
+    fail_msg("no such job in the database");
+    return NULL;
+}
+
+static const struct row_balance *project_account(struct fixture *f)
+{
+    const struct row_list *l = &f->db.list[ROW_KIND_account];
+
+    for (int i = 0; i < l->n; i++) {
+        const struct row_account *a = &((struct row_account *)l->v)[i];
+
+        if (bt_streq(a->level, "project"))
+            for (int k = 0; k < f->db.list[ROW_KIND_balance].n; k++)
+                if (((struct row_balance *)f->db.list[ROW_KIND_balance].v)[k].id == a->id)
+                    return &((struct row_balance *)f->db.list[ROW_KIND_balance].v)[k];
+    }
+    fail_msg("no account");
+    return NULL;
+}
+
+static const struct reply *claim(struct fixture *f, struct bt_uuid id, int attempt, const char *who)
+{
+    struct event *ev = fixture_event(EV_CLAIM, NODE1);
+
+    ev->u.claim.job = id;
+    ev->u.claim.attempt = attempt;
+    bt_copy(ev->u.claim.foreign_id, sizeof ev->u.claim.foreign_id, who);
+    return fixture_step(f, ev);
+}
+
+static const struct reply *started(struct fixture *f, struct bt_uuid id, int attempt,
+                                   const char *who)
+{
+    struct event *ev = fixture_event(EV_STARTED, NODE1);
+
+    ev->u.started.job = id;
+    ev->u.started.attempt = attempt;
+    bt_copy(ev->u.started.foreign_id, sizeof ev->u.started.foreign_id, who);
+    return fixture_step(f, ev);
+}
+
+static const struct reply *ended(struct fixture *f, struct bt_uuid id, int attempt,
+                                 enum end_reason reason, int status)
+{
+    struct event *ev = fixture_event(EV_RANKS_ENDED, NODE1);
+
+    ev->u.ranks_ended.job = id;
+    ev->u.ranks_ended.attempt = attempt;
+    ev->u.ranks_ended.reason = reason;
+    ev->u.ranks_ended.exit_code = status;
+    return fixture_step(f, ev);
+}
+
+static const struct reply *manifest(struct fixture *f, struct bt_uuid id, int attempt)
+{
+    struct event *ev = fixture_event(EV_MANIFEST, NODE1);
+
+    ev->u.manifest.job = id;
+    ev->u.manifest.attempt = attempt;
+    ev->u.manifest.files = 2;
+    ev->u.manifest.bytes = 10;
+    bt_copy(ev->u.manifest.metrics, sizeof ev->u.manifest.metrics, "{\"loss\":\"1.93\"}");
+    return fixture_step(f, ev);
+}
+
+static void a_job_runs_and_is_recorded(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    const struct reply *r = fixture_submit(f, id, 2, 600);
+
+    assert_int_equal(r->http, 201);
+    assert_non_null(strstr(r->body, "\"state\":\"queued\""));
+    assert_int_equal(project_account(f)->held, 2 * 600 * 1000);
+    fixture_plan(f);
+    assert_string_equal(state_of(f, id)->state, "starting");
+    assert_int_equal(f->last->n_wants, 1);
+    assert_int_equal(f->last->wants[0].action, WANT_RUN);
+    assert_int_equal(claim(f, id, 1, "local:1")->err.code, 0);
+    assert_int_equal(started(f, id, 1, "local:1")->err.code, 0);
+    assert_string_equal(state_of(f, id)->state, "running");
+    fixture_compare(f);
+    f->now_us += 10 * BT_US_PER_S;
+    assert_int_equal(ended(f, id, 1, END_EXITED, 0)->err.code, 0);
+    assert_string_equal(state_of(f, id)->state, "finishing");
+    assert_int_equal(f->db.list[ROW_KIND_alloc].n, 0);
+    fixture_compare(f);
+    assert_int_equal(manifest(f, id, 1)->err.code, 0);
+    assert_string_equal(state_of(f, id)->state, "completed");
+    assert_int_equal(state_of(f, id)->record_idx, 1);
+    assert_int_equal(project_account(f)->held, 0);
+    assert_int_equal(project_account(f)->spent, 2 * 10 * 1000);
+    assert_int_equal(manifest(f, id, 1)->err.code, 0); /* said again */
+    assert_int_equal(f->db.list[ROW_KIND_ledger].n, 2);
+    fixture_compare(f);
+}
+
+static void the_same_id_gets_the_same_answer_and_another_body_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    int64_t number = f->db.list[ROW_KIND_job].n;
+
+    assert_int_equal(fixture_submit(f, id, 1, 60)->http, 201);
+    assert_int_equal(fixture_submit(f, id, 1, 60)->http, 201);
+    assert_int_equal(f->db.list[ROW_KIND_job].n, number + 1);
+    assert_int_equal(fixture_submit(f, id, 2, 60)->err.code, BT_ERR_DUPLICATE_ID);
+    id.b[1]--; /* 2^32 ms: some seven weeks earlier */
+    assert_int_equal(fixture_submit(f, id, 1, 60)->err.code, BT_ERR_ID_TOO_OLD);
+}
+
+static void a_refusal_names_everything_that_is_missing(void **state)
+{
+    struct fixture *f = *state;
+    const struct reply *r = fixture_submit(f, fixture_id(f), 80, 360000);
+
+    assert_true(r->err.code != 0);
+    assert_non_null(strstr(r->more, "\"lock\":\"person\""));
+    assert_non_null(strstr(r->more, "\"lock\":\"quota\""));
+    assert_non_null(strstr(r->more, "\"lock\":\"size\""));
+    assert_non_null(strstr(r->more, "BASE-1"));
+    assert_int_equal(project_account(f)->held, 0);
+    fixture_compare(f);
+}
+
+static void only_one_shepherd_gets_the_claim(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+
+    fixture_submit(f, id, 1, 60);
+    assert_int_equal(claim(f, id, 1, "local:1")->err.code, BT_ERR_FENCED);
+    fixture_plan(f);
+    assert_int_equal(claim(f, id, 2, "local:1")->err.code, BT_ERR_FENCED);
+    assert_int_equal(claim(f, id, 1, "local:1")->err.code, 0);
+    assert_int_equal(claim(f, id, 1, "local:2")->err.code, BT_ERR_FENCED);
+    assert_int_equal(claim(f, id, 1, "local:1")->err.code, 0);
+    fixture_compare(f);
+}
+
+static void an_unclaimed_attempt_is_closed_and_tried_again(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+
+    fixture_submit(f, id, 1, 60);
+    fixture_plan(f);
+    fixture_advance(f, 95);
+    assert_string_equal(state_of(f, id)->state, "queued");
+    assert_int_equal(state_of(f, id)->attempt, 2);
+    assert_int_equal(claim(f, id, 1, "late")->err.code, BT_ERR_FENCED);
+    assert_int_equal(project_account(f)->held, 60 * 1000);
+    assert_int_equal(project_account(f)->spent, 0);
+    fixture_compare(f);
+}
+
+static void a_silent_node_loses_its_job_after_the_lease(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+
+    fixture_submit(f, id, 1, 3600);
+    fixture_plan(f);
+    claim(f, id, 1, "local:1");
+    started(f, id, 1, "local:1");
+    fixture_advance(f, 150);
+    assert_string_equal(state_of(f, id)->state, "running");
+    fixture_advance(f, 100);
+    assert_string_equal(state_of(f, id)->state, "queued");
+    assert_int_equal(project_account(f)->spent, 0);
+    fixture_compare(f);
+}
+
+static void cancelling_refunds_what_never_ran(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev;
+
+    fixture_submit(f, id, 1, 60);
+    ev = fixture_event(EV_CANCEL, ADMIN);
+    ev->u.cancel.job = id;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+    assert_string_equal(state_of(f, id)->state, "cancelled");
+    assert_int_equal(project_account(f)->held, 0);
+    assert_int_equal(project_account(f)->spent, 0);
+    assert_int_equal(f->db.list[ROW_KIND_ledger].n, 1);
+    fixture_compare(f);
+}
+
+static void a_running_job_is_asked_to_stop_and_then_recorded(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev = fixture_event(EV_CANCEL, ALICE);
+
+    ev->u.cancel.job = id;
+    fixture_submit(f, id, 1, 60);
+    fixture_plan(f);
+    claim(f, id, 1, "x");
+    started(f, id, 1, "x");
+    fixture_step(f, ev);
+    assert_int_equal(f->last->wants[0].action, WANT_STOP);
+    assert_string_equal(state_of(f, id)->state, "running");
+    f->now_us += BT_US_PER_S;
+    ended(f, id, 1, END_STOPPED, 0);
+    manifest(f, id, 1);
+    assert_string_equal(state_of(f, id)->state, "cancelled");
+    fixture_compare(f);
+}
+
+static void status_85_means_requeue_me(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+
+    fixture_submit(f, id, 1, 60);
+    fixture_plan(f);
+    claim(f, id, 1, "x");
+    started(f, id, 1, "x");
+    f->now_us += 5 * BT_US_PER_S;
+    ended(f, id, 1, END_EXITED, 85);
+    assert_string_equal(state_of(f, id)->state, "queued");
+    assert_int_equal(state_of(f, id)->attempt, 2);
+    assert_int_equal(project_account(f)->spent, 5 * 1000);
+    assert_int_equal(project_account(f)->held, 60 * 1000);
+    fixture_compare(f);
+}
+
+static void a_missing_manifest_ends_the_job_as_incomplete(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct row_ledger *l;
+
+    fixture_submit(f, id, 1, 60);
+    fixture_plan(f);
+    claim(f, id, 1, "x");
+    started(f, id, 1, "x");
+    ended(f, id, 1, END_EXITED, 1);
+    f->now_us += 3601 * BT_US_PER_S;
+    fixture_step(f, event_new(EV_TICK));
+    assert_string_equal(state_of(f, id)->state, "failed");
+    l = f->db.list[ROW_KIND_ledger].v;
+    assert_non_null(strstr(l[f->db.list[ROW_KIND_ledger].n - 1].body, "incomplete"));
+    fixture_compare(f);
+}
+
+static void strangers_may_not_touch_a_job(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev = fixture_event(EV_CANCEL, "?");
+
+    fixture_submit(f, id, 1, 60);
+    ev->u.cancel.job = id;
+    assert_int_equal(fixture_step(f, ev)->err.code, BT_ERR_UNAUTHENTICATED);
+    ev = fixture_event(EV_ADMIN, ALICE);
+    ev->u.admin.op = ADMIN_QUOTA;
+    ev->u.admin.id = fixture_id(f);
+    bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "cz");
+    assert_int_equal(fixture_step(f, ev)->err.code, BT_ERR_FORBIDDEN);
+    ev = fixture_event(EV_CLAIM, ALICE);
+    ev->u.claim.job = id;
+    ev->u.claim.attempt = 1;
+    assert_true(fixture_step(f, ev)->err.code != 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+    const struct CMUnitTest tests[] = {
+        T(a_job_runs_and_is_recorded),
+        T(the_same_id_gets_the_same_answer_and_another_body_is_refused),
+        T(a_refusal_names_everything_that_is_missing),
+        T(only_one_shepherd_gets_the_claim),
+        T(an_unclaimed_attempt_is_closed_and_tried_again),
+        T(a_silent_node_loses_its_job_after_the_lease),
+        T(cancelling_refunds_what_never_ran),
+        T(a_running_job_is_asked_to_stop_and_then_recorded),
+        T(status_85_means_requeue_me),
+        T(a_missing_manifest_ends_the_job_as_incomplete),
+        T(strangers_may_not_touch_a_job),
+    };
+
+    return cmocka_run_group_tests_name("core_job", tests, NULL, NULL);
+}
