@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/publish/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+enum { MANY = 64 /* files beyond which one syncfs is cheaper than an fsync each */ };
+
+void publish_files_done(struct publish_files *f)
+{
+    for (size_t i = 0; i < f->n; i++)
+        bt_free(f->pending[i]);
+    bt_free(f->pending);
+    bt_free(f->made);
+    f->pending = NULL;
+    f->made = NULL;
+    f->n = f->cap = 0;
+}
+
+static char *folder_of(const char *path)
+{
+    return bt_strndup(path, (size_t)(strrchr(path, '/') - path));
+}
+
+static int make_folder(struct publish_files *f, const char *path, struct bt_err *err)
+{
+    BT_AUTO char *folder = folder_of(path);
+    int rc;
+
+    if (bt_streq(folder, f->made))
+        return 0;
+    rc = bt_mkdirs(folder, 0755, err);
+    if (rc == 0) {
+        bt_free(f->made);
+        f->made = BT_TAKE(folder);
+    }
+    return rc;
+}
+
+static int write_temp(const char *temp, const void *p, size_t n, struct bt_err *err)
+{
+    BT_FD_AUTO int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+    if (fd < 0)
+        return bt_fail_errno(err, errno == ENOSPC ? BT_ERR_DISK_FULL : BT_ERR_IO,
+                             "cannot create %s", temp);
+    return bt_write_all(fd, p, n, err);
+}
+
+static int sink_write(void *arg, const char *name, const void *p, size_t n, struct bt_err *err)
+{
+    struct publish_files *f = arg;
+    BT_AUTO char *path = bt_printf("%s/%s", f->dir, name);
+    BT_AUTO char *temp = bt_printf("%s.tmp", path);
+    int rc = f->before ? f->before(f->arg, err) : 0;
+
+    if (rc == 0)
+        rc = make_folder(f, path, err);
+    if (rc == 0)
+        rc = write_temp(temp, p, n, err);
+    if (rc == 0 && rename(temp, path) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot rename %s", temp);
+    if (rc < 0) {
+        unlink(temp);
+        return rc;
+    }
+    BT_GROW(f->pending, f->n, f->cap);
+    f->pending[f->n++] = BT_TAKE(path);
+    return 0;
+}
+
+static int sink_remove(void *arg, const char *name, struct bt_err *err)
+{
+    struct publish_files *f = arg;
+    BT_AUTO char *path = bt_printf("%s/%s", f->dir, name);
+
+    if (bt_streq(path, f->made)) {
+        bt_free(f->made);
+        f->made = NULL;
+    }
+    return bt_remove_tree(path, err);
+}
+
+struct log_sink publish_files_sink(struct publish_files *f)
+{
+    return (struct log_sink){.write = sink_write, .remove = sink_remove, .arg = f};
+}
+
+static int sync_all(const char *dir, struct bt_err *err)
+{
+    BT_FD_AUTO int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0 || syncfs(fd) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot sync %s", dir);
+    return 0;
+}
+
+static int sync_file(const char *path, struct bt_err *err)
+{
+    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fsync(fd) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", path);
+    return 0;
+}
+
+/* The folders above a file up to dir itself: each may be new. */
+static int sync_folders(const struct publish_files *f, const char *path, struct bt_err *err)
+{
+    BT_AUTO char *folder = folder_of(path);
+    int rc = bt_fsync_dir(folder, err);
+
+    while (rc == 0 && strlen(folder) > strlen(f->dir)) {
+        *strrchr(folder, '/') = '\0';
+        rc = bt_fsync_dir(folder, err);
+    }
+    return rc;
+}
+
+int publish_files_sync(struct publish_files *f, struct bt_err *err)
+{
+    int rc = f->n > MANY ? sync_all(f->dir, err) : 0;
+
+    for (size_t i = 0; i < f->n && f->n <= MANY && rc == 0; i++) {
+        rc = sync_file(f->pending[i], err);
+        if (rc == 0)
+            rc = sync_folders(f, f->pending[i], err);
+    }
+    if (rc < 0)
+        return rc;
+    while (f->n)
+        bt_free(f->pending[--f->n]);
+    return 0;
+}
