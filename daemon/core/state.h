@@ -39,6 +39,9 @@ struct project {
     int32_t n_overdue; /* results past their due date */
 };
 
+/* A former member keeps its row, because its account has a history. */
+#define MEMBER_GONE "none"
+
 struct member {
     struct row_member row;
     int32_t account;

@@ -308,8 +308,11 @@ static int do_member(struct core *c, struct doing *d)
     struct project *p = need_project(c, d);
     struct nation *home = e->person_nation[0] ? nation_find(c, e->person_nation) : d->nation;
     struct person *who = p && home ? need_person(c, d, home->row.id) : NULL;
+    const char *role = e->text[0] ? e->text : MEMBER_GONE;
     struct member *m;
 
+    if (!bt_streq(role, "lead") && !bt_streq(role, "member") && !bt_streq(role, MEMBER_GONE))
+        return bt_fail(&d->err, BT_ERR_INVALID, "a member's role is lead, member or none");
     if (!who)
         return d->err.code ? -d->err.code
                            : bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no nation '%s'",
@@ -318,14 +321,14 @@ static int do_member(struct core *c, struct doing *d)
     if (!m) {
         BT_GROW(c->members, c->n_members, c->cap_members);
         m = &c->members[c->n_members++];
-        *m = (struct member){.row = {p->row.id, who->row.id, bt_strdup("")}};
+        *m = (struct member){.row = {p->row.id, who->row.id, bt_strdup(MEMBER_GONE)}};
         bt_map_put(&c->by_member, (uint64_t)p->row.id << 32 | (uint32_t)who->row.id,
                    (uint32_t)c->n_members - 1);
         m->account = account_new(c, "person", p->row.nation, p->row.id, who->row.id)->row.id;
     }
-    if (!bt_streq(m->row.role, e->text)) {
+    if (!bt_streq(m->row.role, role)) {
         bt_free(m->row.role);
-        m->row.role = bt_strdup(e->text);
+        m->row.role = bt_strdup(role);
         d->changed = true;
         row_copy(ROW_KIND_member,
                  rows_put(&c->batch->rows, ROW_KIND_member, &m->row.project, 2 * sizeof(int32_t)),

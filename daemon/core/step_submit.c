@@ -300,7 +300,7 @@ static int find_project(struct core *c, struct judging *g, struct bt_err *err)
             bt_fail(err, BT_ERR_NOT_FOUND, "there is no active project '%s'", g->spec->project),
             "beamtime project list");
     g->member = member_find(c, g->project->row.id, g->actor.person->row.id);
-    if (!g->member || !g->member->row.role[0])
+    if (!g->member || bt_streq(g->member->row.role, MEMBER_GONE))
         return bt_next(err,
                        bt_fail(err, BT_ERR_FORBIDDEN, "%s is not a member of project %s/%s",
                                g->actor.text, nation_code(c, g->project->row.nation),

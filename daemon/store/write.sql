@@ -38,16 +38,12 @@ ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 INSERT INTO project ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_member
--- an empty role removes
-WITH r AS (SELECT {columns} FROM {rows}),
-gone AS (DELETE FROM member m USING r
-         WHERE m.project = r.project AND m.person = r.person AND coalesce(r.role, '') = '')
-INSERT INTO member ({columns}) SELECT {columns} FROM r WHERE role <> ''
+INSERT INTO member ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (project, person) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_account
 INSERT INTO account ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (id) DO UPDATE
-SET overdraft = EXCLUDED.overdraft, from_us = EXCLUDED.from_us, until_us = EXCLUDED.until_us
+SET overdraft = greatest(account.overdraft, EXCLUDED.overdraft)
 -- name: put_credential
 INSERT INTO credential ({columns}) SELECT {columns} FROM {rows}
 ON CONFLICT (spki) DO UPDATE SET ({tail}) = ROW({new.tail})
@@ -86,6 +82,12 @@ SELECT expect_rows('alloc', (SELECT count(*) FROM done), cardinality($1))
 INSERT INTO alloc ({columns}) SELECT {columns} FROM {rows}
 -- name: put_entry
 INSERT INTO entry ({columns}) SELECT {columns} FROM {rows}
+-- name: put_account_set
+-- after the entries: see rows.def
+WITH done AS (
+    UPDATE account a SET ({tail}) = ROW({r.tail}) FROM {rows} WHERE a.id = r.id RETURNING 1
+)
+SELECT expect_rows('account', (SELECT count(*) FROM done), cardinality($1))
 -- name: put_job_state
 WITH done AS (
     UPDATE job j SET ({tail}) = ROW({r.tail}) FROM {rows} WHERE j.id = r.id RETURNING 1

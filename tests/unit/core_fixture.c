@@ -145,6 +145,8 @@ const struct reply *fixture_step(struct fixture *f, struct event *ev)
     ev->reply_to = ++f->next_reply;
     core_step(f->core, ev, f->last);
     commit(f, f->last);
+    if (f->also)
+        f->also(f, f->last);
     for (int i = 0; i < f->last->n_replies; i++)
         if (f->last->replies[i].to == ev->reply_to)
             r = &f->last->replies[i];
@@ -243,6 +245,8 @@ void fixture_start(struct fixture *f)
     struct event *ev;
 
     *f = (struct fixture){.now_us = bt_now_us()};
+    if (fixture_backend)
+        fixture_backend(f);
     f->core = core_new(&set);
     assert_int_equal(core_loaded(f->core, f->now_us, 0, 0, NULL), 0);
     policy(f);
@@ -342,6 +346,11 @@ void fixture_compare(struct fixture *f)
         }
     if (core_loaded(again, f->now_us, f->db.list[ROW_KIND_ledger].n, 0, &err) < 0)
         fail_msg("%s", err.text);
+    assert_int_equal(core_digest(again), core_digest(f->core));
+    core_free(again);
+    if (!f->reload)
+        return;
+    again = f->reload(f);
     assert_int_equal(core_digest(again), core_digest(f->core));
     core_free(again);
 }

@@ -15,6 +15,11 @@ struct fixture {
     int64_t now_us;
     uint64_t next_reply;
     struct batch *last; /* the batch of the last step, committed */
+    /* Where batches go besides; NULL: nowhere. */
+    void (*also)(struct fixture *f, struct batch *b);
+    /* A core loaded from there, for fixture_compare. */
+    struct core *(*reload)(struct fixture *f);
+    void *also_arg;
 };
 
 void fixture_start(struct fixture *f);
@@ -28,6 +33,9 @@ const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t
 void fixture_plan(struct fixture *f);                     /* snapshot, plan, plan_ready */
 void fixture_advance(struct fixture *f, int64_t seconds); /* a tick a second, node alive */
 struct bt_uuid fixture_id(struct fixture *f);
+
+/* Tests that link it get their batches committed to PostgreSQL too (tests/sql/core_backend.c). */
+void fixture_backend(struct fixture *f) __attribute__((weak));
 
 /* A second core loaded from the rows must fold to the same digest. */
 void fixture_compare(struct fixture *f);

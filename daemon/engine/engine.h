@@ -1,0 +1,63 @@
+/* engine.h - drives the core: one thread steps it, one commits its batches, one plans.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Events queue up while a batch is being committed and become the next batch: group commit
+ * without a timer. Nothing of a batch is handed out before it is durable. Events are kept
+ * until their batch is settled, so that a batch that the database refuses can be stepped again
+ * one event at a time (the daemon's write protocol). */
+#ifndef BT_DAEMON_ENGINE_ENGINE_H
+#define BT_DAEMON_ENGINE_ENGINE_H
+
+#include <stdint.h>
+
+#include "daemon/core/core.h"
+#include "daemon/core/plan_view.h"
+#include "daemon/store/store.h"
+#include "policy/tree.h"
+
+struct engine;
+
+enum {
+    ENGINE_QUEUE_MAX = 4096, /* unanswered requests: about 100 ms of work, then 503 */
+    ENGINE_BATCH_MAX = 1000, /* events of one batch: bounds a commit to some 20 ms */
+};
+
+struct engine_settings {
+    struct store_settings store;
+    struct core_settings core;
+    const struct policy *policy; /* borrowed for the engine's life */
+    const char *policy_text;     /* as loaded, recorded when its digest is new */
+    /* Called by the store thread after each commit: replies, wants and views may go. */
+    void (*committed)(void *arg, const struct batch *batch);
+    /* Another daemon leads, or the database cannot be used any more: the process must end. */
+    void (*fatal)(void *arg, const struct bt_err *err);
+    void *arg;
+};
+
+/* Opens the store, takes the lead, loads the core and starts the threads. Before it returns
+ * `committed` has been called once with the wants and credentials of what was loaded. */
+int engine_start(const struct engine_settings *settings, struct engine **ret,
+                 struct bt_err *err) BT_MUSTUSE;
+
+/* Takes the event over on success. BT_ERR_BUSY when too many requests wait; the store's own
+ * error (503, 507) while it cannot write. On failure the event stays the caller's. */
+int engine_post(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
+
+/* The last plan with a reference of the caller's (plan_unref); NULL before the first. */
+struct plan *engine_plan(struct engine *e);
+
+struct engine_status {
+    uint64_t epoch, seq;
+    int64_t n_waiting; /* events queued */
+    int64_t n_batches; /* committed since start */
+    int64_t n_events;
+    int64_t plan_us; /* duration of the last plan */
+    size_t n_jobs;
+    bool writable;
+};
+void engine_status(struct engine *e, struct engine_status *ret);
+
+/* Steps and commits what is queued, then ends the threads. NULL is fine. */
+void engine_stop(struct engine *e);
+
+#endif
