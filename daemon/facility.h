@@ -1,5 +1,5 @@
-/* facility.h - everything that lives as long as the daemon's process, and its order of start and stop.
- * SPDX-License-Identifier: GPL-3.0-or-later
+/* facility.h - everything that lives as long as the daemon's process, and its order of start and
+ * stop. SPDX-License-Identifier: GPL-3.0-or-later
  *
  *   state directory (locked) → PostgreSQL → authorities → policy → engine (leads, loads)
  *     → first start's council, site, tokens → publisher → listeners → ready
@@ -13,7 +13,8 @@
 
 struct facility;
 
-int facility_start(const struct settings *set, struct facility **ret, struct bt_err *err) BT_MUSTUSE;
+int facility_start(const struct settings *set, struct facility **ret,
+                   struct bt_err *err) BT_MUSTUSE;
 
 /* To be called once a second or so from the thread that called facility_start: keeps the embedded
  * PostgreSQL running. Negative when the process must end (err says why). */

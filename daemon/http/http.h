@@ -1,0 +1,54 @@
+/* http.h - the daemon's HTTP: requests become events, committed replies become answers.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Two listeners with mutual TLS (people, agents) and a plain one for the public. A handler parses,
+ * makes an event and lets the request wait; the engine's store thread calls http_committed after
+ * each commit and the answers go out. Reads go to the database (reader threads), never to the core.
+ *
+ *   http.c      listeners, dispatch, who asks, in-flight caps, waiting requests, replies
+ *   auth.c      the table of credentials that follows the commits
+ *   jobs.c      submit, cancel, hold, watch          admin.c   people, quotas, nodes, rates
+ *   agents.c    the agents' verbs and their wants    reads.c   lists and single objects
+ *   enrol.c     token + request → certificate        uploads.c blobs and logs, parts, resumption
+ *   public.c, pages/  what anybody may read */
+#ifndef BT_DAEMON_HTTP_HTTP_H
+#define BT_DAEMON_HTTP_HTTP_H
+
+#include <stdint.h>
+
+#include "daemon/clusters/local.h"
+#include "daemon/core/batch.h"
+#include "daemon/core/event.h"
+#include "daemon/core/plan_view.h"
+#include "daemon/pki/pki.h"
+#include "lib/base/err.h"
+
+struct http;
+
+struct http_settings {
+    const char *listen_people; /* "127.0.0.1:8443" */
+    const char *listen_agents;
+    const char *listen_public;
+    struct pki *pki; /* borrowed, as all below */
+    struct wants_board *board;
+    const char *blobs_dir, *logs_dir, *ledger_dir;
+    const char *read_conninfo;   /* of the read-only role */
+    const char *public_conninfo; /* of the role that sees the ledger alone */
+    /* Takes the event over on success; fails BUSY, or with the store's 503/507. */
+    int (*post)(void *arg, struct event *ev, struct bt_err *err);
+    /* The last plan with a reference (plan_unref), or NULL. */
+    struct plan *(*plan)(void *arg);
+    void *arg;
+};
+
+int http_start(const struct http_settings *settings, struct http **ret,
+               struct bt_err *err) BT_MUSTUSE;
+void http_ports(const struct http *h, int *people, int *agents, int *open);
+
+/* After each commit, by the engine's store thread: answers, wakes watchers, follows credentials. */
+void http_committed(struct http *h, const struct batch *batch);
+
+/* Lets what waits be answered for up to drain_ms, then closes. */
+void http_stop(struct http *h, int drain_ms);
+
+#endif
