@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/api.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/api/problem.h"
+#include "lib/base/enc.h"
+#include "lib/base/mem.h"
+#include "lib/json/json.h"
+
+enum { CALL_S = 30, SLACK_S = 10 };
+#define OCTETS "application/octet-stream"
+#define JSON "application/json"
+
+static void answer_done(struct link_answer *a)
+{
+    bt_buf_done(&a->body);
+}
+#define ANSWER_AUTO BT_CLEANUP(answer_done)
+
+/* One call; an answer that is no 2xx becomes the error that its problem document names. */
+static int call(struct link *l, const struct link_request *r, struct link_answer *a,
+                struct bt_err *err)
+{
+    char id[BT_UUID_TEXT];
+    struct bt_err e = {0};
+
+    a->have = -1;
+    int rc = l->call(l, r, a, err);
+    if (rc < 0 || (a->status >= 200 && a->status < 300))
+        return rc;
+    problem_read(bt_buf_text(&a->body), a->body.n, a->status, &e, id);
+    if (e.code == 0)
+        e.code = BT_ERR_INTERNAL;
+    if (err)
+        *err = e;
+    return -e.code;
+}
+
+static int post(struct link *l, const char *path, const struct bt_buf *body, struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    struct link_request r = {.method = "POST",
+                             .path = path,
+                             .type = JSON,
+                             .body = body->p,
+                             .n = body->n,
+                             .timeout_s = CALL_S};
+
+    return call(l, &r, &a, err);
+}
+
+static int get(struct link *l, const char *path, int timeout_s, struct bt_buf *ret,
+               struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    struct link_request r = {.method = "GET", .path = path, .timeout_s = timeout_s};
+    int rc = call(l, &r, &a, err);
+
+    if (rc == 0)
+        bt_buf_add(ret, bt_buf_text(&a.body), a.body.n);
+    return rc;
+}
+
+int api_register(struct link *l, const struct node_facts *facts, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    jw_object(&w, NULL);
+    jw_str(&w, "node", facts->node);
+    jw_str(&w, "class", facts->class);
+    jw_i64(&w, "accelerators", facts->accelerators);
+    jw_str(&w, "boot_id", facts->boot_id);
+    jw_str(&w, "version", BT_VERSION);
+    jw_raw(&w, "inventory", facts->inventory);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/register", &b, err);
+}
+
+int api_heartbeat(struct link *l, const char *node, const struct attempt_id *live, size_t n,
+                  struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    jw_object(&w, NULL);
+    jw_str(&w, "node", node);
+    jw_array(&w, "live");
+    for (size_t i = 0; i < n; i++) {
+        jw_object(&w, NULL);
+        jw_uuid(&w, "job", &live[i].job);
+        jw_i64(&w, "attempt", live[i].attempt);
+        jw_end_object(&w);
+    }
+    jw_end_array(&w);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/heartbeat", &b, err);
+}
+
+int api_wants(struct link *l, int64_t after, int wait_s, struct bt_buf *ret, struct bt_err *err)
+{
+    char path[96];
+
+    (void)snprintf(path, sizeof path, "/v1/agent/wants?after=%lld&wait=%d",
+                   (long long)BT_MAX(after, 0), wait_s);
+    return get(l, path, wait_s + SLACK_S, ret, err);
+}
+
+int api_spec(struct link *l, struct bt_uuid job, struct bt_buf *ret, struct bt_err *err)
+{
+    char path[96], id[BT_UUID_TEXT];
+
+    (void)snprintf(path, sizeof path, "/v1/agent/jobs/%s/spec", bt_uuid_format(job, id));
+    return get(l, path, CALL_S, ret, err);
+}
+
+static void begin(struct json_writer *w, const struct attempt_id *id)
+{
+    jw_object(w, NULL);
+    jw_uuid(w, "job", &id->job);
+    jw_i64(w, "attempt", id->attempt);
+}
+
+static int post_foreign(struct link *l, const char *path, const struct attempt_id *id,
+                        const char *foreign, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    begin(&w, id);
+    jw_str(&w, "foreign_id", foreign);
+    jw_end_object(&w);
+    return post(l, path, &b, err);
+}
+
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_err *err)
+{
+    return post_foreign(l, "/v1/agent/claim", id, foreign, err);
+}
+
+int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
+                struct bt_err *err)
+{
+    return post_foreign(l, "/v1/agent/started", id, foreign, err);
+}
+
+int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
+              struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    begin(&w, id);
+    jw_str(&w, "reason", v->reason);
+    jw_i64(&w, "exit_code", v->exit_code);
+    jw_i64(&w, "signal", v->signal);
+    jw_bool(&w, "checkpointed", v->checkpointed);
+    jw_str(&w, "text", v->text);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/ended", &b, err);
+}
+
+int api_manifest(struct link *l, const struct attempt_id *id, const struct yield *y,
+                 struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    begin(&w, id);
+    jw_hex(&w, "root", y->root, sizeof y->root);
+    jw_hex(&w, "sha256", y->sha256, sizeof y->sha256);
+    jw_i64(&w, "files", y->files);
+    jw_i64(&w, "bytes", y->bytes);
+    jw_bool(&w, "incomplete", y->incomplete);
+    jw_raw(&w, "metrics", *y->metrics ? y->metrics : "{}");
+    jw_end_object(&w);
+    return post(l, "/v1/agent/manifest", &b, err);
+}
+
+/* {"have":n} of a reply or a problem document. */
+static int64_t have_of(const struct link_answer *a)
+{
+    JSON_AUTO struct json *j = NULL;
+
+    if (a->body.n == 0 || json_parse(a->body.p, a->body.n, JSON_MAX_BYTES, &j, NULL) < 0)
+        return a->have;
+    return json_i64(json_get(j, "have"), a->have);
+}
+
+int api_log(struct link *l, const struct attempt_id *id, const struct log_part *part,
+            int64_t *ret_have, struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    char path[200], job[BT_UUID_TEXT];
+    struct link_request r = {.method = "PUT",
+                             .path = path,
+                             .type = OCTETS,
+                             .body = part->p,
+                             .n = part->n,
+                             .timeout_s = 2 * CALL_S};
+
+    (void)snprintf(path, sizeof path, "/v1/agent/jobs/%s/log?attempt=%d&stream=%s&offset=%lld%s",
+                   bt_uuid_format(id->job, job), id->attempt, part->stream, (long long)part->offset,
+                   part->eof ? "&eof=1" : "");
+    int rc = call(l, &r, &a, err);
+    int64_t have = have_of(&a);
+    if (have >= 0)
+        *ret_have = have;
+    if (rc < 0 && a.status == 409 && have >= 0)
+        return bt_fail(err, BT_ERR_CONFLICT, "the daemon has %lld bytes of this stream",
+                       (long long)have);
+    return rc;
+}
+
+static int put_part(struct link *l, const char *path, const void *p, size_t n, int64_t *ret_have,
+                    struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    struct link_request r = {
+        .method = "PUT", .path = path, .type = OCTETS, .body = p, .n = n, .timeout_s = 4 * CALL_S};
+    int rc = call(l, &r, &a, err);
+    int64_t have = have_of(&a);
+
+    if (rc == 0)
+        *ret_have = have >= 0 ? have : *ret_have + (int64_t)n;
+    return rc < 0 ? rc : a.status == 201;
+}
+
+static int ask_have(struct link *l, const char *path, int64_t *ret, struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    struct link_request r = {.method = "HEAD", .path = path, .timeout_s = CALL_S};
+    int rc = call(l, &r, &a, err);
+
+    if (rc == -BT_ERR_NOT_FOUND) {
+        *ret = 0;
+        return 0;
+    }
+    *ret = BT_MAX(a.have, 0);
+    return rc;
+}
+
+int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total, struct bt_err *err)
+{
+    BT_AUTO char *part = NULL;
+    char hex[65], path[160], base[96];
+    int64_t at = 0;
+    int complete = 0;
+
+    (void)snprintf(base, sizeof base, "/v1/agent/blobs/%s", bt_hex(sha256, 32, hex));
+    int rc = ask_have(l, base, &at, err);
+    if (rc < 0 || (at == total && total > 0))
+        return rc;
+    part = bt_alloc(1, (size_t)BT_MAX(1, BT_MIN(total, API_PART_BYTES)));
+    while (!complete) {
+        ssize_t n = pread(fd, part, (size_t)BT_MIN(total - at, API_PART_BYTES), at);
+
+        if (n < 0 || (n == 0 && at < total))
+            return bt_fail(err, BT_ERR_CONFLICT, "the file changed after it was hashed");
+        (void)snprintf(path, sizeof path, "%s?offset=%lld&total=%lld", base, (long long)at,
+                       (long long)total);
+        int64_t before = at;
+        complete = put_part(l, path, part, (size_t)n, &at, err);
+        if (complete < 0)
+            return complete;
+        if (!complete && at >= total)
+            return 0; /* it had the rest from another upload */
+        if (!complete && at <= before)
+            return bt_fail(err, BT_ERR_IO, "the daemon takes no more of %s", hex);
+    }
+    return 0;
+}
+
+bool api_is_final(int rc)
+{
+    switch (-rc) {
+    case BT_ERR_FENCED:
+    case BT_ERR_NOT_FOUND:
+    case BT_ERR_INVALID:
+    case BT_ERR_CONFLICT:
+    case BT_ERR_JOB_STATE:
+    case BT_ERR_TOO_LARGE:
+    case BT_ERR_STALE:
+    case BT_ERR_METHOD:
+    case BT_ERR_DUPLICATE_ID:
+        return true;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,63 @@
+/* api.h - the agent's verbs of the API over a link. Each may be repeated (lib/api/routes.def).
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_AGENT_API_H
+#define BT_AGENT_API_H
+
+#include <stdbool.h>
+
+#include "agent/link.h"
+#include "agent/spool.h"
+
+struct attempt_id {
+    struct bt_uuid job;
+    int32_t attempt;
+};
+
+struct node_facts {
+    const char *node;
+    const char *class;
+    int accelerators;
+    const char *boot_id;
+    const char *inventory; /* JSON */
+};
+
+/* All return 0 or an error of the daemon (its code) or of the way to it. api_is_final tells an
+ * error that no repetition mends from one that may pass. */
+int api_register(struct link *l, const struct node_facts *facts, struct bt_err *err) BT_MUSTUSE;
+int api_heartbeat(struct link *l, const char *node, const struct attempt_id *live, size_t n,
+                  struct bt_err *err) BT_MUSTUSE;
+/* The text of the reply; after < 0 asks for the present state at once. */
+int api_wants(struct link *l, int64_t after, int wait_s, struct bt_buf *ret,
+              struct bt_err *err) BT_MUSTUSE;
+int api_spec(struct link *l, struct bt_uuid job, struct bt_buf *ret, struct bt_err *err) BT_MUSTUSE;
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
+              struct bt_err *err) BT_MUSTUSE;
+int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
+                struct bt_err *err) BT_MUSTUSE;
+int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
+              struct bt_err *err) BT_MUSTUSE;
+int api_manifest(struct link *l, const struct attempt_id *id, const struct yield *y,
+                 struct bt_err *err) BT_MUSTUSE;
+
+/* Appends p[n] at `offset`; *ret_have is how much the daemon then has, also when it had another
+ * length (BT_ERR_CONFLICT: send from there). `eof`: the stream is complete. */
+struct log_part {
+    const char *stream; /* out, err, metrics */
+    int64_t offset;
+    const void *p;
+    size_t n;
+    bool eof;
+};
+int api_log(struct link *l, const struct attempt_id *id, const struct log_part *part,
+            int64_t *ret_have, struct bt_err *err) BT_MUSTUSE;
+
+enum { API_PART_BYTES = 4 * 1024 * 1024 };
+
+/* Uploads what the daemon does not have yet of `fd` (total bytes, of that digest) from its
+ * beginning on. BT_ERR_CONFLICT when the bytes are not what the digest says. */
+int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total,
+             struct bt_err *err) BT_MUSTUSE;
+
+bool api_is_final(int rc); /* of a negative return */
+
+#endif

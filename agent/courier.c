@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/courier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/environ.h"
+#include "agent/harvest.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/crypto/hash.h"
+#include "lib/record/manifest.h"
+
+enum {
+    RECHECK_US = 1000000,      /* between two looks when nothing was said */
+    RETRY_BASE_US = 200000,    /* first try after a failure of the daemon … */
+    RETRY_LIMIT_US = 20000000, /* … and the longest wait between tries */
+    LOG_GATHER_US = 100000,    /* logs are sent at most so often */
+    LOG_PART = 256 * 1024,     /* of a log in one request */
+    LAST_WORDS = 4 * LOG_PART, /* of each log before the end is reported */
+    STACK = 512 * 1024,
+    STREAMS = 3,
+};
+
+static const char *const stream_names[STREAMS] = {"out", "err", "metrics"};
+
+struct trip {
+    struct courier *c;
+    struct link *link;
+    int inotify;
+    int64_t sent[STREAMS];
+    bool complete[STREAMS]; /* the end of the stream was said */
+    bool said_started, said_ended, fenced;
+    int failures; /* of the daemon in a row */
+    int starts;   /* of shepherds */
+    int64_t next_start_us;
+    int64_t next_call_us;
+};
+
+int64_t backoff_us(int n, int64_t base_us, int64_t limit_us)
+{
+    int64_t most = n > 30 ? limit_us : BT_MIN(limit_us, base_us << n);
+    uint64_t random;
+
+    bt_random(&random, sizeof random);
+    return (int64_t)(random % (uint64_t)(most + 1));
+}
+
+/* Runs this program again as `word` on the folder, with nothing of our environment. */
+static int spawn(const struct courier *c, const char *word, pid_t *ret, struct bt_err *err)
+{
+    const char *const argv[] = {"beamtime-agent", word, c->dir, NULL};
+    const char *const envp[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                                "LANG=C.UTF-8", NULL};
+    posix_spawnattr_t attr;
+    sigset_t all, none;
+
+    sigfillset(&all);
+    sigemptyset(&none);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setsigmask(&attr, &none);
+    int rc = posix_spawn(ret, c->program, NULL, &attr, (char *const *)(uintptr_t)argv,
+                         (char *const *)(uintptr_t)envp);
+    posix_spawnattr_destroy(&attr);
+    if (rc == 0)
+        return 0;
+    errno = rc;
+    return bt_fail_errno(err, BT_ERR_BUSY, "cannot start %s", c->program);
+}
+
+static void name_of(const struct courier *c, char out[SPOOL_NAME_MAX])
+{
+    spool_name(c->id.job, c->id.attempt, out);
+}
+
+static void complain(const struct courier *c, const char *what, const struct bt_err *e)
+{
+    char name[SPOOL_NAME_MAX];
+
+    name_of(c, name);
+    bt_log(BT_WARN, what, "attempt", name, "code", bt_err_name(e->code), "text", e->text, "next",
+           e->next, NULL);
+}
+
+/* ---- the shepherd ---- */
+
+static void keep_shepherd(struct trip *t)
+{
+    struct bt_err e = {0};
+    pid_t pid;
+
+    if (spool_has(t->c->dir, "manifest.json") || spool_shepherd(t->c->dir) ||
+        bt_mono_us() < t->next_start_us)
+        return;
+    /* A fresh one needs a moment to take its lock: hence the wait also after success. */
+    t->next_start_us =
+        bt_mono_us() + RECHECK_US + backoff_us(t->starts, RETRY_BASE_US, RETRY_LIMIT_US);
+    t->starts++;
+    if (spawn(t->c, "shepherd", &pid, &e) < 0)
+        complain(t->c, "shepherd_not_started", &e);
+}
+
+/* ---- what the daemon is told ---- */
+
+/* Notes how a verb went: true when it is done, in the sense that it need not be repeated. */
+static bool settle(struct trip *t, const char *what, int rc, const struct bt_err *e)
+{
+    if (rc >= 0) {
+        t->failures = 0;
+        return true;
+    }
+    if (api_is_final(rc)) {
+        if (rc != -BT_ERR_FENCED)
+            complain(t->c, what, e);
+        t->fenced = true;
+        return true;
+    }
+    if (t->failures == 0 || t->failures == 8)
+        complain(t->c, what, e);
+    t->next_call_us = bt_mono_us() + backoff_us(t->failures++, RETRY_BASE_US, RETRY_LIMIT_US);
+    return false;
+}
+
+static void claim(struct trip *t)
+{
+    BT_BUF_AUTO struct bt_buf id = {0};
+    struct bt_err e = {0};
+
+    if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) < 0)
+        return;
+    int rc = api_claim(t->link, &t->c->id, id.p, &e);
+    if (!settle(t, "claim_failed", rc, &e))
+        return;
+    rc = spool_put(t->c->dir, t->fenced ? "gone" : "granted", "", &e);
+    if (rc < 0)
+        complain(t->c, "spool_failed", &e);
+}
+
+static void say_started(struct trip *t)
+{
+    BT_BUF_AUTO struct bt_buf id = {0};
+    struct bt_err e = {0};
+
+    if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) == 0)
+        t->said_started =
+            settle(t, "started_failed", api_started(t->link, &t->c->id, id.p, &e), &e);
+    t->fenced = false; /* if so, the end will hear it */
+}
+
+static ssize_t read_part(const struct trip *t, int i, char *to, size_t n)
+{
+    BT_AUTO char *path = bt_printf("%s/log.%s", t->c->dir, stream_names[i]);
+    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? (errno == ENOENT ? 0 : -1) : pread(fd, to, n, t->sent[i]);
+}
+
+/* Sends what stream i has, up to `most` bytes; `last`: it will not grow any more. False when the
+ * daemon could not take it now. */
+static bool send_stream(struct trip *t, int i, int64_t most, bool last)
+{
+    BT_AUTO char *part = bt_alloc(1, LOG_PART);
+    struct bt_err e = {0};
+
+    for (int moves = 0; most > 0 && !t->complete[i];) {
+        ssize_t n = read_part(t, i, part, LOG_PART);
+        bool eof = last && n < LOG_PART;
+
+        if (n < 0 || (n == 0 && !eof))
+            return true;
+        struct log_part p = {
+            .stream = stream_names[i], .offset = t->sent[i], .p = part, .n = (size_t)n, .eof = eof};
+        int64_t have = t->sent[i] + n;
+        int rc = api_log(t->link, &t->c->id, &p, &have, &e);
+        if (rc == -BT_ERR_CONFLICT && have != t->sent[i]) {
+            t->sent[i] = have; /* resend from there, or skip what it has */
+            if (++moves > 2)
+                return true;
+            continue;
+        }
+        if (rc < 0 && api_is_final(rc)) {
+            t->complete[i] = true; /* the attempt is over for the daemon: its log too */
+            return true;
+        }
+        if (!settle(t, "log_failed", rc, &e))
+            return false;
+        t->sent[i] += n;
+        t->complete[i] = eof;
+        most -= n;
+    }
+    return true;
+}
+
+static bool send_logs(struct trip *t, int64_t most, bool last)
+{
+    for (int i = 0; i < STREAMS; i++)
+        if (!send_stream(t, i, most, last))
+            return false;
+    return true;
+}
+
+static void say_ended(struct trip *t)
+{
+    struct verdict v;
+    struct bt_err e = {0};
+
+    if (!send_logs(t, LAST_WORDS, false))
+        return;
+    if (spool_verdict(t->c->dir, &v, &e) < 0) {
+        complain(t->c, "spool_failed", &e);
+        v = (struct verdict){.reason = "lost", .text = "the attempt's verdict cannot be read"};
+    }
+    t->said_ended = settle(t, "ended_failed", api_ended(t->link, &t->c->id, &v, &e), &e);
+    if (t->said_ended)
+        atomic_store(&t->c->counts, false);
+}
+
+/* ---- files ---- */
+
+static int send_file(struct trip *t, const struct order *o, const struct manifest_file *f,
+                     uid_t owner, struct bt_err *err)
+{
+    struct places p;
+
+    places_of(o, &p);
+    BT_FD_AUTO int fd = harvest_open(p.output, owner, f->path, err);
+    return fd < 0 ? fd : api_blob(t->link, f->sha256, fd, f->bytes, err);
+}
+
+static int send_text(struct trip *t, const struct yield *y, struct bt_err *err)
+{
+    BT_AUTO char *path = bt_printf("%s/manifest.txt", t->c->dir);
+    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path);
+    return api_blob(t->link, y->sha256, fd, st.st_size, err);
+}
+
+/* Uploads every file. One that changed or went away after it was hashed makes the yield
+ * incomplete; a daemon that cannot take it now ends the try (it resumes). */
+static int send_files(struct trip *t, struct yield *y, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    MANIFEST_AUTO struct manifest m = {0};
+    struct order o;
+    int rc = spool_order(t->c->dir, &o, err);
+
+    if (rc == 0)
+        rc = spool_get(t->c->dir, "manifest.txt", MANIFEST_TEXT_MAX, &text, err);
+    if (rc == 0)
+        rc = manifest_parse(bt_buf_text(&text), text.n, &m, err);
+    for (size_t i = 0; rc == 0 && i < m.n; i++) {
+        rc = send_file(t, &o, &m.files[i], (uid_t)y->uid, err);
+        if (rc == -BT_ERR_CONFLICT || rc == -BT_ERR_NOT_FOUND || rc == -BT_ERR_FORBIDDEN) {
+            complain(t->c, "file_lost", err);
+            y->incomplete = true;
+            rc = 0;
+        }
+    }
+    return rc < 0 ? rc : send_text(t, y, err);
+}
+
+static bool say_manifest(struct trip *t)
+{
+    struct yield y;
+    struct bt_err e = {0};
+    int rc = spool_yield(t->c->dir, &y, &e);
+
+    if (rc == 0 && !send_logs(t, INT64_MAX, true))
+        return false;
+    if (rc == 0)
+        rc = send_files(t, &y, &e);
+    if (rc == 0)
+        rc = api_manifest(t->link, &t->c->id, &y, &e);
+    return settle(t, "manifest_failed", rc, &e);
+}
+
+/* ---- the trip ---- */
+
+static void clean(struct trip *t)
+{
+    struct bt_err e = {0};
+    int status;
+    pid_t pid;
+
+    if (spawn(t->c, "clean", &pid, &e) < 0)
+        complain(t->c, "clean_failed", &e);
+    else
+        (void)waitpid(pid, &status, 0); /* ECHILD when it has ended: children are not kept */
+    if (bt_remove_tree(t->c->dir, &e) < 0)
+        complain(t->c, "clean_failed", &e);
+}
+
+enum step { WAIT, AGAIN, DONE };
+
+/* What the daemon shall hear next. */
+static enum step speak(struct trip *t, bool granted, bool gone)
+{
+    const char *dir = t->c->dir;
+
+    if (!granted && !gone) {
+        claim(t);
+        return WAIT;
+    }
+    if (!t->said_started && spool_has(dir, "started")) {
+        say_started(t);
+        return t->said_started ? AGAIN : WAIT;
+    }
+    if (!t->said_ended && spool_has(dir, "ended.json")) {
+        say_ended(t);
+        return t->said_ended ? AGAIN : WAIT;
+    }
+    if (t->said_ended) {
+        if (!spool_has(dir, "manifest.json"))
+            return WAIT;
+        return t->fenced || say_manifest(t) ? DONE : WAIT;
+    }
+    (void)send_logs(t, INT64_MAX, false);
+    return WAIT;
+}
+
+/* One look at the folder. */
+static enum step look(struct trip *t)
+{
+    const char *dir = t->c->dir;
+    bool gone = spool_has(dir, "gone"), granted = spool_has(dir, "granted");
+
+    if (gone && !granted && !spool_shepherd(dir))
+        return DONE; /* it never ran */
+    if (!gone || granted)
+        keep_shepherd(t);
+    return bt_mono_us() < t->next_call_us ? WAIT : speak(t, granted, gone);
+}
+
+/* Until the folder changes, but not sooner than logs are worth a request. */
+static void await(struct trip *t)
+{
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    struct pollfd p = {.fd = t->inotify, .events = POLLIN};
+    int64_t left = t->next_call_us - bt_mono_us();
+
+    if (left > 0)
+        (void)poll(NULL, 0, (int)(left / 1000) + 1);
+    else if (poll(&p, 1, RECHECK_US / 1000) > 0 && !spool_has(t->c->dir, "ended.json") &&
+             spool_has(t->c->dir, "started") && t->said_started)
+        (void)poll(NULL, 0, LOG_GATHER_US / 1000);
+    while (t->inotify >= 0 && read(t->inotify, events, sizeof events) > 0)
+        ;
+}
+
+static int64_t open_link(struct trip *t)
+{
+    struct bt_err e = {0};
+    int rc = t->c->maker->open(t->c->maker->arg, &t->link, &e);
+
+    if (rc < 0)
+        complain(t->c, "link_failed", &e);
+    return rc;
+}
+
+static void *run(void *arg)
+{
+    struct courier *c = arg;
+    struct trip t = {.c = c};
+
+    t.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (t.inotify >= 0)
+        (void)inotify_add_watch(t.inotify, c->dir, IN_MOVED_TO | IN_CREATE | IN_MODIFY);
+    if (open_link(&t) == 0) {
+        for (enum step step; (step = look(&t)) != DONE;)
+            if (step == WAIT)
+                await(&t);
+        clean(&t);
+        t.link->close(t.link);
+    }
+    if (t.inotify >= 0)
+        close(t.inotify);
+    atomic_store(&c->counts, false);
+    atomic_store(&c->over, true);
+    return NULL;
+}
+
+int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
+                  struct courier **ret, struct bt_err *err)
+{
+    struct courier *c = bt_new(struct courier);
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    c->id = *id;
+    c->dir = bt_strdup(dir);
+    c->maker = maker;
+    c->program = "/proc/self/exe";
+    atomic_init(&c->counts, true);
+    atomic_init(&c->over, false);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    int rc = pthread_create(&thread, &attr, run, c);
+    pthread_attr_destroy(&attr);
+    if (rc) {
+        courier_free(c);
+        errno = rc;
+        return bt_fail_errno(err, BT_ERR_BUSY, "cannot start a thread");
+    }
+    *ret = c;
+    return 0;
+}
+
+void courier_free(struct courier *c)
+{
+    if (!c)
+        return;
+    bt_free(c->dir);
+    bt_free(c);
+}

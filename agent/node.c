@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/node.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/account.h"
+#include "agent/courier.h"
+#include "agent/layout.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+enum { RETRY_BASE_US = 100000, RETRY_LIMIT_US = 20000000, FINISHED = 64, ATTEMPTS_MAX = 256 };
+
+struct node {
+    const struct settings *set;
+    const struct node_plan *plan;
+    const struct link_maker *maker;
+    struct link *link;
+    char *attempts; /* <state>/attempts */
+    struct courier *couriers[ATTEMPTS_MAX];
+    int n_couriers;
+    struct attempt_id finished[FINISHED]; /* lately: the daemon's list may lag behind its answer */
+    int n_finished;
+    int64_t seq;
+    int64_t heartbeat_due_us;
+    int failures;
+    bool registered;
+    bool daemon_is_here; /* on this machine: it cannot be cut off from us */
+};
+
+void node_plan_done(struct node_plan *p)
+{
+    bt_free(p->inventory);
+    *p = (struct node_plan){0};
+}
+
+static bool same_id(const struct attempt_id *a, const struct attempt_id *b)
+{
+    return bt_uuid_eq(a->job, b->job) && a->attempt == b->attempt;
+}
+
+static struct courier *courier_of(struct node *n, const struct attempt_id *id)
+{
+    for (int i = 0; i < n->n_couriers; i++)
+        if (same_id(&n->couriers[i]->id, id))
+            return n->couriers[i];
+    return NULL;
+}
+
+static bool has_finished(const struct node *n, const struct attempt_id *id)
+{
+    for (int i = 0; i < FINISHED; i++)
+        if (same_id(&n->finished[i], id))
+            return true;
+    return false;
+}
+
+static void drop_finished(struct node *n)
+{
+    for (int i = 0; i < n->n_couriers;) {
+        if (!atomic_load(&n->couriers[i]->over)) {
+            i++;
+            continue;
+        }
+        if (access(n->couriers[i]->dir, F_OK) < 0) /* else it could not even begin */
+            n->finished[n->n_finished++ % FINISHED] = n->couriers[i]->id;
+        courier_free(n->couriers[i]);
+        n->couriers[i] = n->couriers[--n->n_couriers];
+    }
+}
+
+static void warn_attempt(const char *event, const struct attempt_id *id, const struct bt_err *e)
+{
+    char name[SPOOL_NAME_MAX];
+
+    bt_log(BT_WARN, event, "attempt", spool_name(id->job, id->attempt, name), "code",
+           bt_err_name(e->code), "text", e->text, NULL);
+}
+
+static void send_out(struct node *n, const struct attempt_id *id)
+{
+    char name[SPOOL_NAME_MAX];
+    BT_AUTO char *dir = bt_printf("%s/%s", n->attempts, spool_name(id->job, id->attempt, name));
+    struct bt_err e = {0};
+
+    if (n->n_couriers == ATTEMPTS_MAX || courier_of(n, id))
+        return;
+    if (courier_start(id, dir, n->maker, &n->couriers[n->n_couriers], &e) < 0)
+        warn_attempt("courier_failed", id, &e);
+    else
+        n->n_couriers++;
+}
+
+/* ---- the lease ---- */
+
+/* Shepherds read when the daemon last answered us; boot time goes on while the machine sleeps. */
+static void write_contact(struct node *n, int64_t boot_us)
+{
+    BT_AUTO char *path = bt_printf("%s/contact", n->attempts);
+    BT_FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char text[24];
+    int len = snprintf(text, sizeof text, "%020lld\n", (long long)boot_us);
+
+    if (fd < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
+        bt_log(BT_WARN, "contact_not_written", "path", path, NULL);
+}
+
+static int64_t boot_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &t);
+    return t.tv_sec * BT_US_PER_S + t.tv_nsec / 1000;
+}
+
+/* ---- what the daemon hears ---- */
+
+static int say_hello(struct node *n, struct bt_err *err)
+{
+    struct node_facts facts = {.node = n->plan->node,
+                               .class = n->plan->class,
+                               .accelerators = n->plan->accelerators,
+                               .boot_id = n->plan->boot_id,
+                               .inventory = n->plan->inventory};
+    int rc = api_register(n->link, &facts, err);
+
+    if (rc == 0) {
+        n->registered = true;
+        n->heartbeat_due_us = 0;
+        bt_log(BT_INFO, "registered", "node", n->plan->node, "class", n->plan->class, NULL);
+    }
+    return rc;
+}
+
+static int say_alive(struct node *n, struct bt_err *err)
+{
+    struct attempt_id live[ATTEMPTS_MAX];
+    int64_t sent_us = boot_us();
+    size_t n_live = 0;
+
+    for (int i = 0; i < n->n_couriers; i++)
+        if (atomic_load(&n->couriers[i]->counts))
+            live[n_live++] = n->couriers[i]->id;
+    int rc = api_heartbeat(n->link, n->plan->node, live, n_live, err);
+    if (rc == 0) {
+        n->heartbeat_due_us = bt_mono_us() + HEARTBEAT_S * BT_US_PER_S;
+        write_contact(n, sent_us);
+    }
+    if (rc == -BT_ERR_NOT_FOUND)
+        n->registered = false;
+    return rc;
+}
+
+/* ---- wants ---- */
+
+static int take_up(struct node *n, const struct want_item *w, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf spec = {0};
+    struct order o;
+    int rc = order_make(w, n->plan, n->set, &o, err);
+
+    if (rc == 0)
+        rc = api_spec(n->link, w->id.job, &spec, err);
+    if (rc == 0)
+        rc = spool_make(n->attempts, &o, bt_buf_text(&spec), spec.n, err);
+    return rc == -BT_ERR_CONFLICT ? 0 : rc; /* it is here: its courier was missing */
+}
+
+/* An attempt that we know nothing of shall stop: nothing of it runs here. */
+static int deny(struct node *n, const struct attempt_id *id, struct bt_err *err)
+{
+    struct verdict v = {.reason = "lost", .text = "this node's agent knows nothing of the attempt"};
+    int rc = api_ended(n->link, id, &v, err);
+
+    return api_is_final(rc) ? 0 : rc;
+}
+
+static int obey(struct node *n, const struct want_item *w, struct bt_err *err)
+{
+    const struct courier *c = courier_of(n, &w->id);
+    int rc = 0;
+
+    if (has_finished(n, &w->id))
+        return 0;
+    if (w->action == ITEM_RUN && !c) {
+        rc = take_up(n, w, err);
+        if (rc == 0)
+            send_out(n, &w->id);
+    } else if (w->action == ITEM_STOP && c) {
+        rc = spool_put(c->dir, "stop", "", err);
+    } else if (w->action == ITEM_STOP) {
+        rc = deny(n, &w->id, err);
+    } else if (w->action == ITEM_GONE && c) {
+        rc = spool_put(c->dir, "gone", "", err);
+    }
+    return rc;
+}
+
+static bool is_wanted(const struct want_item *items, size_t n, const struct attempt_id *id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_id(&items[i].id, id))
+            return true;
+    return false;
+}
+
+/* Makes what runs here match the list. Errors are said and met again with the next list; the
+ * worst of them is returned so that it comes soon. */
+static int reconcile(struct node *n, const struct want_item *items, size_t n_items)
+{
+    struct bt_err e = {0};
+    int worst = 0;
+
+    for (size_t i = 0; i < n_items; i++) {
+        int rc = obey(n, &items[i], &e);
+
+        if (rc < 0) {
+            warn_attempt("want_failed", &items[i].id, &e);
+            worst = rc;
+        }
+    }
+    for (int i = 0; i < n->n_couriers; i++) {
+        const struct courier *c = n->couriers[i];
+
+        if (!is_wanted(items, n_items, &c->id) && !atomic_load(&c->over) &&
+            spool_put(c->dir, "gone", "", &e) < 0)
+            warn_attempt("spool_failed", &c->id, &e);
+    }
+    return worst;
+}
+
+/* One long poll, no longer than until the next heartbeat. */
+static int listen_for_wants(struct node *n, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    BT_AUTO struct want_item *items = NULL;
+    int64_t left_s = (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
+    int64_t seq;
+    size_t n_items;
+    int rc = api_wants(n->link, n->seq, (int)BT_MAX(1, BT_MIN(left_s, POLL_S)), &text, err);
+
+    if (rc < 0 || text.n == 0)
+        return rc;
+    rc = wants_parse(text.p, text.n, &seq, &items, &n_items, err);
+    drop_finished(n);
+    if (rc < 0 || seq == n->seq)
+        return rc;
+    if (reconcile(n, items, n_items) < 0)
+        return bt_fail(err, BT_ERR_BUSY, "some wants could not be met yet");
+    n->seq = seq;
+    return 0;
+}
+
+/* ---- start ---- */
+
+/* One agent a state folder. The descriptor stays open until the process ends. */
+static int lock_state(const char *state_dir, struct bt_err *err)
+{
+    BT_AUTO char *path = bt_printf("%s/agent.lock", state_dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    close(fd);
+    return bt_next(err, bt_fail(err, BT_ERR_LOCKED, "another agent runs on %s", state_dir),
+                   "stop it, or give this one its own state_dir");
+}
+
+static int make_folders(const struct settings *set, const char *attempts, struct bt_err *err)
+{
+    BT_AUTO char *work = bt_printf("%s/work", set->state_dir);
+    int rc = bt_mkdirs(set->state_dir, 0711, err);
+
+    if (rc == 0)
+        rc = bt_mkdirs(attempts, 0700, err);
+    if (rc == 0)
+        rc = bt_mkdirs(work, 0711, err);
+    if (rc == 0 && (chmod(set->state_dir, 0711) < 0 || chmod(work, 0711) < 0))
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot open %s to its users", set->state_dir);
+    return rc;
+}
+
+/* A courier for each attempt that an earlier agent left. */
+static int find_attempts(struct node *n, struct bt_err *err)
+{
+    DIR *dir = opendir(n->attempts);
+    struct dirent *e;
+    struct attempt_id id;
+
+    if (!dir)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot list %s", n->attempts);
+    while ((e = readdir(dir))) {
+        if (spool_name_parse(e->d_name, &id.job, &id.attempt) == 0) {
+            send_out(n, &id);
+        } else if (bt_starts(e->d_name, "new.")) { /* it was never ordered whole */
+            BT_AUTO char *path = bt_printf("%s/%s", n->attempts, e->d_name);
+            int rc = bt_remove_tree(path, err);
+
+            if (rc < 0) {
+                closedir(dir);
+                return rc;
+            }
+        }
+    }
+    closedir(dir);
+    return 0;
+}
+
+/* Checkpoints survive attempts; nobody tells us when the last one was. */
+static void sweep_checkpoints(const struct settings *set)
+{
+    BT_AUTO char *work = bt_printf("%s/work", set->state_dir);
+    int64_t now_s = bt_now_us() / BT_US_PER_S;
+    DIR *dir = set->keep_checkpoints ? opendir(work) : NULL;
+    struct dirent *e;
+    struct stat st;
+
+    while (dir && (e = readdir(dir))) {
+        BT_AUTO char *path = bt_printf("%s/%s", work, e->d_name);
+        struct bt_err err = {0};
+        struct account a;
+        char uid[16];
+
+        if (!bt_ends(e->d_name, ".checkpoint") || lstat(path, &st) < 0 ||
+            now_s - st.st_mtim.tv_sec < set->keep_checkpoints)
+            continue;
+        (void)snprintf(uid, sizeof uid, "%u", st.st_uid);
+        if (account_find(uid, &a, &err) < 0 || layout_remove(path, &a, &err) < 0)
+            bt_log_err(BT_WARN, "checkpoint_left", &err);
+    }
+    if (dir)
+        closedir(dir);
+}
+
+static bool is_loopback(const char *url)
+{
+    const char *host = strstr(url, "://");
+
+    host = host ? host + 3 : url;
+    return bt_starts(host, "127.") || bt_starts(host, "localhost:") || bt_starts(host, "[::1]");
+}
+
+static int begin(struct node *n, struct bt_err *err)
+{
+    int rc = make_folders(n->set, n->attempts, err);
+
+    if (rc == 0)
+        rc = lock_state(n->set->state_dir, err);
+    if (rc < 0)
+        return rc;
+    /* Orphans of a killed shepherd come to us; nobody's end is waited for by number. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot become a subreaper");
+    (void)signal(SIGPIPE, SIG_IGN);
+    sweep_checkpoints(n->set);
+    write_contact(n, boot_us()); /* shepherds gave us the lease's time to come back */
+    rc = n->maker->open(n->maker->arg, &n->link, err);
+    return rc < 0 ? rc : find_attempts(n, err);
+}
+
+static void fall_back(struct node *n, const struct bt_err *e)
+{
+    if (n->failures == 0 || n->failures == 8)
+        bt_log_err(BT_WARN, "daemon_not_reached", e);
+    if (n->daemon_is_here)
+        write_contact(n, boot_us());
+    (void)poll(NULL, 0, (int)(backoff_us(n->failures++, RETRY_BASE_US, RETRY_LIMIT_US) / 1000));
+}
+
+static int turn(struct node *n, struct bt_err *err)
+{
+    int rc = n->registered ? 0 : say_hello(n, err);
+
+    drop_finished(n);
+    if (rc == 0 && bt_mono_us() >= n->heartbeat_due_us)
+        rc = say_alive(n, err);
+    return rc < 0 ? rc : listen_for_wants(n, err);
+}
+
+int node_run(const struct settings *set, const struct node_plan *plan,
+             const struct link_maker *maker, struct bt_err *err)
+{
+    struct node n = {.set = set,
+                     .plan = plan,
+                     .maker = maker,
+                     .attempts = bt_printf("%s/attempts", set->state_dir),
+                     .seq = -1,
+                     .daemon_is_here = is_loopback(set->url)};
+    int rc = begin(&n, err);
+
+    if (rc < 0) {
+        bt_free(n.attempts);
+        return rc;
+    }
+    for (;;) {
+        struct bt_err e = {0};
+
+        if (turn(&n, &e) < 0) {
+            fall_back(&n, &e);
+        } else {
+            if (n.failures > 1)
+                bt_log(BT_INFO, "daemon_reached", NULL);
+            n.failures = 0;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+/* The start of an attempt's ranks. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "agent/layout.h"
+#include "agent/shepherd_own.h"
+#include "agent/start.h"
+#include "lib/base/enc.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/crypto/hash.h"
+
+/* One process, unless the kind or the job asks for a rank an accelerator. */
+static int count_ranks(const struct shepherd *s, struct bt_err *err)
+{
+    int64_t n = s->spec.kind == JOB_COLL ? BT_MAX(1, s->order.accelerators) : 1;
+
+    for (int i = 0; i < s->spec.n_env; i++)
+        if (bt_streq(s->spec.env_name[i], "BEAM_RANKS")) {
+            int rc = bt_parse_i64(s->spec.env_value[i], "BEAM_RANKS", 1,
+                                  BT_MIN(RANKS_MAX, BT_MAX(1, s->order.accelerators)), &n, err);
+            if (rc < 0)
+                return rc;
+        }
+    return (int)BT_MIN(n, RANKS_MAX);
+}
+
+/* A port of loopback that is free now; rank 0 binds it a moment later and fails loudly if
+ * somebody took it. */
+static int free_port(struct bt_err *err)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    BT_FD_AUTO int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot find a free port for the ranks");
+    return ntohs(a.sin_port);
+}
+
+/* How ranks find and know each other: an address, and a secret that only their user can read. */
+struct meeting {
+    char address[32];
+    char secret[SPOOL_PATH_MAX + 8];
+};
+
+static int arrange(struct shepherd *s, struct meeting *m, struct bt_err *err)
+{
+    uint8_t random[32];
+    char hex[65];
+    int port = free_port(err);
+
+    if (port < 0)
+        return port;
+    (void)snprintf(m->address, sizeof m->address, "127.0.0.1:%d", port);
+    (void)snprintf(m->secret, sizeof m->secret, "%s.secret", s->places.home);
+    bt_random(random, sizeof random);
+    bt_hex(random, sizeof random, hex);
+    (void)unlink(m->secret);
+    int rc = bt_file_write(m->secret, 0600, hex, 64, err);
+    bt_wipe(random, sizeof random);
+    bt_wipe(hex, sizeof hex);
+    if (rc == 0 && geteuid() == 0 && lchown(m->secret, s->account.uid, s->account.gid) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot give %s to %s", m->secret, s->account.name);
+    return rc;
+}
+
+static void add_env(struct environ *e, const char *name, const char *value)
+{
+    if (e->n < ENVIRON_MAX)
+        e->v[e->n++] = bt_printf("%s=%s", name, value);
+}
+
+/* The program and its words; words are borrowed or the caller's `program`. */
+static void command_of(struct shepherd *s, char *program, size_t size, const char *argv[4])
+{
+    const char *base = s->spec.kind == JOB_TRAIN ? "beamtime-train" : "beamtime-coll";
+
+    if (s->spec.kind == JOB_SCRIPT) {
+        bool shebang = bt_starts(s->spec.text, "#!");
+
+        bt_copy(program, size, shebang ? s->places.code : "/bin/sh");
+        argv[0] = program;
+        argv[1] = shebang ? NULL : s->places.code;
+        return;
+    }
+    (void)snprintf(program, size, "%s/%s", s->order.libexec, base);
+    if (access(program, X_OK) < 0) /* in a build folder each lies in its own */
+        (void)snprintf(program, size, "%s/%s/%s", s->order.libexec, strchr(base, '-') + 1, base);
+    argv[0] = base;
+    argv[1] = "--config";
+    argv[2] = s->places.code;
+}
+
+static int start_one(struct shepherd *s, const struct rank *rank, const struct meeting *m,
+                     struct start *start, struct bt_err *err)
+{
+    struct environ e;
+    char program[SPOOL_PATH_MAX + 64];
+    const char *words[4] = {0};
+
+    environ_build(&s->order, &s->spec, &s->account, &s->places, rank, &e);
+    if (rank->world > 1) {
+        add_env(&e, "BEAM_RENDEZVOUS", m->address);
+        add_env(&e, "BEAM_SECRET_FILE", m->secret);
+    }
+    start->envp = e.v;
+    if (s->spec.kind == JOB_COMMAND) {
+        start->program = s->spec.argv[0];
+        start->argv = s->spec.argv;
+    } else {
+        command_of(s, program, sizeof program, words);
+        start->program = program;
+        start->argv = words;
+    }
+    int rc = start_rank(start, &s->ranks[rank->index].pid, err);
+    environ_done(&e);
+    return rc;
+}
+
+static int make_pipes(struct shepherd *s, struct start *start, struct bt_err *err)
+{
+    int out[2], er[2];
+
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot make a pipe");
+    if (pipe2(er, O_CLOEXEC) < 0) {
+        close(out[0]);
+        close(out[1]);
+        return bt_fail_errno(err, BT_ERR_IO, "cannot make a pipe");
+    }
+    s->out = out[0];
+    s->err = er[0];
+    (void)fcntl(s->out, F_SETFL, O_NONBLOCK);
+    (void)fcntl(s->err, F_SETFL, O_NONBLOCK);
+    start->out = out[1];
+    start->err = er[1];
+    return 0;
+}
+
+static int start_all(struct shepherd *s, int world, struct bt_err *err)
+{
+    struct meeting m = {0};
+    struct start start = {.dir = s->places.home,
+                          .account = &s->account,
+                          .cage = &s->cage,
+                          .nproc = s->order.pids_max};
+    int rc = world > 1 ? arrange(s, &m, err) : 0;
+    int threads = BT_MAX(1, s->order.accelerators);
+
+    if (*s->order.cpus && start_cpus(s->order.cpus, &start.cpus) == 0) {
+        start.binds = true;
+        threads = CPU_COUNT(&start.cpus);
+    }
+    if (rc == 0)
+        rc = make_pipes(s, &start, err);
+    if (rc < 0)
+        return rc;
+    for (int i = 0; rc == 0 && i < world; i++) {
+        struct rank rank = {.index = i, .world = world, .threads = BT_MAX(1, threads / world)};
+
+        rc = start_one(s, &rank, &m, &start, err);
+        s->n_ranks += rc == 0;
+    }
+    close(start.out);
+    close(start.err);
+    return rc;
+}
+
+int shepherd_start(struct shepherd *s, struct bt_err *err)
+{
+    struct cage_limits limits = {.pids = s->order.pids_max,
+                                 .memory_bytes = s->order.memory_max_bytes};
+    char name[SPOOL_NAME_MAX];
+    int world = count_ranks(s, err);
+    int rc = world < 0 ? world : layout_make(&s->places, &s->spec, &s->account, &s->metrics, err);
+
+    if (rc < 0)
+        return rc;
+    if (s->inotify >= 0)
+        s->metrics_watch = inotify_add_watch(s->inotify, s->places.metrics, IN_MODIFY);
+    cage_make(&s->cage, spool_name(s->order.job, s->order.attempt, name), &limits);
+    rc = spool_put(s->dir, "ranks", cage_kind_name(s->cage.kind), err);
+    if (rc == 0)
+        rc = start_all(s, world, err);
+    if (rc < 0) {
+        struct bt_err kept = err ? *err : (struct bt_err){0};
+
+        shepherd_kill_rest(s);
+        if (err)
+            *err = kept;
+        return rc;
+    }
+    s->started_us = bt_mono_us();
+    s->started_wall_us = bt_now_us();
+    return 0;
+}
