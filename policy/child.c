@@ -343,7 +343,7 @@ void policy_child_run(const char *tiers, const char *rules, const struct policy_
 {
     struct sandbox sb = {.limits = limits, .out = to, .tiers = tiers, .rules = rules};
     lua_State *lua = lua_newstate(bounded_alloc, &sb);
-    size_t start = to->n;
+    const size_t start = to->n;
     const char *why = "out of memory";
 
     bt_buf_char(to, POLICY_CHILD_OK);
@@ -351,8 +351,10 @@ void policy_child_run(const char *tiers, const char *rules, const struct policy_
         *(struct sandbox **)lua_getextraspace(lua) = &sb;
         lua_sethook(lua, count_steps, LUA_MASKCOUNT, HOOK_EVERY);
         lua_pushcfunction(lua, run);
-        if (lua_pcall(lua, 0, 0, 0) == LUA_OK)
+        if (lua_pcall(lua, 0, 0, 0) == LUA_OK) {
+            lua_close(lua);
             return;
+        }
         if (lua_type(lua, -1) == LUA_TSTRING)
             why = lua_tostring(lua, -1);
     }
@@ -360,4 +362,6 @@ void policy_child_run(const char *tiers, const char *rules, const struct policy_
     to->over = false;
     bt_buf_char(to, POLICY_CHILD_ERROR);
     bt_buf_add(to, why, strnlen(why, 200));
+    if (lua)
+        lua_close(lua);
 }

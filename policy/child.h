@@ -10,7 +10,7 @@
 enum { POLICY_CHILD_OK = 'P', POLICY_CHILD_ERROR = 'E' };
 
 /* Runs both texts and appends the answer, first byte included, to `to`. For
- * the forked child: what it allocates is given back by its end. */
+ * the forked child. */
 void policy_child_run(const char *tiers, const char *rules, const struct policy_limits *limits,
                       struct bt_buf *to);
 

@@ -57,10 +57,13 @@ BT_NORETURN static void be_child(int fd, const char *tiers, const char *rules,
                                  const struct policy_limits *limits)
 {
     struct bt_buf out = {.max = POLICY_WIRE_MAX};
+    bool failed;
 
     confine(fd, limits->deadline_ms);
     policy_child_run(tiers, rules, limits, &out);
-    _exit(bt_write_all(fd, out.p, out.n, NULL) < 0 ? 1 : 0);
+    failed = bt_write_all(fd, out.p, out.n, NULL) < 0;
+    bt_buf_done(&out);
+    _exit(failed);
 }
 
 /* Reads until the child closes its end, or the deadline. */
