@@ -25,10 +25,13 @@
 
 struct http;
 
+struct http_address {
+    char host[64]; /* an IP address */
+    int port;      /* 0: any free one */
+};
+
 struct http_settings {
-    const char *listen_people; /* "127.0.0.1:8443" */
-    const char *listen_agents;
-    const char *listen_public;
+    struct http_address listen_people, listen_agents, listen_public;
     struct pki *pki; /* borrowed, as all below */
     struct wants_board *board;
     const char *blobs_dir, *logs_dir, *ledger_dir;
@@ -41,8 +44,11 @@ struct http_settings {
     void *arg;
 };
 
-int http_start(const struct http_settings *settings, struct http **ret,
-               struct bt_err *err) BT_MUSTUSE;
+/* Makes tables and threads; http_committed may be called from now on. Then http_listen opens the
+ * doors, once the engine takes events. */
+int http_new(const struct http_settings *settings, struct http **ret,
+             struct bt_err *err) BT_MUSTUSE;
+int http_listen(struct http *h, struct bt_err *err) BT_MUSTUSE;
 void http_ports(const struct http *h, int *people, int *agents, int *open);
 
 /* After each commit, by the engine's store thread: answers, wakes watchers, follows credentials. */

@@ -1,0 +1,316 @@
+/* The agents' verbs. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
+#include "daemon/http/own.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+enum { LIVE_MAX = 1024, INVENTORY_MAX = 65536, METRICS_MAX = 512 };
+
+/* Posts what was read, or answers what is wrong with it. */
+static void post_or_fail(struct call *c, int rc, struct event *ev, const struct bt_err *err)
+{
+    if (rc < 0) {
+        event_free(ev);
+        http_fail(c, err);
+        return;
+    }
+    http_post(c, ev, NULL);
+}
+
+/* The text of a value inside the body, as it came: inventories are kept, not understood. */
+static char *value_text(const struct call *c, const char *member)
+{
+    size_t n;
+    const char *body = serve_body(c->r, &n);
+    BT_AUTO char *key = bt_printf("\"%s\":", member);
+    const char *at = body ? memmem(body, n, key, strlen(key)) : NULL;
+    const char *end;
+    int depth = 0;
+    bool in_string = false;
+
+    if (!at)
+        return bt_strdup("{}");
+    at += strlen(key);
+    for (end = at; end < body + n; end++) {
+        if (in_string) {
+            if (*end == '\\')
+                end++;
+            else if (*end == '"')
+                in_string = false;
+        } else if (*end == '"') {
+            in_string = true;
+        } else if (*end == '{' || *end == '[') {
+            depth++;
+        } else if ((*end == '}' || *end == ']') && --depth == 0) {
+            break;
+        }
+    }
+    return end < body + n ? bt_strndup(at, (size_t)(end + 1 - at)) : bt_strdup("{}");
+}
+
+void agent_register(struct call *c)
+{
+    struct event *ev = http_event(c, EV_NODE_REPORT);
+    struct ev_node_report *e = &ev->u.node_report;
+    struct bt_err err = {0};
+    struct reg {
+        char node[64];
+        char class[JOB_CLASS_MAX];
+        int32_t n_acc;
+        char boot[64];
+        char version[32];
+        const struct json *inventory;
+    } in = {.node = ""};
+    static const struct json_field fields[] = {
+        {"node", JSON_F_NAME, offsetof(struct reg, node), true, .size = 64},
+        {"class", JSON_F_NAME, offsetof(struct reg, class), true, .size = JOB_CLASS_MAX},
+        {"accelerators", JSON_F_I32, offsetof(struct reg, n_acc), true, .min = 0, .max = 64},
+        {"boot_id", JSON_F_TEXT, offsetof(struct reg, boot), .size = 64},
+        {"version", JSON_F_TEXT, offsetof(struct reg, version), .size = 32},
+        {"inventory", JSON_F_VALUE, offsetof(struct reg, inventory)},
+    };
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    if (rc == 0) {
+        bt_copy(e->node, sizeof e->node, in.node);
+        bt_copy(e->class, sizeof e->class, in.class);
+        e->n_acc = in.n_acc;
+        e->registers = true;
+        e->inventory = value_text(c, "inventory");
+        if (strlen(e->inventory) > INVENTORY_MAX)
+            rc = bt_fail(&err, BT_ERR_TOO_LARGE, "the inventory has more than %d bytes",
+                         INVENTORY_MAX);
+    }
+    post_or_fail(c, rc, ev, &err);
+}
+
+static int read_live(const struct json *list, struct ev_node_report *e, struct bt_err *err)
+{
+    static const struct json_field fields[] = {
+        {"job", JSON_F_UUID, offsetof(struct live_attempt, job), true},
+        {"attempt", JSON_F_I32, offsetof(struct live_attempt, attempt), true, .min = 1,
+         .max = JOB_MAX_ATTEMPTS},
+    };
+    size_t n = json_len(list);
+
+    if (n > LIVE_MAX)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "a node runs at most %d attempts", LIVE_MAX);
+    e->live = bt_new_n(struct live_attempt, n);
+    for (size_t i = 0; i < n; i++) {
+        int rc = json_read(json_at(list, i), fields, BT_ARRAY_LEN(fields), &e->live[i], err);
+
+        if (rc < 0)
+            return rc;
+        e->n_live++;
+    }
+    return 0;
+}
+
+void agent_heartbeat(struct call *c)
+{
+    struct event *ev = http_event(c, EV_NODE_REPORT);
+    struct beat {
+        char node[64];
+        const struct json *live;
+        const struct json *load;
+    } in = {.node = ""};
+    static const struct json_field fields[] = {
+        {"node", JSON_F_NAME, offsetof(struct beat, node), true, .size = 64},
+        {"live", JSON_F_VALUE, offsetof(struct beat, live)},
+        {"load", JSON_F_VALUE, offsetof(struct beat, load)},
+    };
+    struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, in.node);
+    if (rc == 0)
+        rc = read_live(in.live, &ev->u.node_report, &err);
+    post_or_fail(c, rc, ev, &err);
+}
+
+/* ---- wants ---- */
+
+static void send_wants(struct call *c)
+{
+    struct bt_buf json = {0};
+
+    if (!board_get(c->h->set.board, c->principal.subject, c->after, &json, NULL))
+        board_get(c->h->set.board, c->principal.subject, -1, &json, NULL);
+    serve_json(c->r, 200, json.p, json.n);
+}
+
+void agent_wants(struct call *c)
+{
+    const char *after = serve_query(c->r, "after");
+    const char *wait = serve_query(c->r, "wait");
+    struct bt_err err = {0};
+    int64_t wait_s = 0;
+    int64_t seq;
+    int rc = 0;
+
+    c->after = -1;
+    if (after)
+        rc = bt_parse_i64(after, "after", -1, INT64_MAX, &c->after, &err);
+    if (rc == 0 && wait)
+        rc = bt_parse_i64(wait, "wait", 0, LIMIT_LONG_POLL_S, &wait_s, &err);
+    if (rc < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    hub_wait(c, hub_key('n', c->principal.subject, strlen(c->principal.subject)),
+             (int)wait_s * 1000, send_wants);
+    {
+        BT_BUF_AUTO struct bt_buf now = {0};
+
+        if (wait_s == 0 || board_get(c->h->set.board, c->principal.subject, c->after, &now, &seq))
+            if (hub_take(c))
+                send_wants(c);
+    }
+}
+
+static void spec(struct call *c)
+{
+    struct read q = {.name = "job_spec", .param = {c->match.param[0]}, .n = 1};
+    struct bt_buf json = {0};
+    struct bt_err err = {0};
+
+    if (read_json(c->h, &q, &json, &err) < 0) {
+        bt_buf_done(&json);
+        http_fail(c, &err);
+        return;
+    }
+    serve_json(c->r, 200, json.p, json.n);
+}
+
+void agent_spec(struct call *c)
+{
+    tasks_add(c, spec);
+}
+
+/* ---- an attempt's life ---- */
+
+#define ATTEMPT_FIELDS(T)                                                                    \
+    {                                                                                        \
+        "job", JSON_F_UUID, offsetof(T, job), true                                           \
+    }                                                                                        \
+    ,                                                                                        \
+    {                                                                                        \
+        "attempt", JSON_F_I32, offsetof(T, attempt), true, .min = 1, .max = JOB_MAX_ATTEMPTS \
+    }
+
+void agent_claim(struct call *c)
+{
+    static const struct json_field fields[] = {
+        ATTEMPT_FIELDS(struct ev_claim),
+        {"foreign_id", JSON_F_TEXT, offsetof(struct ev_claim, foreign_id), true, .size = 64},
+    };
+    struct event *ev = http_event(c, EV_CLAIM);
+    struct bt_err err = {0};
+
+    post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.claim, &err), ev, &err);
+}
+
+void agent_started(struct call *c)
+{
+    static const struct json_field fields[] = {
+        ATTEMPT_FIELDS(struct ev_started),
+        {"foreign_id", JSON_F_TEXT, offsetof(struct ev_started, foreign_id), true, .size = 64},
+    };
+    struct event *ev = http_event(c, EV_STARTED);
+    struct bt_err err = {0};
+
+    post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.started, &err), ev,
+                 &err);
+}
+
+void agent_ended(struct call *c)
+{
+    static const char *const reasons[] = {"exited",       "walltime", "stopped",
+                                          "start-failed", "lost",     NULL};
+    struct ended {
+        struct bt_uuid job;
+        int32_t attempt;
+        int reason;
+        int32_t exit_code;
+        int32_t signal;
+        bool checkpointed;
+        char text[200];
+    } in = {.attempt = 0};
+    static const struct json_field fields[] = {
+        ATTEMPT_FIELDS(struct ended),
+        {"reason", JSON_F_ENUM, offsetof(struct ended, reason), true, .values = reasons},
+        {"exit_code", JSON_F_I32, offsetof(struct ended, exit_code), .min = -1, .max = 255},
+        {"signal", JSON_F_I32, offsetof(struct ended, signal), .min = 0, .max = 64},
+        {"checkpointed", JSON_F_BOOL, offsetof(struct ended, checkpointed)},
+        {"text", JSON_F_TEXT, offsetof(struct ended, text), .size = 200},
+    };
+    struct event *ev = http_event(c, EV_RANKS_ENDED);
+    struct ev_ranks_ended *e = &ev->u.ranks_ended;
+    struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    *e = (struct ev_ranks_ended){.job = in.job,
+                                 .attempt = in.attempt,
+                                 .reason = (enum end_reason)in.reason,
+                                 .exit_code = in.exit_code,
+                                 .signal = in.signal,
+                                 .checkpointed = in.checkpointed};
+    bt_copy(e->text, sizeof e->text, in.text);
+    post_or_fail(c, rc, ev, &err);
+}
+
+static int write_metric(void *arg, const char *key, const struct json *v)
+{
+    const char *s = json_str(v, NULL);
+
+    if (s && strlen(key) < 64 && strlen(s) < 64)
+        jw_str(arg, key, s);
+    return 0;
+}
+
+void agent_manifest(struct call *c)
+{
+    struct made {
+        struct bt_uuid job;
+        int32_t attempt;
+        uint8_t root[32];
+        uint8_t sha256[32];
+        int64_t files;
+        int64_t bytes;
+        bool incomplete;
+        const struct json *metrics;
+    } in = {.attempt = 0};
+    static const struct json_field fields[] = {
+        ATTEMPT_FIELDS(struct made),
+        {"root", JSON_F_HEX32, offsetof(struct made, root), true},
+        {"sha256", JSON_F_HEX32, offsetof(struct made, sha256), true},
+        {"files", JSON_F_I64, offsetof(struct made, files), true, .min = 0, .max = 100000000},
+        {"bytes", JSON_F_I64, offsetof(struct made, bytes), true, .min = 0, .max = INT64_MAX},
+        {"incomplete", JSON_F_BOOL, offsetof(struct made, incomplete)},
+        {"metrics", JSON_F_VALUE, offsetof(struct made, metrics)},
+    };
+    BT_BUF_AUTO struct bt_buf metrics = {.max = METRICS_MAX - 1};
+    struct json_writer w = {.to = &metrics};
+    struct event *ev = http_event(c, EV_MANIFEST);
+    struct ev_manifest *e = &ev->u.manifest;
+    struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    *e = (struct ev_manifest){.job = in.job,
+                              .attempt = in.attempt,
+                              .files = in.files,
+                              .bytes = in.bytes,
+                              .incomplete = in.incomplete};
+    memcpy(e->root, in.root, 32);
+    memcpy(e->sha256, in.sha256, 32);
+    jw_object(&w, NULL);
+    if (rc == 0 && in.metrics)
+        (void)json_each(in.metrics, write_metric, &w);
+    jw_end_object(&w);
+    if (rc == 0 && metrics.over)
+        rc = bt_fail(&err, BT_ERR_TOO_LARGE, "the metrics have more than %d bytes", METRICS_MAX);
+    if (rc == 0)
+        bt_copy(e->metrics, sizeof e->metrics, bt_buf_text(&metrics));
+    post_or_fail(c, rc, ev, &err);
+}

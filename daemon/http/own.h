@@ -1,0 +1,137 @@
+/* own.h - what the files of daemon/http share. Private.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_DAEMON_HTTP_OWN_H
+#define BT_DAEMON_HTTP_OWN_H
+
+#include <pthread.h>
+
+#include "daemon/http/http.h"
+#include "lib/api/limits.h"
+#include "lib/api/route.h"
+#include "lib/base/map.h"
+#include "lib/json/json.h"
+#include "lib/serve/serve.h"
+
+struct auth;
+struct hub;
+struct tasks;
+
+enum listener { LISTEN_PEOPLE, LISTEN_AGENTS, LISTEN_PUBLIC, LISTENERS };
+
+/* A request's own data from its head to its end. */
+struct call {
+    struct http *h;
+    struct serve_request *r;
+    enum listener on;
+    struct route_match match;
+    struct view_credential who; /* zeroed when the route needs no certificate */
+    struct principal principal;
+    struct json *body; /* parsed when the route takes JSON; owned */
+    bool counted;      /* in its person's requests in flight */
+    /* of whoever waits for something: see tasks and hub */
+    struct call *next;
+    void (*then)(struct call *c);
+    uint64_t hub_key;
+    int64_t after; /* agents' wants: seq; logs: offset */
+    char text[64]; /* watch: the state that is known */
+    void *data;    /* the handler's, released with drop_data */
+    void (*drop_data)(void *data);
+};
+
+struct http {
+    struct http_settings set;
+    struct server *server[LISTENERS];
+    struct serve_handler handler[LISTENERS];
+    struct listen_arg {
+        struct http *h;
+        enum listener on;
+    } arg[LISTENERS];
+    struct auth *auth;
+    struct hub *hub;
+    struct tasks *tasks;
+    char *vkey; /* the log's verifier key line */
+
+    pthread_mutex_t lock; /* over what follows */
+    struct waiting {
+        struct call *call;
+        void (*done)(struct call *c, const struct reply *r); /* NULL: http_answer */
+    } * waiting;
+    uint32_t n_waiting, cap_waiting;
+    uint32_t *unused; /* free places of `waiting` */
+    uint32_t n_unused, cap_unused;
+    struct bt_map by_reply;  /* reply number → place */
+    struct bt_map in_flight; /* person → requests */
+    uint64_t last_reply;
+    int64_t started_us;
+};
+
+/* ---- http.c ---- */
+
+/* Posts the event for this call, whose answer comes with the commit. `done` (NULL: http_answer) is
+ * called by the store thread. Takes the event over in every case. */
+void http_post(struct call *c, struct event *ev,
+               void (*done)(struct call *c, const struct reply *r));
+void http_answer(struct call *c, const struct reply *r);
+void http_fail(struct call *c, const struct bt_err *err); /* a problem document */
+struct event *http_event(const struct call *c, enum event_kind kind);
+/* The Idempotency-Key header, or a fresh id when there is none. */
+int http_request_id(struct call *c, struct bt_uuid *ret, struct bt_err *err);
+
+/* ---- auth.c: key digest → credential, as committed ---- */
+struct auth *auth_new(void);
+void auth_free(struct auth *a);
+void auth_apply(struct auth *a, const struct view_credential *v, int n);
+bool auth_find(struct auth *a, const uint8_t spki[32], struct view_credential *ret);
+
+/* ---- tasks.c: what may block runs in a few threads of its own ---- */
+struct tasks *tasks_start(struct http *h, struct bt_err *err);
+void tasks_stop(struct tasks *t);
+void tasks_add(struct call *c, void (*run)(struct call *c));
+
+/* Calls that wait for something to change. hub_wait: `then` runs as a task when the key is woken
+ * or after ms. Register first, then look whether there is something already: hub_take says
+ * whether the call is still the caller's (true) or `then` will run (false). */
+struct hub *hub_new(void);
+void hub_free(struct hub *hub);
+uint64_t hub_key(char kind, const void *p, size_t n);
+void hub_wait(struct call *c, uint64_t key, int ms, void (*then)(struct call *c));
+bool hub_take(struct call *c);
+void hub_wake(struct http *h, uint64_t key);
+
+/* ---- reads.c: one named query → JSON ---- */
+enum { READ_PARAMS = 8 };
+struct read {
+    const char *name;
+    const char *param[READ_PARAMS]; /* text, NULL is SQL's NULL; borrowed until the read is done */
+    int n;
+    bool public; /* by the role that sees the ledger alone */
+};
+/* Runs in a task: appends the JSON; BT_ERR_NOT_FOUND when the query gave no row or NULL. */
+int read_json(struct http *h, const struct read *q, struct bt_buf *to, struct bt_err *err);
+/* The job's id from its id or number; runs in a task. */
+int read_job_id(struct http *h, const char *id_or_number, struct bt_uuid *ret, struct bt_err *err);
+
+/* ---- handlers: called when the body is complete, owe one reply ---- */
+typedef void handler_fn(struct call *c);
+extern handler_fn *const handlers[N_ROUTES];
+
+void send_explain(struct call *c); /* in a task */
+handler_fn job_submit, job_cancel, job_hold, job_release, job_watch, job_log, job_explain, job_list,
+    job_get;
+handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,
+    admin_clearance, admin_token, admin_revoke, admin_node, admin_rate, admin_site, admin_unixmap,
+    admin_quota;
+handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projects, read_people,
+    read_nodes, read_rates, read_ledger, read_ledger_one, read_events, read_policy, read_status;
+handler_fn agent_register, agent_heartbeat, agent_wants, agent_spec, agent_claim, agent_started,
+    agent_ended, agent_manifest;
+handler_fn enrol;
+handler_fn show_openapi, show_metrics;
+/* uploads.c: in head, before the body; then when it is complete */
+void upload_blob_head(struct call *c);
+void upload_log_head(struct call *c);
+handler_fn upload_blob, upload_blob_have, upload_log;
+handler_fn public_front, public_record, public_file, public_checkpoint, public_tile, public_blob,
+    public_vkey, public_style;
+
+#endif
