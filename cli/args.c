@@ -222,7 +222,7 @@ int cli_parse(const struct cli_cmd *commands, int argc, char **argv, struct cli_
         return rc;
     rc = find_command(&w, commands, &used);
     if (ret->noun && asks_help(&w))
-        return 0;
+        return add(&w, find_in(cli_common, "help", 4, 0), NULL);
     if (rc < 0)
         return rc;
     w.at += used;

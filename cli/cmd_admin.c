@@ -1,0 +1,519 @@
+/* cmd_admin.c - people, projects, quotas, nodes: lists and changes, a table of members each.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cmd.h"
+#include "cli/out.h"
+#include "cli/text.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+int when_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
+{
+    int64_t seconds;
+
+    if (bt_time_parse(text, what, ret_us, NULL) == 0)
+        return 0;
+    if (bt_parse_duration_s(text, what, &seconds, NULL) == 0 && seconds <= INT64_C(3650) * 86400) {
+        *ret_us = bt_now_us() + seconds * BT_US_PER_S;
+        return 0;
+    }
+    return bt_fail(err, BT_ERR_INVALID,
+                   "%s is '%.40s', not a date (2027-01-01), a time in RFC 3339 or 365d from now",
+                   what, text);
+}
+
+/* ---- lists ---- */
+
+static int list(struct app *app, const struct cli_args *a, const char *path,
+                const struct out_list *how, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf url = {0};
+    REPLY_AUTO struct reply reply = {0};
+    int rc;
+
+    bt_buf_str(&url, path);
+    url_query(&url, "limit", cli_value(a, "limit"));
+    url_query(&url, "cursor", cli_value(a, "cursor"));
+    rc = app_get(app, bt_buf_text(&url), &reply, err);
+    if (rc < 0)
+        return rc;
+    out_reply(app, &reply, how);
+    return 0;
+}
+
+#define LIST(NAME, PATH, KEY, EMPTY, ...)                                          \
+    int NAME(struct app *app, const struct cli_args *a, struct bt_err *err)        \
+    {                                                                              \
+        static const struct out_col cols[] = {__VA_ARGS__};                        \
+        static const struct out_list how = {cols, BT_ARRAY_LEN(cols), KEY, EMPTY}; \
+                                                                                   \
+        return list(app, a, PATH, &how, err);                                      \
+    }
+
+LIST(cmd_nation_list, "/v1/nations", "nation", NULL, {"NATION", "nation", OUT_STR, 0},
+     {"NAME", "name", OUT_STR, 0}, {"STATE", "state", OUT_STATE, 0})
+LIST(cmd_institution_list, "/v1/institutions", "nation/institution",
+     "no institution; `beamtime institution add NATION/NAME` makes one",
+     {"INSTITUTION", "nation/institution", OUT_STR, 0}, {"TIER", "tier", OUT_NUM, 0},
+     {"UNTIL", "until", OUT_WHEN, 0})
+LIST(cmd_project_list, "/v1/projects", "nation/project",
+     "no project; `beamtime project add NATION/NAME` makes one",
+     {"PROJECT", "nation/project", OUT_STR, 0}, {"TITLE", "title", OUT_STR, 0},
+     {"TIER", "tier", OUT_NUM, 0}, {"UNTIL", "until", OUT_WHEN, 0},
+     {"STATE", "state", OUT_STATE, 0})
+LIST(cmd_person_list, "/v1/people", "nation/person", NULL, {"PERSON", "nation/person", OUT_STR, 0},
+     {"NAME", "name", OUT_STR, 0}, {"INSTITUTION", "institution", OUT_STR, 0},
+     {"ROLES", "roles", OUT_LIST, 0}, {"TIER", "tier", OUT_NUM, 0},
+     {"UNTIL", "tier_until", OUT_WHEN, 1}, {"STATE", "state", OUT_STATE, 0})
+LIST(cmd_rate_list, "/v1/rates", "class", NULL, {"CLASS", "class", OUT_STR, 0},
+     {"RATE/1000", "rate_milli", OUT_NUM, 0}, {"PEAK GFLOP/S", "peak_gflops", OUT_NUM, 0},
+     {"FROM", "from", OUT_WHEN, 0})
+LIST(cmd_node_list, "/v1/nodes", "node", "no node has registered yet", {"NODE", "node", OUT_STR, 0},
+     {"SITE", "site", OUT_STR, 0}, {"CLASS", "class", OUT_STR, 0},
+     {"ACC", "accelerators", OUT_NUM, 0}, {"BUSY", "busy", OUT_NUM, 0},
+     {"STATE", "state", OUT_STATE, 0}, {"REASON", "reason", OUT_STR, 0},
+     {"UNTIL", "until", OUT_WHEN, 1}, {"SEEN", "last_seen_at", OUT_WHEN, 1})
+
+int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"SEQ", "seq", OUT_NUM, 0},
+                                          {"AT", "at", OUT_WHEN, 0},
+                                          {"KIND", "kind", OUT_STR, 0},
+                                          {"ACTOR", "actor", OUT_STR, 0},
+                                          {"SUBJECT", "subject", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "seq", NULL};
+    BT_BUF_AUTO struct bt_buf url = {0};
+
+    bt_buf_str(&url, "/v1/events");
+    url_query(&url, "subject", cli_value(a, "subject"));
+    url_query(&url, "since", cli_value(a, "since"));
+    return list(app, a, bt_buf_text(&url), &how, err);
+}
+
+int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {
+        {"NODE", "node", OUT_STR, 0},         {"SITE", "site", OUT_STR, 0},
+        {"CLASS", "class", OUT_STR, 0},       {"ACC", "accelerators", OUT_NUM, 0},
+        {"BUSY", "busy", OUT_NUM, 0},         {"STATE", "state", OUT_STATE, 0},
+        {"REASON", "reason", OUT_STR, 0},     {"UNTIL", "until", OUT_WHEN, 0},
+        {"SEEN", "last_seen_at", OUT_WHEN, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "node", NULL};
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = app_get(app, "/v1/nodes?limit=1000", &reply, err);
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < json_len(json_get(reply.json, "items")); i++) {
+        const struct json *node = json_at(json_get(reply.json, "items"), i);
+
+        if (strcmp(out_str(node, "node"), a->pos[0]))
+            continue;
+        if (app->format == OUT_JSON)
+            out_json(&reply);
+        else
+            out_items(app, node, &how, bt_now_us(), &text);
+        out_text(&text);
+        return 0;
+    }
+    return bt_next(err, bt_fail(err, BT_ERR_NOT_FOUND, "there is no node '%.60s'", a->pos[0]),
+                   "beamtime node list");
+}
+
+/* ---- changes ---- */
+
+enum field_kind { FIELD_TEXT, FIELD_INT, FIELD_TIME, FIELD_WORDS };
+
+struct field {
+    const char *option;
+    const char *member;
+    enum field_kind kind;
+};
+
+static int write_field(struct json_writer *w, const struct field *f, const char *value,
+                       struct bt_err *err)
+{
+    BT_AUTO char *what = bt_printf("--%s", f->option);
+    int64_t v = 0;
+    int rc = 0;
+
+    if (f->kind == FIELD_TEXT) {
+        if (!bt_is_utf8(value, strlen(value)))
+            return bt_fail(err, BT_ERR_INVALID, "%s is not UTF-8", what);
+        jw_str(w, f->member, value);
+    } else if (f->kind == FIELD_INT) {
+        rc = bt_parse_i64(value, what, 0, INT64_MAX, &v, err);
+        jw_i64(w, f->member, v);
+    } else if (f->kind == FIELD_TIME) {
+        rc = when_arg(value, what, &v, err);
+        jw_time(w, f->member, v);
+    } else {
+        jw_array(w, f->member);
+        for (const char *p = value;; p++) {
+            size_t n = strcspn(p, ",");
+
+            jw_strn(w, NULL, p, n);
+            p += n;
+            if (!*p)
+                break;
+        }
+        jw_end_array(w);
+    }
+    return rc;
+}
+
+static int write_fields(struct json_writer *w, const struct cli_args *a, const struct field *fields,
+                        size_t n, struct bt_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *value = cli_value(a, fields[i].option);
+        int rc = value ? write_field(w, &fields[i], value, err) : 0;
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int send_body(struct app *app, const char *method, const char *path,
+                     const struct bt_buf *body, struct bt_err *err)
+{
+    REPLY_AUTO struct reply reply = {0};
+    int rc = app_send(app, method, path, bt_buf_text(body), &reply, err);
+
+    if (rc >= 0 && app->format == OUT_JSON)
+        out_json(&reply);
+    return rc < 0 ? rc : 0;
+}
+
+static char lowered(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+int cmd_nation_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"name", "name", FIELD_TEXT},
+                                          {"state", "state", FIELD_TEXT}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    BT_AUTO char *code = bt_strdup(a->pos[0]);
+    int rc;
+
+    for (char *p = code; *p; p++)
+        *p = lowered(*p);
+    jw_object(&w, NULL);
+    jw_str(&w, "nation", code);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = send_body(app, "POST", "/v1/nations", &body, err);
+    if (rc >= 0)
+        app_note(app, "nation %s is set", code);
+    return rc;
+}
+
+/* Objects below a nation: {"nation":…, member:…, fields…}. */
+struct below {
+    const char *path;
+    const char *member;
+    const struct field *fields;
+    size_t n;
+};
+
+static int set_below(struct app *app, const struct cli_args *a, const struct below *how,
+                     struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16], name[64];
+    int rc = app_pair(app, a->pos[0], how->member, nation, name, err);
+
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_str(&w, "nation", nation);
+    jw_str(&w, how->member, name);
+    rc = write_fields(&w, a, how->fields, how->n, err);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = send_body(app, "POST", how->path, &body, err);
+    if (rc >= 0)
+        app_note(app, "%s %s/%s is set", how->member, nation, name);
+    return rc;
+}
+
+int cmd_institution_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"tier", "tier", FIELD_INT},
+                                          {"until", "until", FIELD_TIME}};
+    static const struct below how = {"/v1/institutions", "institution", fields,
+                                     BT_ARRAY_LEN(fields)};
+
+    return set_below(app, a, &how, err);
+}
+
+int cmd_project_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"title", "title", FIELD_TEXT},
+                                          {"tier", "tier", FIELD_INT},
+                                          {"until", "until", FIELD_TIME},
+                                          {"state", "state", FIELD_TEXT}};
+    static const struct below how = {"/v1/projects", "project", fields, BT_ARRAY_LEN(fields)};
+
+    return set_below(app, a, &how, err);
+}
+
+int cmd_person_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"name", "name", FIELD_TEXT},
+                                          {"institution", "institution", FIELD_TEXT},
+                                          {"roles", "roles", FIELD_WORDS},
+                                          {"state", "state", FIELD_TEXT}};
+    static const struct below how = {"/v1/people", "person", fields, BT_ARRAY_LEN(fields)};
+
+    return set_below(app, a, &how, err);
+}
+
+static int set_member(struct app *app, const struct cli_args *a, const char *role,
+                      struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    BT_BUF_AUTO struct bt_buf path = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16], project[64], home[16], person[64];
+    int rc = app_pair(app, a->pos[0], "project", nation, project, err);
+
+    if (rc >= 0)
+        rc = app_pair(app, a->pos[1], "person", home, person, err);
+    if (rc < 0)
+        return rc;
+    bt_buf_printf(&path, "/v1/projects/%s/%s/members", nation, project);
+    jw_object(&w, NULL);
+    jw_str(&w, "nation", home);
+    jw_str(&w, "person", person);
+    jw_str(&w, "role", role);
+    jw_end_object(&w);
+    rc = send_body(app, "POST", bt_buf_text(&path), &body, err);
+    if (rc >= 0)
+        app_note(app, "%s/%s is %s in %s/%s", home, person, *role ? role : "no longer", nation,
+                 project);
+    return rc;
+}
+
+int cmd_member_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    const char *role = cli_value(a, "role");
+
+    return set_member(app, a, role ? role : "member", err);
+}
+
+int cmd_member_remove(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return set_member(app, a, "", err);
+}
+
+int cmd_clearance_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"tier", "tier", FIELD_INT},
+                                          {"until", "until", FIELD_TIME}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    BT_BUF_AUTO struct bt_buf path = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16], person[64];
+    int rc;
+
+    if (!cli_has(a, "tier") || !cli_has(a, "until"))
+        return bt_fail(err, BT_ERR_USAGE, "clearance set wants --tier and --until");
+    rc = app_pair(app, a->pos[0], "person", nation, person, err);
+    if (rc < 0)
+        return rc;
+    bt_buf_printf(&path, "/v1/people/%s/%s/clearance", nation, person);
+    jw_object(&w, NULL);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = send_body(app, "PUT", bt_buf_text(&path), &body, err);
+    if (rc >= 0)
+        app_note(app, "%s/%s is cleared for tier %s", nation, person, cli_value(a, "tier"));
+    return rc;
+}
+
+/* The token goes to stdout, or into a file that others cannot read. */
+static int give_token(struct app *app, const char *file, const struct reply *reply,
+                      struct bt_err *err)
+{
+    BT_AUTO char *line = bt_printf("%s\n", out_str(reply->json, "token"));
+    char out[TEXT_MAX];
+
+    if (!file && app->format == OUT_JSON) {
+        out_json(reply);
+        return 0;
+    }
+    if (!file) {
+        fputs(line, stdout);
+    } else {
+        int rc = access(file, F_OK) == 0 ? bt_fail(err, BT_ERR_CONFLICT, "%s exists already", file)
+                                         : bt_file_write(file, 0600, line, strlen(line), err);
+
+        if (rc < 0)
+            return rc;
+    }
+    app_note(app, "valid once, until %s",
+             text_time(out_when(reply->json, "expires_at"), bt_now_us(), out));
+    return 0;
+}
+
+int cmd_token_new(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"until", "until", FIELD_TIME}};
+    const char *kind = cli_has(a, "kind") ? cli_value(a, "kind") : "person";
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16] = "operator", subject[64];
+    int rc = 0;
+
+    if (!strcmp(kind, "person"))
+        rc = app_pair(app, a->pos[0], "person", nation, subject, err);
+    else if (!bt_copy(subject, sizeof subject, a->pos[0]))
+        rc = bt_fail(err, BT_ERR_USAGE, "the subject is too long");
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_str(&w, "kind", kind);
+    jw_str(&w, "nation", nation);
+    jw_str(&w, "subject", subject);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = app_send(app, "POST", "/v1/tokens", bt_buf_text(&body), &reply, err);
+    return rc < 0 ? rc : give_token(app, cli_value(a, "file"), &reply, err);
+}
+
+int cmd_credential_revoke(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    const char *spki = cli_value(a, "spki");
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16], person[64];
+    int rc = 0;
+
+    if (!spki == !a->n_pos)
+        return bt_fail(err, BT_ERR_USAGE, "credential revoke wants a person or --spki, not both");
+    jw_object(&w, NULL);
+    if (spki) {
+        jw_str(&w, "spki", spki);
+    } else {
+        rc = app_pair(app, a->pos[0], "person", nation, person, err);
+        if (rc < 0)
+            return rc;
+        jw_str(&w, "nation", nation);
+        jw_str(&w, "person", person);
+    }
+    jw_end_object(&w);
+    return send_body(app, "POST", "/v1/credentials/revoke", &body, err);
+}
+
+int cmd_site_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"kind", "kind", FIELD_TEXT},
+                                          {"tier", "tier", FIELD_INT},
+                                          {"until", "until", FIELD_TIME},
+                                          {"state", "state", FIELD_TEXT}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int rc;
+
+    jw_object(&w, NULL);
+    jw_str(&w, "site", a->pos[0]);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    return rc < 0 ? rc : send_body(app, "POST", "/v1/sites", &body, err);
+}
+
+/* "2.5" -> 2500 thousandths, exactly. */
+static int milli(const char *text, int64_t *ret, struct bt_err *err)
+{
+    BT_AUTO char *as_seconds = bt_printf("%ss", text);
+
+    if (text_amount(as_seconds, "--rate", ret, NULL) < 0)
+        return bt_fail(err, BT_ERR_INVALID, "--rate is '%.40s', not a number such as 2.5", text);
+    return 0;
+}
+
+int cmd_rate_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"peak-gflops", "peak_gflops", FIELD_INT},
+                                          {"from", "from", FIELD_TIME}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int64_t rate;
+    int rc;
+
+    if (!cli_has(a, "rate") || !cli_has(a, "peak-gflops"))
+        return bt_fail(err, BT_ERR_USAGE, "rate set wants --rate and --peak-gflops");
+    rc = milli(cli_value(a, "rate"), &rate, err);
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_str(&w, "class", a->pos[0]);
+    jw_i64(&w, "rate_milli", rate);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    return rc < 0 ? rc : send_body(app, "POST", "/v1/rates", &body, err);
+}
+
+int cmd_unixmap_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"site", "site", FIELD_TEXT},
+                                          {"user", "unixname", FIELD_TEXT}};
+    static const struct below how = {"/v1/unixmap", "person", fields, BT_ARRAY_LEN(fields)};
+
+    if (!cli_has(a, "site") || !cli_has(a, "user"))
+        return bt_fail(err, BT_ERR_USAGE, "unixmap set wants --site and --user");
+    return set_below(app, a, &how, err);
+}
+
+static int node_state(struct app *app, const struct cli_args *a, const char *state,
+                      struct bt_err *err)
+{
+    static const struct field fields[] = {{"reason", "reason", FIELD_TEXT},
+                                          {"until", "until", FIELD_TIME}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    BT_BUF_AUTO struct bt_buf path = {0};
+    struct json_writer w = {.to = &body};
+    int rc;
+
+    bt_buf_str(&path, "/v1/nodes/");
+    net_escape(&path, a->pos[0]);
+    bt_buf_str(&path, "/state");
+    jw_object(&w, NULL);
+    jw_str(&w, "state", state);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = send_body(app, "POST", bt_buf_text(&path), &body, err);
+    if (rc >= 0)
+        app_note(app, "node %s is %s", a->pos[0], state);
+    return rc;
+}
+
+int cmd_node_drain(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    if (!cli_has(a, "reason"))
+        return bt_fail(err, BT_ERR_USAGE, "node drain wants --reason: whoever waits will read it");
+    return node_state(app, a, cli_has(a, "down") ? "down" : "draining", err);
+}
+
+int cmd_node_resume(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return node_state(app, a, "up", err);
+}

@@ -1,0 +1,304 @@
+/* cmd_job.c - jobs seen and moved: lists, one job, cancel, hold, explain.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cmd.h"
+#include "cli/out.h"
+#include "cli/text.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+static const struct out_col job_cols[] = {
+    {"JOB", "number", OUT_NUM, 0},          {"NAME", "name", OUT_STR, 0},
+    {"KIND", "kind", OUT_STR, 1},           {"PROJECT", "nation/project", OUT_STR, 0},
+    {"PERSON", "person", OUT_STR, 0},       {"ACC", "accelerators", OUT_NUM, 0},
+    {"CLASS", "class", OUT_STR, 1},         {"TIME", "walltime_s", OUT_SPAN, 0},
+    {"STATE", "state", OUT_STATE, 0},       {"TIER", "tier", OUT_NUM, 1},
+    {"STARTS", "start_at", OUT_WHEN, 0},    {"BY", "promise_at", OUT_WHEN, 1},
+    {"STARTED", "started_at", OUT_WHEN, 1}, {"ENDED", "ended_at", OUT_WHEN, 0},
+    {"RECORD", "record", OUT_NUM, 0},       {"WAITS FOR", "waits_for", OUT_STR, 1}};
+static const struct out_list job_list = {job_cols, BT_ARRAY_LEN(job_cols), "number", "no job"};
+
+static const struct out_col queue_cols[] = {{"JOB", "number", OUT_NUM, 0},
+                                            {"NAME", "name", OUT_STR, 0},
+                                            {"PROJECT", "nation/project", OUT_STR, 0},
+                                            {"PERSON", "person", OUT_STR, 0},
+                                            {"ACC", "accelerators", OUT_NUM, 0},
+                                            {"TIME", "walltime_s", OUT_SPAN, 0},
+                                            {"STATE", "state", OUT_STATE, 0},
+                                            {"STARTS", "start_at", OUT_WHEN, 0},
+                                            {"BY", "promise_at", OUT_WHEN, 0},
+                                            {"WAITS FOR", "waits_for", OUT_STR, 0},
+                                            {"TIER", "tier", OUT_NUM, 1},
+                                            {"CLASS", "class", OUT_STR, 1}};
+static const struct out_list queue_list = {queue_cols, BT_ARRAY_LEN(queue_cols), "number",
+                                           "nothing waits and nothing runs"};
+
+static int jobs(struct app *app, const struct cli_args *a, const char *state,
+                const struct out_list *how, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf url = {0};
+    REPLY_AUTO struct reply reply = {0};
+    int rc;
+
+    bt_buf_str(&url, "/v1/jobs");
+    url_query(&url, "state", state);
+    url_query(&url, "project", cli_value(a, "project"));
+    url_query(&url, "nation", cli_value(a, "nation"));
+    url_query(&url, "mine", cli_has(a, "mine") ? "1" : NULL);
+    url_query(&url, "limit", cli_value(a, "limit"));
+    url_query(&url, "cursor", cli_value(a, "cursor"));
+    rc = app_get(app, bt_buf_text(&url), &reply, err);
+    if (rc < 0)
+        return rc;
+    out_reply(app, &reply, how);
+    return 0;
+}
+
+int cmd_queue(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return jobs(app, a, "held,queued,starting,running,finishing", &queue_list, err);
+}
+
+int cmd_job_list(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return jobs(app, a, cli_value(a, "state"), &job_list, err);
+}
+
+static int get_job(struct app *app, const char *job, const char *tail, struct reply *ret,
+                   struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf url = {0};
+
+    bt_buf_str(&url, "/v1/jobs/");
+    net_escape(&url, job);
+    bt_buf_str(&url, tail);
+    return app_get(app, bt_buf_text(&url), ret, err);
+}
+
+static void add_time(struct bt_buf *to, const char *before, int64_t us)
+{
+    char out[TEXT_MAX];
+
+    if (us)
+        bt_buf_printf(to, "%s%s", before, text_time(us, bt_now_us(), out));
+}
+
+static void show_end(const struct json *j, struct bt_buf *to)
+{
+    int64_t code = json_i64(json_get(j, "exit_code"), -1);
+    int64_t sig = json_i64(json_get(j, "signal"), 0);
+
+    if (sig > 0)
+        bt_buf_printf(to, " (signal %" PRId64 ")", sig);
+    else if (code >= 0)
+        bt_buf_printf(to, " (exit %" PRId64 ")", code);
+    if (*out_str(j, "reason") && strcmp(out_str(j, "reason"), "none") != 0) {
+        bt_buf_str(to, ": ");
+        text_clean(to, out_str(j, "reason"));
+    }
+}
+
+static void show_times(const struct json *j, struct bt_buf *to)
+{
+    int64_t started = out_when(j, "started_at"), ended = out_when(j, "ended_at");
+    char out[TEXT_MAX];
+
+    bt_buf_str(to, "\n  times     ");
+    add_time(to, "submitted ", out_when(j, "submitted_at"));
+    add_time(to, " · started ", started);
+    add_time(to, " · ended ", ended);
+    if (started && ended)
+        bt_buf_printf(to, " (%s)", text_duration((ended - started) / BT_US_PER_S, out));
+    if (!started && out_when(j, "start_at")) {
+        add_time(to, " · starts ", out_when(j, "start_at"));
+        add_time(to, ", no later than ", out_when(j, "promise_at"));
+    }
+}
+
+static void show_head(const struct json *j, struct bt_buf *to)
+{
+    char out[TEXT_MAX];
+
+    bt_buf_printf(to, "job %" PRId64 "  ", json_i64(json_get(j, "number"), 0));
+    text_clean(to, out_str(j, "name"));
+    bt_buf_printf(to, "  %" PRId64 " × %s, %s      %s · %s · %s · tier %" PRId64,
+                  json_i64(json_get(j, "accelerators"), 0),
+                  *out_str(j, "class") ? out_str(j, "class") : "any",
+                  text_duration(json_i64(json_get(j, "walltime_s"), 0), out), out_str(j, "nation"),
+                  out_str(j, "project"), out_str(j, "person"), json_i64(json_get(j, "tier"), 0));
+}
+
+static void show_record(struct app *app, const struct json *j, struct bt_buf *to)
+{
+    int64_t record = json_i64(json_get(j, "record"), -1);
+
+    if (record < 0)
+        return;
+    bt_buf_printf(to, "\n  record    %" PRId64, record);
+    if (*app->profile.public_url)
+        bt_buf_printf(to, "  %s/record/%" PRId64, app->profile.public_url, record);
+}
+
+int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    const struct json *j;
+    char out[TEXT_MAX];
+    int rc = get_job(app, a->pos[0], "", &reply, err);
+
+    if (rc < 0)
+        return rc;
+    if (app->format != OUT_TABLE) {
+        out_reply(app, &reply, &job_list);
+        return 0;
+    }
+    j = reply.json;
+    show_head(j, &text);
+    bt_buf_printf(&text, "\n  state     %s%s%s", out_color(app->color, out_str(j, "state")),
+                  out_str(j, "state"), out_plain(app->color));
+    show_end(j, &text);
+    if (*out_str(j, "waits_for")) {
+        bt_buf_str(&text, "\n  waits for ");
+        text_clean(&text, out_str(j, "waits_for"));
+    }
+    show_times(j, &text);
+    bt_buf_printf(&text, "\n  quota     %s acc-h held", text_hours(out_mras(j, "hold_mras"), out));
+    bt_buf_printf(&text, ", %s charged", text_hours(out_mras(j, "charged_mras"), out));
+    bt_buf_printf(&text, "\n  attempts  %" PRId64, json_i64(json_get(j, "attempt"), 0));
+    show_record(app, j, &text);
+    add_time(&text, "\n  result    due ", out_when(j, "result_due_at"));
+    bt_buf_printf(&text, "\n  id        %s\n", out_str(j, "id"));
+    out_text(&text);
+    return 0;
+}
+
+static int move(struct app *app, const struct cli_args *a, const char *verb, const char *body,
+                struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"JOB", "id", OUT_STR, 0},
+                                          {"STATE", "state", OUT_STATE, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "id", NULL};
+    BT_BUF_AUTO struct bt_buf url = {0};
+    REPLY_AUTO struct reply reply = {0};
+    int rc;
+
+    bt_buf_str(&url, "/v1/jobs/");
+    net_escape(&url, a->pos[0]);
+    bt_buf_printf(&url, "/%s", verb);
+    rc = app_send(app, "POST", bt_buf_text(&url), body, &reply, err);
+    if (rc < 0)
+        return rc;
+    if (app->format == OUT_TABLE || app->format == OUT_WIDE)
+        app_note(app, "job %s is %s", a->pos[0], out_str(reply.json, "state"));
+    else
+        out_reply(app, &reply, &how);
+    return 0;
+}
+
+int cmd_job_cancel(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    const char *reason = cli_value(a, "reason");
+
+    if (reason && !bt_is_utf8(reason, strlen(reason)))
+        return bt_fail(err, BT_ERR_INVALID, "--reason is not UTF-8");
+    jw_object(&w, NULL);
+    if (reason)
+        jw_str(&w, "reason", reason);
+    jw_end_object(&w);
+    return move(app, a, "cancel", bt_buf_text(&body), err);
+}
+
+int cmd_job_hold(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return move(app, a, "hold", "{}", err);
+}
+
+int cmd_job_release(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return move(app, a, "release", "{}", err);
+}
+
+int cmd_job_wait(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return follow_job(app, a->pos[0], "", FOLLOW_WAIT, err);
+}
+
+/* ---- explain ---- */
+
+static void explain_sooner(const struct json *list, struct bt_buf *to)
+{
+    for (size_t i = 0; i < json_len(list); i++) {
+        const struct json *s = json_at(list, i);
+        char out[TEXT_MAX];
+
+        bt_buf_str(to, i ? "\n            " : "\n  sooner    ");
+        text_clean(to, out_str(s, "option"));
+        for (int n = text_width(out_str(s, "option")); n < 20; n++)
+            bt_buf_char(to, ' ');
+        bt_buf_printf(to, " %s",
+                      out_when(s, "start_at") ? text_time(out_when(s, "start_at"), bt_now_us(), out)
+                                              : "");
+    }
+}
+
+static void explain_text(const struct json *e, const struct json *j, struct bt_buf *to)
+{
+    int64_t behind = json_i64(json_get(json_get(e, "behind"), "number"), -1);
+    int64_t in_front = json_i64(json_get(e, "in_front"), -1);
+
+    show_head(j, to);
+    bt_buf_printf(to, "\n  state     %s", out_str(e, "state"));
+    if (out_when(e, "start_at")) {
+        add_time(to, "\n  starts    ", out_when(e, "start_at"));
+        bt_buf_str(to, "  (plan)");
+        add_time(to, "   no later than ", out_when(e, "promise_at"));
+    }
+    if (out_when(e, "floor_at") && out_when(e, "floor_at") != out_when(e, "start_at")) {
+        add_time(to, "\n            at the earliest ", out_when(e, "floor_at"));
+        bt_buf_str(to, " if running jobs end as their owners' jobs usually do");
+    }
+    if (*out_str(json_get(e, "reason"), "text")) {
+        bt_buf_str(to, "\n  waits for ");
+        text_clean(to, out_str(json_get(e, "reason"), "text"));
+    }
+    if (behind >= 0)
+        bt_buf_printf(to, "\n  behind    job %" PRId64, behind);
+    if (in_front > 0)
+        bt_buf_printf(to, "\n  in front  %" PRId64 " jobs", in_front);
+    explain_sooner(json_get(e, "sooner"), to);
+    bt_buf_char(to, '\n');
+}
+
+int cmd_explain(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"JOB", "number", OUT_NUM, 0},
+                                          {"STATE", "state", OUT_STATE, 0},
+                                          {"STARTS", "start_at", OUT_WHEN, 0},
+                                          {"BY", "promise_at", OUT_WHEN, 0},
+                                          {"WAITS FOR", "reason.text", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "number", NULL};
+    REPLY_AUTO struct reply reply = {0};
+    REPLY_AUTO struct reply job = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = get_job(app, a->pos[0], "/explain", &reply, err);
+
+    if (rc < 0)
+        return rc;
+    if (app->format != OUT_TABLE) {
+        out_reply(app, &reply, &how);
+        return 0;
+    }
+    rc = get_job(app, a->pos[0], "", &job, err);
+    if (rc < 0)
+        return rc;
+    explain_text(reply.json, job.json, &text);
+    out_text(&text);
+    return 0;
+}

@@ -1,0 +1,239 @@
+/* commands.c - the command table: help, completion and the manual page come from it.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "cli/args.h"
+
+#include "cli/cmd.h"
+
+const struct cli_opt cli_common[] = {
+    {"format", 'o', "FORMAT", "table, wide, json, csv or name", "table|wide|json|csv|name"},
+    {"json", 0, NULL, "the same as -o json: the facility's own answer", NULL},
+    {"profile", 0, "NAME", "who you are, see `profile list` (or BEAMTIME_PROFILE)", "@profile"},
+    {"quiet", 'q', NULL, "no remarks on standard error", NULL},
+    {"help", 'h', NULL, "this text", NULL},
+    {0}};
+
+/* What every list takes. */
+#define PAGE                                                           \
+    {"limit", 0, "N", "at most so many rows (100)", NULL},             \
+    {                                                                  \
+        "cursor", 0, "CURSOR", "go on where the last list ended", NULL \
+    }
+#define JOB_FILTERS                                       \
+    {"project", 'A', "PROJECT", "of this project", NULL}, \
+        {"nation", 0, "NATION", "of this nation", NULL},  \
+    {                                                     \
+        "mine", 0, NULL, "your own", NULL                 \
+    }
+
+static const struct cli_opt page_opts[] = {PAGE, {0}};
+
+static const struct cli_opt enrol_opts[] = {
+    {"url", 0, "URL", "the facility, such as https://beamtime.example:8443", NULL},
+    {"ca", 0, "FILE", "its root certificate, from somebody you trust", "@file"},
+    {"token-file", 0, "FILE", "the one-time token; standard input without this", "@file"},
+    {"public-url", 0, "URL", "where its ledger is read (http://HOST:8080)", NULL},
+    {"replace", 0, NULL, "replace a profile of that name", NULL},
+    {0}};
+
+static const struct cli_opt submit_opts[] = {
+    {"train", 0, "CONFIG", "a training instead of a script: lines `name = value`", "@file"},
+    {"coll", 0, "CONFIG", "a benchmark of collective operations", "@file"},
+    {"print", 0, NULL, "print the job document and do nothing", NULL},
+    {"dry-run", 0, NULL, "ask what would happen and change nothing", NULL},
+    {"wait", 'W', NULL, "wait for the end; exit with the job's status", NULL},
+    {"follow", 'f', NULL, "the same, and show its log, or a training's progress", NULL},
+#define D(name, letter, scope, value, action, help, words, note) {name, letter, value, help, words},
+#include "cli/directives.def"
+#undef D
+    {0}};
+
+static const struct cli_opt list_job_opts[] = {
+    {"state", 0, "STATE", "in this state",
+     "held|queued|starting|running|finishing|completed|failed|cancelled|timeout"},
+    JOB_FILTERS,
+    PAGE,
+    {0}};
+static const struct cli_opt queue_opts[] = {JOB_FILTERS, PAGE, {0}};
+static const struct cli_opt cancel_opts[] = {{"reason", 0, "TEXT", "one sentence, published", NULL},
+                                             {0}};
+static const struct cli_opt log_opts[] = {
+    {"follow", 'f', NULL, "go on until the stream is complete", NULL},
+    {"stream", 0, "STREAM", "out (the default), err or metrics", "out|err|metrics"},
+    {"attempt", 0, "N", "of this attempt (the last)", NULL},
+    {0}};
+static const struct cli_opt quota_set_opts[] = {
+    {"amount", 0, "AMOUNT", "accelerator-hours in all: 40h, 120kh, 1.5Mh", NULL},
+    {"from", 0, "TIME", "from this time on", NULL},
+    {"until", 0, "TIME", "a date, a time, or 365d from now", NULL},
+    {"dry-run", 0, NULL, "show the change; exit 8 if there is one", NULL},
+    {0}};
+static const struct cli_opt nation_opts[] = {
+    {"name", 0, "NAME", "what it is called", NULL},
+    {"state", 0, "STATE", "active, suspended or left", "active|suspended|left"},
+    {0}};
+static const struct cli_opt institution_opts[] = {
+    {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
+    {"until", 0, "TIME", "how long", NULL},
+    {0}};
+static const struct cli_opt project_opts[] = {
+    {"title", 0, "TEXT", "what it is about", NULL},
+    {"tier", 0, "N", "what its protocol is cleared for: 0 to 4", "0|1|2|3|4"},
+    {"until", 0, "TIME", "how long", NULL},
+    {"state", 0, "STATE", "active or closed", "active|closed"},
+    {0}};
+static const struct cli_opt person_opts[] = {
+    {"name", 0, "NAME", "the person's name (never in the ledger)", NULL},
+    {"institution", 0, "NAME", "where they work", NULL},
+    {"roles", 0, "ROLES", "researcher,lead,nation_admin,operator,council,reviewer", NULL},
+    {"state", 0, "STATE", "active or suspended", "active|suspended"},
+    {0}};
+static const struct cli_opt member_opts[] = {
+    {"role", 0, "ROLE", "member (the default) or lead", "member|lead"}, {0}};
+static const struct cli_opt clearance_opts[] = {
+    {"tier", 0, "N", "0 to 4", "0|1|2|3|4"},
+    {"until", 0, "TIME", "a date, a time, or 365d from now", NULL},
+    {0}};
+static const struct cli_opt token_opts[] = {
+    {"kind", 0, "KIND", "person (the default), agent, helper or operator",
+     "person|agent|helper|operator"},
+    {"until", 0, "TIME", "valid until (24 hours)", NULL},
+    {"file", 0, "FILE", "write it to this new file, mode 0600, instead of standard output",
+     "@file"},
+    {0}};
+static const struct cli_opt revoke_opts[] = {
+    {"spki", 0, "HEX", "one credential, by the SHA-256 of its key", NULL}, {0}};
+static const struct cli_opt site_opts[] = {
+    {"kind", 0, "KIND", "local or slurm", "local|slurm"},
+    {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
+    {"until", 0, "TIME", "how long", NULL},
+    {"state", 0, "STATE", "active or closed", "active|closed"},
+    {0}};
+static const struct cli_opt rate_opts[] = {
+    {"rate", 0, "R", "reference accelerators that one of it is worth, such as 2.5", NULL},
+    {"peak-gflops", 0, "N", "its dense peak", NULL},
+    {"from", 0, "TIME", "from this time on (now)", NULL},
+    {0}};
+static const struct cli_opt unixmap_opts[] = {
+    {"site", 0, "SITE", "at this site", NULL},
+    {"user", 0, "NAME", "the Unix account, uid 1000 or above", NULL},
+    {0}};
+static const struct cli_opt drain_opts[] = {
+    {"reason", 0, "TEXT", "why", NULL},
+    {"until", 0, "TIME", "when it is expected back", NULL},
+    {"down", 0, NULL, "it is broken: end what runs there", NULL},
+    {0}};
+static const struct cli_opt ledger_list_opts[] = {
+    {"from", 0, "INDEX", "from this entry on", NULL},
+    {"kind", 0, "KIND", "submit, record, result …",
+     "submit|record|result|review|correction|retraction"},
+    {"job", 0, "JOB", "of this job", NULL},
+    {"nation", 0, "NATION", "of this nation", NULL},
+    PAGE,
+    {0}};
+static const struct cli_opt verify_opts[] = {
+    {"record", 0, "INDEX", "one entry only, by its proof; without this the whole ledger", NULL},
+    {"files", 0, NULL, "also every published file against its manifest", NULL},
+    {"url", 0, "URL", "where the ledger is read (the profile's)", NULL},
+    {"dir", 0, "DIR", "a mirror's folder instead", "@dir"},
+    {"vkey", 0, "FILE", "the ledger's public key, from somebody you trust", "@file"},
+    {"wait", 0, "TIME", "wait so long for a checkpoint that covers the record", NULL},
+    {0}};
+static const struct cli_opt audit_opts[] = {
+    {"subject", 0, "TEXT", "about this person, job or thing", NULL},
+    {"since", 0, "SEQ", "after this number", NULL},
+    PAGE,
+    {0}};
+static const struct cli_opt status_opts[] = {{0}};
+
+static const char submit_more[] =
+    "The script may carry its options as lines `#BEAM --time=12h`; `#SBATCH` lines are read too.\n"
+    "A flag wins over #BEAM, which wins over #SBATCH. Without a script it is read from standard\n"
+    "input. The job sees BEAM_OUTPUT (published), BEAM_CHECKPOINT (kept between attempts), "
+    "BEAM_INPUT,\n"
+    "BEAM_SCRATCH and BEAM_METRICS; exit status 85 means \"checkpointed, start me again\".\n\n"
+    "  beamtime submit train.sh\n"
+    "  beamtime submit -n 8 --time 2h --train small.conf --input /data/texts --follow\n"
+    "  beamtime submit -J hello -- echo hello\n";
+static const char amount_more[] =
+    "WHO is a nation (cz), a project (cz/multilingual) or a person in it (cz/multilingual/ana).\n";
+
+/* clang-format off: a row a line reads best */
+const struct cli_cmd cli_commands[] = {
+    {"enrol", NULL, "", "Turn a one-time token into an identity at a facility", cmd_enrol,
+     enrol_opts,
+     "The token is read from a file or from standard input, never from the command line.\n", 0, 0,
+     0},
+    {"whoami", NULL, "", "Whom your certificate proves, and what you may do", cmd_whoami, NULL,
+     NULL, 0, 0, 0},
+    {"profile", "list", "", "Your identities", cmd_profile_list, NULL, NULL, 0, 0, 0},
+    {"profile", "use", "NAME", "Make one the default", cmd_profile_use, NULL, NULL, 1, 1, 0},
+    {"submit", NULL, "[SCRIPT]", "Submit a script, a training or a command", cmd_submit,
+     submit_opts, submit_more, 0, 1, 1},
+    {"run", NULL, "", "Submit a command, show what it says, exit as it does", cmd_run, submit_opts,
+     NULL, 0, 0, 1},
+    {"queue", NULL, "", "Jobs that wait or run", cmd_queue, queue_opts, NULL, 0, 0, 0},
+    {"job", "list", "", "All jobs, newest first", cmd_job_list, list_job_opts, NULL, 0, 0, 0},
+    {"job", "show", "JOB", "One job by its number or id", cmd_job_show, NULL, NULL, 1, 1, 0},
+    {"job", "cancel", "JOB", "End a job", cmd_job_cancel, cancel_opts, NULL, 1, 1, 0},
+    {"job", "wait", "JOB", "Wait for its end; exit with its status", cmd_job_wait, NULL, NULL, 1, 1,
+     0},
+    {"job", "log", "JOB", "What it printed", cmd_job_log, log_opts, NULL, 1, 1, 0},
+    {"job", "curve", "JOB", "A training's loss as a curve", cmd_job_curve, NULL, NULL, 1, 1, 0},
+    {"job", "hold", "JOB", "Keep a waiting job from starting", cmd_job_hold, NULL, NULL, 1, 1, 0},
+    {"job", "release", "JOB", "Let a held job start", cmd_job_release, NULL, NULL, 1, 1, 0},
+    {"explain", NULL, "JOB", "Why a job waits, when it starts, what would start sooner",
+     cmd_explain, NULL, NULL, 1, 1, 0},
+    {"quota", "show", "[WHO]", "What is granted, held, spent and free", cmd_quota_show, page_opts,
+     amount_more, 0, 1, 0},
+    {"quota", "set", "WHO", "Set what is granted in all", cmd_quota_set, quota_set_opts,
+     amount_more, 1, 1, 0},
+    {"nation", "list", "", "The nations", cmd_nation_list, page_opts, NULL, 0, 0, 0},
+    {"nation", "add", "CODE", "Admit a nation", cmd_nation_set, nation_opts, NULL, 1, 1, 0},
+    {"nation", "set", "CODE", "Change a nation", cmd_nation_set, nation_opts, NULL, 1, 1, 0},
+    {"institution", "list", "", "The institutions", cmd_institution_list, page_opts, NULL, 0, 0, 0},
+    {"institution", "add", "NATION/NAME", "Make an institution", cmd_institution_set,
+     institution_opts, NULL, 1, 1, 0},
+    {"institution", "set", "NATION/NAME", "Change an institution", cmd_institution_set,
+     institution_opts, NULL, 1, 1, 0},
+    {"project", "list", "", "The projects", cmd_project_list, page_opts, NULL, 0, 0, 0},
+    {"project", "add", "NATION/NAME", "Make a project", cmd_project_set, project_opts, NULL, 1, 1,
+     0},
+    {"project", "set", "NATION/NAME", "Change a project", cmd_project_set, project_opts, NULL, 1, 1,
+     0},
+    {"person", "list", "", "The people", cmd_person_list, page_opts, NULL, 0, 0, 0},
+    {"person", "add", "NATION/ID", "Make a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
+    {"person", "set", "NATION/ID", "Change a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
+    {"member", "add", "PROJECT PERSON", "Let a person work in a project", cmd_member_set,
+     member_opts, NULL, 2, 2, 0},
+    {"member", "remove", "PROJECT PERSON", "Take a person out of a project", cmd_member_remove,
+     NULL, NULL, 2, 2, 0},
+    {"clearance", "set", "PERSON", "Set a person's clearance", cmd_clearance_set, clearance_opts,
+     NULL, 1, 1, 0},
+    {"token", "new", "SUBJECT", "Make a one-time token that enrols a person or a machine",
+     cmd_token_new, token_opts, "SUBJECT is NATION/ID for a person, a node's name for an agent.\n",
+     1, 1, 0},
+    {"credential", "revoke", "[PERSON]", "End a person's credentials now", cmd_credential_revoke,
+     revoke_opts, NULL, 0, 1, 0},
+    {"site", "set", "SITE", "Make or change a site", cmd_site_set, site_opts, NULL, 1, 1, 0},
+    {"rate", "list", "", "What an accelerator of each class costs", cmd_rate_list, page_opts, NULL,
+     0, 0, 0},
+    {"rate", "set", "CLASS", "Set a class's rate", cmd_rate_set, rate_opts, NULL, 1, 1, 0},
+    {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
+     unixmap_opts, NULL, 1, 1, 0},
+    {"node", "list", "", "The nodes", cmd_node_list, page_opts, NULL, 0, 0, 0},
+    {"node", "show", "NODE", "One node with its inventory", cmd_node_show, NULL, NULL, 1, 1, 0},
+    {"node", "drain", "NODE", "Start nothing more there", cmd_node_drain, drain_opts, NULL, 1, 1,
+     0},
+    {"node", "resume", "NODE", "Let it work again", cmd_node_resume, NULL, NULL, 1, 1, 0},
+    {"ledger", "list", "", "Entries of the ledger", cmd_ledger_list, ledger_list_opts, NULL, 0, 0,
+     0},
+    {"ledger", "show", "INDEX", "One entry", cmd_ledger_show, NULL, NULL, 1, 1, 0},
+    {"ledger", "verify", "", "Check the ledger from outside, with its public key alone",
+     cmd_ledger_verify, verify_opts, NULL, 0, 0, 0},
+    {"status", NULL, "", "The facility at a glance", cmd_status, status_opts, NULL, 0, 0, 0},
+    {"policy", NULL, "", "The rules in force", cmd_policy, NULL, NULL, 0, 0, 0},
+    {"audit", NULL, "", "What was done by whom", cmd_audit, audit_opts, NULL, 0, 0, 0},
+    {"version", NULL, "", "The version of this program", cmd_version, NULL, NULL, 0, 0, 0},
+    {"completion", NULL, "bash|zsh|man", "Completion for a shell, or the manual page",
+     cmd_completion, NULL, NULL, 1, 1, 0},
+    {0}};

@@ -1,0 +1,98 @@
+/* main.c - beamtime, everyone's command line: finds the command, runs it, says what went wrong.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/app.h"
+#include "cli/args.h"
+#include "cli/fail.h"
+#include "cli/help.h"
+#include "cli/out.h"
+#include "lib/base/str.h"
+
+/* -o is also sbatch's --output: a word that is a format is one. */
+static const char *asked_format(const struct cli_args *a)
+{
+    const char *format = cli_value(a, "format");
+    const char *file = cli_value(a, "output");
+
+    if (cli_has(a, "json"))
+        return "json";
+    return format ? format : format_parse(file) >= 0 ? file : NULL;
+}
+
+static int set_up(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    const char *format = asked_format(a);
+    const char *no_color = getenv("NO_COLOR");
+    const char *term = getenv("TERM");
+    const char *profile = getenv("BEAMTIME_PROFILE");
+    int parsed = format ? format_parse(format) : OUT_TABLE;
+
+    app->tty_out = isatty(1);
+    app->tty_err = isatty(2);
+    app->color = app->tty_out && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    app->quiet = cli_has(a, "quiet");
+    app->asked_profile = cli_value(a, "profile");
+    if (!app->asked_profile && profile && *profile)
+        app->asked_profile = profile;
+    if (parsed < 0)
+        return bt_fail(err, BT_ERR_USAGE, "-o is '%.40s', not table, wide, json, csv or name",
+                       format);
+    app->format = (enum out_format)parsed;
+    return 0;
+}
+
+static int print_help(const struct cli_args *a)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+
+    if (a->cmd)
+        help_command(a->cmd, &text);
+    else if (a->noun)
+        help_noun(cli_commands, a->noun, &text);
+    else
+        help_all(cli_commands, &text);
+    out_text(&text);
+    return 0;
+}
+
+static int dispatch(struct app *app, int argc, char **argv, struct bt_err *err)
+{
+    struct cli_args a;
+    int rc = cli_parse(cli_commands, argc, argv, &a, err);
+    int set = set_up(app, &a, rc < 0 ? NULL : err);
+
+    if (rc < 0 || set < 0)
+        return rc < 0 ? rc : set;
+    if (cli_has(&a, "help") || argc == 1)
+        return print_help(&a);
+    if (!a.cmd && a.noun)
+        return print_help(&a);
+    if (!a.cmd)
+        return bt_next(err, bt_fail(err, BT_ERR_USAGE, "no command"), "beamtime --help");
+    return a.cmd->run(app, &a, err);
+}
+
+int main(int argc, char **argv)
+{
+    struct app app = {0};
+    struct bt_err err = {0};
+    int rc;
+
+    setlocale(LC_CTYPE, "C.UTF-8");
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && !strcmp(argv[1], "help")) /* help job show = job show --help */
+        argv[1] = argv[0], argv++, argc--, rc = 0;
+    rc = dispatch(&app, argc, argv, &err);
+    if (rc < 0)
+        rc = fail_print(&app, &err);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        rc = rc ? rc : 1;
+    app_done(&app);
+    return rc;
+}
