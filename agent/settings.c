@@ -9,7 +9,7 @@ static const struct conf_row rows[] = {
 
 const struct conf_table settings_table = {
     .program = "beamtime-agent",
-    .usage = "[enrol --token-file FILE | inventory | shepherd DIR | clean DIR]",
+    .usage = "[run | enrol | inventory | shepherd DIR | clean DIR]",
     .summary = "runs a node's jobs for the facility and accounts for them",
     .file = "/etc/beamtime/agent.conf",
     .epilogue =

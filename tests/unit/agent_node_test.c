@@ -1,0 +1,563 @@
+/* The agent's loop and couriers against a daemon that is a folder: both outlive kill -9.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/prctl.h>
+
+#include "agent/courier.h"
+#include "agent/node.h"
+#include "lib/base/enc.h"
+#include "lib/crypto/hash.h"
+#include "tests/unit/agent_lab.h"
+
+/* ---- the daemon: <folder>/{wants.json, claim, ended, manifest, started, log.*, blob.*, down} ----
+ */
+
+static char daemon_dir[300];
+
+static char *at(const char *file)
+{
+    return bt_printf("%s/%s", daemon_dir, file);
+}
+
+static bool has(const char *file)
+{
+    BT_AUTO char *path = at(file);
+
+    return access(path, F_OK) == 0;
+}
+
+static void append(const char *file, const void *p, size_t n)
+{
+    BT_AUTO char *path = at(file);
+    BT_FD_AUTO int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || bt_write_all(fd, p, n, NULL) < 0)
+        abort();
+}
+
+static int64_t size_of(const char *file)
+{
+    BT_AUTO char *path = at(file);
+    struct stat st;
+
+    return stat(path, &st) < 0 ? 0 : st.st_size;
+}
+
+static void answer(struct link_answer *a, int status, const char *body)
+{
+    a->status = status;
+    bt_buf_str(&a->body, body);
+}
+
+static void do_claim(const struct link_request *r, struct link_answer *a)
+{
+    BT_AUTO char *old = lab_text(daemon_dir, "claim");
+
+    if (has("fenced") || (*old && (strlen(old) != r->n || memcmp(old, r->body, r->n)))) {
+        answer(a, 409, "{\"code\":\"FENCED\",\"detail\":\"another claim was granted\"}");
+        return;
+    }
+    if (!*old)
+        append("claim", r->body, r->n);
+    answer(a, 200, "{\"granted\":true}");
+}
+
+static int64_t number_in(const char *path, const char *key)
+{
+    const char *p = strstr(path, key);
+
+    return p ? strtoll(p + strlen(key), NULL, 10) : 0;
+}
+
+static void do_log(const struct link_request *r, struct link_answer *a)
+{
+    char file[32], body[64];
+    const char *name = strstr(r->path, "stream=") + 7;
+
+    (void)snprintf(file, sizeof file, "log.%.*s", (int)strcspn(name, "&"), name);
+    int64_t have = size_of(file);
+    if (number_in(r->path, "offset=") != have) {
+        (void)snprintf(body, sizeof body, "{\"code\":\"CONFLICT\",\"have\":%lld}", (long long)have);
+        answer(a, 409, body);
+        return;
+    }
+    append(file, r->body, r->n);
+    if (strstr(r->path, "eof=1"))
+        append("eof", file, strlen(file));
+    (void)snprintf(body, sizeof body, "{\"have\":%lld}", (long long)(have + (int64_t)r->n));
+    answer(a, 200, body);
+}
+
+static void do_blob(const struct link_request *r, struct link_answer *a)
+{
+    char file[80];
+
+    (void)snprintf(file, sizeof file, "blob.%.64s", r->path + strlen("/v1/agent/blobs/"));
+    if (bt_streq(r->method, "HEAD")) {
+        a->have = size_of(file);
+        answer(a, has(file) ? 200 : 404, "");
+        return;
+    }
+    append(file, r->body, r->n);
+    answer(a, size_of(file) == number_in(r->path, "total=") ? 201 : 200, "{}");
+}
+
+/* The list when it is another than `after`, or after a short wait the same. */
+static void do_wants(const struct link_request *r, struct link_answer *a)
+{
+    int64_t after = number_in(r->path, "after=");
+
+    for (int i = 0; i < 50; i++) {
+        BT_AUTO char *text = lab_text(daemon_dir, "wants.json");
+
+        if (*text && number_in(text, "\"seq\":") != after) {
+            answer(a, 200, text);
+            return;
+        }
+        (void)poll(NULL, 0, 10);
+    }
+    BT_AUTO char *text = lab_text(daemon_dir, "wants.json");
+    answer(a, 200, text);
+}
+
+static int fake_call(struct link *l, const struct link_request *r, struct link_answer *a,
+                     struct bt_err *err)
+{
+    (void)l;
+    if (has("down"))
+        return bt_fail(err, BT_ERR_UNREACHABLE, "the daemon is away");
+    if (strstr(r->path, "/claim")) {
+        do_claim(r, a);
+    } else if (strstr(r->path, "/log?")) {
+        do_log(r, a);
+    } else if (strstr(r->path, "/blobs/")) {
+        do_blob(r, a);
+    } else if (strstr(r->path, "/wants")) {
+        do_wants(r, a);
+    } else if (strstr(r->path, "/spec")) {
+        BT_AUTO char *text = lab_text(daemon_dir, "spec.json");
+
+        answer(a, *text ? 200 : 404, text);
+    } else {
+        append(strrchr(r->path, '/') + 1, r->body, r->n);
+        append(strrchr(r->path, '/') + 1, "\n", 1);
+        answer(a, 200, "{}");
+    }
+    return 0;
+}
+
+static void fake_close(struct link *l)
+{
+    bt_free(l);
+}
+
+static int fake_open(void *arg, struct link **ret, struct bt_err *err)
+{
+    (void)arg;
+    (void)err;
+    *ret = bt_new(struct link);
+    **ret = (struct link){.call = fake_call, .close = fake_close};
+    return 0;
+}
+
+/* ---- the agent ---- */
+
+static void want_text(const struct lab *l, int seq, const char *action, char *out, size_t size)
+{
+    char id[BT_UUID_TEXT];
+
+    if (!*action) {
+        (void)snprintf(out, size, "{\"seq\":%d,\"wants\":[]}", seq);
+        return;
+    }
+    (void)snprintf(out, size,
+                   "{\"seq\":%d,\"wants\":[{\"job\":\"%s\",\"number\":7,\"attempt\":1,\"action\":"
+                   "\"%s\",\"kind\":\"script\",\"walltime_s\":60,\"grace_s\":5,\"signal\":0,"
+                   "\"tier\":1,\"accelerators\":1,\"mask\":\"1\",\"unixname\":\"\"}]}",
+                   seq, bt_uuid_format(l->order.job, id), action);
+}
+
+static void want(const struct lab *l, int seq, const char *action)
+{
+    BT_AUTO char *path = at("wants.json");
+    char text[512];
+
+    want_text(l, seq, action, text, sizeof text);
+    assert_int_equal(bt_file_write(path, 0600, text, strlen(text), NULL), 0);
+}
+
+static void flag(const char *file)
+{
+    append(file, "", 0);
+}
+
+static void open_all(struct lab *l, const char *script)
+{
+    BT_BUF_AUTO struct bt_buf document = {0};
+    char name[SPOOL_NAME_MAX];
+
+    lab_open(l);
+    (void)snprintf(daemon_dir, sizeof daemon_dir, "%s/daemon", l->state);
+    assert_int_equal(mkdir(daemon_dir, 0700), 0);
+    lab_document(script, &document);
+    append("spec.json", document.p, document.n);
+    (void)snprintf(l->dir, sizeof l->dir, "%s/%s", l->attempts,
+                   spool_name(l->order.job, l->order.attempt, name));
+    places_of(&l->order, &l->places);
+}
+
+static pid_t start_agent(const struct lab *l)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct settings set;
+        struct node_plan plan = {.node = "n1",
+                                 .class = "cpu",
+                                 .accelerators = 1,
+                                 .boot_id = "test",
+                                 .inventory = bt_strdup("{}")};
+        struct link_maker maker = {.open = fake_open};
+        struct bt_err e = {0};
+
+        conf_init(&settings_table, &set);
+        if (conf_set(&settings_table, &set, "state_dir", l->state, &e) == 0 &&
+            conf_set(&settings_table, &set, "job_user", l->order.user, &e) == 0)
+            e.code = -node_run(&set, &plan, &maker, &e);
+        (void)fprintf(stderr, "agent: %s\n", e.text);
+        _exit(1);
+    }
+    return pid;
+}
+
+static void end_agent(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+static void await_daemon(const char *file)
+{
+    BT_AUTO char *path = at(file);
+
+    lab_await_path(path);
+}
+
+static void await_gone(const char *path)
+{
+    int64_t until = bt_mono_us() + LAB_PATIENCE_US;
+
+    while (access(path, F_OK) == 0) {
+        if (bt_mono_us() > until)
+            fail_msg("%s stays", path);
+        (void)poll(NULL, 0, 5);
+    }
+}
+
+/* What the daemon heard once and only once. */
+static void assert_heard(const char *file, const char *part)
+{
+    BT_AUTO char *text = lab_text(daemon_dir, file);
+
+    if (!strstr(text, part))
+        fail_msg("%s has not %s: %s", file, part, text);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+}
+
+static void an_attempt_goes_from_want_to_manifest(void **state)
+{
+    struct lab l;
+    uint8_t sha[32];
+    char hex[65];
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\necho hello; echo result > $BEAM_OUTPUT/r\n");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_heard("register", "\"accelerators\":1");
+    assert_heard("started", "local:");
+    assert_heard("ended", "\"reason\":\"exited\",\"exit_code\":0");
+    assert_heard("manifest", "\"files\":1,\"bytes\":7");
+    BT_AUTO char *out = lab_text(daemon_dir, "log.out");
+    assert_string_equal(out, "hello\n");
+    BT_AUTO char *eof = lab_text(daemon_dir, "eof");
+    assert_string_equal(eof, "log.outlog.errlog.metrics");
+    bt_sha256("result\n", 7, sha);
+    BT_AUTO char *blob = bt_printf("blob.%s", bt_hex(sha, 32, hex));
+    assert_true(has(blob));
+    assert_int_equal(access(l.places.home, F_OK), -1);
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_killed_agent_finds_its_attempt_again(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\necho one; touch $BEAM_OUTPUT/up\n"
+                 "while ! test -f $BEAM_OUTPUT/go; do sleep 0.02; done; echo two\n");
+    want(&l, 5, "run");
+    for (int i = 0; i < 5; i++) {
+        pid_t agent = start_agent(&l);
+
+        if (i == 0) {
+            BT_AUTO char *up = bt_printf("%s/up", l.places.output);
+            lab_await_path(up);
+        } else {
+            (void)poll(NULL, 0, 20 * i); /* any moment will do */
+        }
+        end_agent(agent);
+    }
+    BT_AUTO char *go = bt_printf("%s/go", l.places.output);
+    assert_int_equal(bt_file_write(go, 0644, "", 0, NULL), 0);
+    lab_await(&l, "manifest.json");
+    pid_t agent = start_agent(&l);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_heard("ended", "\"reason\":\"exited\",\"exit_code\":0");
+    BT_AUTO char *out = lab_text(daemon_dir, "log.out");
+    assert_string_equal(out, "one\ntwo\n");
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_killed_shepherd_is_reported_lost_once(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\necho $$ > $BEAM_OUTPUT/p; mv $BEAM_OUTPUT/p $BEAM_OUTPUT/pid\n"
+                 "exec sleep 300\n");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    pid_t rank = lab_pid(&l, "pid");
+    await_daemon("started");
+    assert_int_equal(kill(spool_shepherd(l.dir), SIGKILL), 0);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_false(lab_alive(rank));
+    assert_heard("ended", "\"reason\":\"lost\"");
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void an_absent_daemon_hears_everything_later(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\nwhile ! test -f $BEAM_OUTPUT/go; do sleep 0.02; done; echo done\n");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    await_daemon("started");
+    flag("down");
+    BT_AUTO char *go = bt_printf("%s/go", l.places.output);
+    assert_int_equal(bt_file_write(go, 0644, "", 0, NULL), 0);
+    lab_await(&l, "manifest.json");
+    assert_false(has("ended"));
+    BT_AUTO char *down = at("down");
+    assert_int_equal(unlink(down), 0);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_heard("ended", "\"exit_code\":0");
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_fenced_claim_runs_nothing(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\ntouch /tmp/never\n");
+    flag("fenced");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    lab_await(&l, "gone");
+    await_gone(l.dir);
+    assert_int_equal(access(l.places.home, F_OK), -1);
+    assert_false(has("ended"));
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void what_is_not_wanted_any_more_is_killed(void **state)
+{
+    static const char *const actions[] = {"", "gone"};
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(actions); i++) {
+        struct lab l;
+
+        open_all(&l, "#!/bin/sh\necho $$ > $BEAM_OUTPUT/p; mv $BEAM_OUTPUT/p $BEAM_OUTPUT/pid\n"
+                     "trap '' TERM; while :; do sleep 1; done\n");
+        want(&l, 5, "run");
+        pid_t agent = start_agent(&l);
+        pid_t rank = lab_pid(&l, "pid");
+        want(&l, 6, actions[i]);
+        await_daemon("manifest");
+        await_gone(l.dir);
+        assert_false(lab_alive(rank));
+        assert_heard("ended", "\"reason\":\"stopped\"");
+        end_agent(agent);
+        lab_close(&l);
+    }
+}
+
+static void a_stop_for_something_unknown_is_answered(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\n");
+    want(&l, 5, "stop");
+    pid_t agent = start_agent(&l);
+    await_daemon("ended");
+    assert_heard("ended", "\"reason\":\"lost\"");
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void only_one_agent_has_a_state_folder(void **state)
+{
+    struct lab l;
+    struct settings set;
+    struct node_plan plan = {.node = "n1", .accelerators = 1};
+    struct link_maker maker = {.open = fake_open};
+    struct bt_err e = {0};
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\n");
+    want(&l, 5, "");
+    pid_t agent = start_agent(&l);
+    await_daemon("register");
+    conf_init(&settings_table, &set);
+    assert_int_equal(conf_set(&settings_table, &set, "state_dir", l.state, NULL), 0);
+    assert_int_equal(node_run(&set, &plan, &maker, &e), -BT_ERR_LOCKED);
+    conf_done(&settings_table, &set);
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_list_of_wants_is_taken_whole_or_not_at_all(void **state)
+{
+    static const struct {
+        const char *text;
+        int rc;
+    } rows[] = {
+        {"{\"seq\":1,\"wants\":[]}", 0},
+        {"{\"seq\":1,\"wants\":[],\"more\":true}", 0},
+        {"{\"seq\":-1,\"wants\":[]}", -BT_ERR_INVALID},
+        {"{\"seq\":1}", -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[{}]}", -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[{\"job\":\"0192f0c1-0000-7000-8000-000000000001\",\"attempt\":1,"
+         "\"action\":\"run\",\"mask\":\"3\"}]}",
+         0},
+        {"{\"seq\":1,\"wants\":[{\"job\":\"0192f0c1-0000-7000-8000-000000000001\",\"attempt\":0,"
+         "\"action\":\"run\",\"mask\":\"3\"}]}",
+         -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[{\"job\":\"0192f0c1-0000-7000-8000-000000000001\",\"attempt\":1,"
+         "\"action\":\"fly\",\"mask\":\"3\"}]}",
+         -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[{\"job\":\"0192f0c1-0000-7000-8000-000000000001\",\"attempt\":1,"
+         "\"action\":\"run\",\"mask\":\"0x3\"}]}",
+         -BT_ERR_INVALID},
+        {"[]", -BT_ERR_INVALID},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        BT_AUTO struct want_item *items = NULL;
+        int64_t seq;
+        size_t n;
+
+        assert_int_equal(wants_parse(rows[i].text, strlen(rows[i].text), &seq, &items, &n, NULL),
+                         rows[i].rc);
+    }
+}
+
+static void an_order_names_the_cores_of_its_accelerators(void **state)
+{
+    static const struct {
+        uint64_t mask;
+        int rc;
+        const char *cpus, *devices;
+        int accelerators;
+    } rows[] = {
+        {1, 0, "0-1", "0", 1},
+        {6, 0, "2-3,4-5", "1,2", 2},
+        {7, 0, "0-1,2-3,4-5", "0,1,2", 3},
+        {8, -BT_ERR_INVALID, "", "", 0},
+        {0, -BT_ERR_INVALID, "", "", 0},
+    };
+    struct node_plan plan = {.accelerators = 3, .gpus = true, .cpus = {"0-1", "2-3", "4-5"}};
+    struct settings set;
+
+    (void)state;
+    conf_init(&settings_table, &set);
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct want_item w = {.mask = rows[i].mask};
+        struct order o = {0};
+
+        assert_int_equal(order_make(&w, &plan, &set, &o, NULL), rows[i].rc);
+        assert_string_equal(o.cpus, rows[i].cpus);
+        assert_string_equal(o.devices, rows[i].devices);
+        assert_int_equal(o.accelerators, rows[i].accelerators);
+    }
+    conf_done(&settings_table, &set);
+}
+
+static void waits_grow_and_stay_within_their_limit(void **state)
+{
+    int64_t most = 0;
+
+    (void)state;
+    for (int n = 0; n < 70; n++)
+        for (int i = 0; i < 100; i++) {
+            int64_t w = backoff_us(n, 1000, 50000);
+
+            assert_in_range(w, 0, BT_MIN(50000, n < 6 ? 1000 << n : 50000));
+            most = BT_MAX(most, w);
+        }
+    assert_true(most > 25000);
+}
+
+/* The agent starts its own program again as shepherd and cleaner. */
+static int as_helper(int argc, char **argv)
+{
+    struct bt_err e = {0};
+    int rc =
+        bt_streq(argv[1], "shepherd") ? shepherd_run(argv[2], &e) : shepherd_clean(argv[2], &e);
+
+    (void)argc;
+    if (rc < 0)
+        (void)fprintf(stderr, "%s: %s\n", argv[1], e.text);
+    return rc < 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_attempt_goes_from_want_to_manifest),
+        cmocka_unit_test(a_killed_agent_finds_its_attempt_again),
+        cmocka_unit_test(a_killed_shepherd_is_reported_lost_once),
+        cmocka_unit_test(an_absent_daemon_hears_everything_later),
+        cmocka_unit_test(a_fenced_claim_runs_nothing),
+        cmocka_unit_test(what_is_not_wanted_any_more_is_killed),
+        cmocka_unit_test(a_stop_for_something_unknown_is_answered),
+        cmocka_unit_test(only_one_agent_has_a_state_folder),
+        cmocka_unit_test(a_list_of_wants_is_taken_whole_or_not_at_all),
+        cmocka_unit_test(an_order_names_the_cores_of_its_accelerators),
+        cmocka_unit_test(waits_grow_and_stay_within_their_limit),
+    };
+    if (argc == 3)
+        return as_helper(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
