@@ -103,6 +103,9 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->order);
     bt_free(e->penalty);
     bt_free(e->victims);
+    bt_free(e->starts);
+    bt_free(e->promised);
+    bt_free(e->prio);
     bt_free(e);
 }
 
@@ -144,6 +147,8 @@ uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask
     if (ask->promise_us)
         j->promise = eng_time(e, ask->promise_us);
     e->n_pending++;
+    BT_GROW(e->prio, e->n_prio, e->cap_prio);
+    e->prio[e->n_prio++] = (struct waiting){(uint32_t)(j - e->jobs), ask->handle};
     return (uint32_t)(j - e->jobs);
 }
 
@@ -213,7 +218,8 @@ size_t eng_bytes(const struct plan_timeline *e)
     size_t n = sizeof *e + fab_bytes(&e->fabric) + e->cap_jobs * sizeof *e->jobs +
                e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 4 +
                e->cap_matches * (sizeof *e->matches + sizeof *e->memos) +
-               e->cap_order * sizeof *e->order + (e->by_handle.cap + e->ends.cap) * 12;
+               e->cap_order * sizeof *e->order + e->cap_prio * sizeof *e->prio +
+               (e->by_handle.cap + e->ends.cap) * 12;
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
         n += profile_bytes(&e->time[i].whole) + profile_bytes(&e->time[i].acc);
     for (uint32_t i = 0; e->plan_time && i < e->fabric.n_zones; i++)

@@ -103,6 +103,10 @@ struct order {
     uint32_t job;
 };
 
+struct waiting {
+    uint32_t job, handle;
+};
+
 struct plan_timeline {
     struct fabric fabric;
     int64_t origin_s;
@@ -133,6 +137,13 @@ struct plan_timeline {
     struct zone_time *plan_time; /* profiles as planned, before certificates; only if explains */
     uint8_t cause;               /* of promises that move in this pass */
     uint32_t cause_job, cause_nation;
+    uint32_t *starts; /* jobs that the last pass started */
+    uint32_t n_starts, cap_starts;
+    uint32_t *promised; /* whose promise is new or moved */
+    uint32_t n_promised, cap_promised;
+    struct waiting *prio; /* order of the last pass, and who came since */
+    uint32_t n_prio, cap_prio;
+    int32_t due; /* the next planned start */
     struct plan_victim *victims;
     uint32_t n_victims, cap_victims;
 };
@@ -173,6 +184,8 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
 bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
 /* Whether a reservation's slot is free. */
 bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r);
+/* Whether some zone has the free nodes now, promises aside. */
+bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);
 
 /* ---- rights (rights.c) ---- */
@@ -189,6 +202,9 @@ struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pend
                                  int64_t now_us, struct eng_job *j);
 struct zone_time *time_copy(const struct zone_time *t, uint32_t n);
 void time_free(struct zone_time *t, uint32_t n);
+/* Between passes: starts whatever fits now beside all certificates, in the order of the last pass,
+ * newcomers last. */
+void eng_quick(struct plan_timeline *e, int32_t now);
 void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t now);
 
 #endif

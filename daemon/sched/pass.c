@@ -168,6 +168,8 @@ static bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, str
         return false;
     struct eng_job *j = &e->jobs[job];
     j->started = true;
+    BT_GROW(e->starts, e->n_starts, e->cap_starts);
+    e->starts[e->n_starts++] = job;
     j->reason = PLAN_REASON_STARTS;
     j->plan = *r;
     note_running(e, job);
@@ -256,7 +258,8 @@ static void begin(struct plan_timeline *e, int32_t now)
     for (uint32_t i = 0; i < e->n_nations; i++)
         profile_trim(&e->nations[i].left, now);
     profile_trim(&e->unguaranteed, now);
-    e->n_victims = 0;
+    e->n_victims = e->n_starts = e->n_promised = 0;
+    e->due = PROFILE_NEVER;
     memo_clear(e);
     if (e->explains) {
         bt_map_done(&e->ends);
@@ -319,8 +322,9 @@ static void restore_certs(struct plan_timeline *e, uint32_t n)
     }
 }
 
-static void promise(const struct plan_timeline *e, struct eng_job *j)
+static void promise(struct plan_timeline *e, struct eng_job *j)
 {
+    int32_t before = j->promise;
     int64_t wait = j->plan.start - e->now;
     int64_t slack = BT_MAX((int64_t)e->slack_s, wait * e->slack_percent / 100);
     int32_t latest = (int32_t)BT_MIN(j->plan.start + slack, INT32_MAX / 2);
@@ -332,6 +336,10 @@ static void promise(const struct plan_timeline *e, struct eng_job *j)
         j->cause = e->cause;
         j->cause_job = e->cause_job;
         j->cause_nation = e->cause_nation;
+    }
+    if (j->promise != before) {
+        BT_GROW(e->promised, e->n_promised, e->cap_promised);
+        e->promised[e->n_promised++] = (uint32_t)(j - e->jobs);
     }
 }
 
@@ -368,6 +376,7 @@ static void certify(struct plan_timeline *e, uint32_t n)
         if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
             continue;
         promise(e, j);
+        e->due = BT_MIN(e->due, BT_MAX(j->plan.start, e->now + 1));
         e->order[k++] = (struct order){(uint64_t)(uint32_t)j->promise, job};
     }
     qsort(e->order, k, sizeof *e->order, later_promise);
@@ -387,6 +396,12 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
         j->plan = (struct resv){0};
         j->moved_from = PROFILE_NEVER;
     }
+    e->n_prio = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        BT_GROW(e->prio, e->n_prio, e->cap_prio);
+        e->prio[e->n_prio++] =
+            (struct waiting){e->order[i].job, e->jobs[e->order[i].job].ask.handle};
+    }
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
         plan_owned(e, n);
@@ -401,4 +416,65 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
         e->plan_time = time_copy(e->time, e->fabric.n_zones);
     }
     certify(e, n);
+}
+
+static bool quick_one(struct plan_timeline *e, uint32_t job)
+{
+    struct eng_job *j = &e->jobs[job];
+    if (!j->ask.resolved || j->eligible > e->now || !eng_open_now(e, j, j->ask.min_acc))
+        return false;
+    struct resv r = {0};
+    cert_uncharge(e, j);
+    if (eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r) &&
+        try_start(e, job, j->ask.min_acc, &r)) {
+        bt_free(j->cert.span);
+        j->cert = (struct resv){0};
+        return true;
+    }
+    bt_free(r.span);
+    if (j->cert.mode != RESV_NONE) {
+        resv_charge(e, j, &j->cert, 1);
+        j->cert_charged = true;
+    }
+    return false;
+}
+
+static bool all_busy(const struct plan_timeline *e)
+{
+    for (uint32_t i = 0; i < e->fabric.n_zones; i++)
+        if (e->fabric.zones[i].nodes_with[0] != e->fabric.zones[i].n_nodes)
+            return false;
+    return true;
+}
+
+/* When a waiting job must be looked at again: at its planned start, at last at its reserved one. */
+static int32_t due_of(const struct plan_timeline *e, const struct eng_job *j)
+{
+    if (j->plan.mode == RESV_NONE)
+        return PROFILE_NEVER; /* not planned yet: the next pass does */
+    if (j->plan.start > e->now)
+        return j->plan.start;
+    return j->cert.mode != RESV_NONE && j->cert.start > e->now ? j->cert.start : e->now + 1;
+}
+
+void eng_quick(struct plan_timeline *e, int32_t now)
+{
+    e->now = now;
+    e->n_victims = e->n_starts = e->n_promised = 0;
+    e->due = PROFILE_NEVER;
+    uint32_t k = 0;
+    bool full = all_busy(e);
+    for (uint32_t i = 0; i < e->n_prio; i++) {
+        struct waiting w = e->prio[i];
+        const struct eng_job *j = &e->jobs[w.job];
+        if (j->state != JOB_PENDING || j->ask.handle != w.handle)
+            continue;
+        if (!full && quick_one(e, w.job)) {
+            full = all_busy(e);
+            continue;
+        }
+        e->due = BT_MIN(e->due, due_of(e, j));
+        e->prio[k++] = w;
+    }
+    e->n_prio = k;
 }

@@ -189,6 +189,12 @@ static bool usable_zone(const struct plan_timeline *e, const struct eng_job *own
     return false;
 }
 
+/* When the nodes of a job that is told to stop now are free again. */
+static int32_t stop_at(const struct plan_timeline *e, const struct eng_job *j)
+{
+    return e->now + BT_MAX((int32_t)j->grace_s + (int32_t)e->turnaround_s, 1);
+}
+
 /* Lent jobs that may be stopped, in one zone, or in all the owner may use (zone PLAN_NONE). */
 static uint32_t candidates(const struct plan_timeline *e, const struct eng_job *owner,
                            uint32_t zone, struct candidate *v)
@@ -202,8 +208,7 @@ static uint32_t candidates(const struct plan_timeline *e, const struct eng_job *
         bool here = zone == PLAN_NONE
                         ? usable_zone(e, owner, e->fabric.racks[j->picks.v[0].rack].zone)
                         : in_zone(e, j, zone);
-        int32_t stop = e->now + (int32_t)j->grace_s + (int32_t)e->turnaround_s;
-        if (!here || j->limit <= stop)
+        if (!here || j->limit <= stop_at(e, j))
             continue;
         v[n++] = (struct candidate){
             .cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt), .job = i, .limit = j->limit};
@@ -216,8 +221,7 @@ static void stop(struct plan_timeline *e, struct candidate *c, bool yes)
 {
     const struct eng_job *j = &e->jobs[c->job];
     c->stopped = yes;
-    run_set_limit(e, c->job,
-                  yes ? e->now + (int32_t)j->grace_s + (int32_t)e->turnaround_s : c->limit);
+    run_set_limit(e, c->job, yes ? stop_at(e, j) : c->limit);
 }
 
 /* The owner's start if it is at `by` or before; else PROFILE_NEVER. */

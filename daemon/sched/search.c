@@ -285,6 +285,20 @@ static bool now_slot(const struct plan_timeline *e, const struct eng_job *j, uin
     return best != UINT64_MAX;
 }
 
+bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc)
+{
+    const struct match *m = &e->matches[j->match];
+    uint64_t whole = 0;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        uint32_t zone = e->match_zones[m->zone_off + i];
+        struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zone].acc);
+        if (zone_holds(&e->fabric.zones[zone], j, &need) && zone_open_now(e, zone, j, &need))
+            return true;
+        whole += (uint64_t)e->fabric.zones[zone].whole * e->fabric.zones[zone].acc;
+    }
+    return !j->ask.level_required && whole >= n_acc;
+}
+
 static bool later_slot(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
                        int32_t from, int32_t upto, struct resv *ret)
 {
