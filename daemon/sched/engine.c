@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/sched/engine.h"
 
+#include <string.h>
+
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
@@ -61,6 +63,7 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
     e->slack_percent = facility->promise_slack_percent;
     e->turnaround_s = facility->turnaround_s;
     e->time = bt_new_n(struct zone_time, e->fabric.n_zones + 1);
+    e->memos = bt_new_n(struct memo, e->fabric.n_zones + e->fabric.n_kinds + 1);
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
         init_zone(e, i);
     size_t slots = (size_t)e->fabric.n_racks * FAB_RACK;
@@ -101,6 +104,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->match_zones);
     bt_free(e->nations);
     bt_free(e->order);
+    bt_free(e->order_spare);
     bt_free(e->penalty);
     bt_free(e->victims);
     bt_free(e->starts);
@@ -213,12 +217,34 @@ void eng_remove(struct plan_timeline *e, uint32_t job)
     e->free_job = job;
 }
 
+void order_sort(struct order *v, uint32_t n, struct order *spare)
+{
+    struct order *from = v, *to = spare;
+    for (int shift = 0; shift < 64; shift += 8) {
+        uint32_t at[257] = {0};
+        for (uint32_t i = 0; i < n; i++)
+            at[((from[i].key >> shift) & 255) + 1]++;
+        if (n && at[((from[0].key >> shift) & 255) + 1] == n)
+            continue; /* all have the same digit */
+        for (int d = 0; d < 256; d++)
+            at[d + 1] += at[d];
+        for (uint32_t i = 0; i < n; i++)
+            to[at[(from[i].key >> shift) & 255]++] = from[i];
+        struct order *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != v)
+        memcpy(v, from, n * sizeof *v);
+}
+
 size_t eng_bytes(const struct plan_timeline *e)
 {
     size_t n = sizeof *e + fab_bytes(&e->fabric) + e->cap_jobs * sizeof *e->jobs +
                e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 4 +
-               e->cap_matches * (sizeof *e->matches + sizeof *e->memos) +
-               e->cap_order * sizeof *e->order + e->cap_prio * sizeof *e->prio +
+               e->cap_matches * sizeof *e->matches +
+               (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos +
+               2 * e->cap_order * sizeof *e->order + e->cap_prio * sizeof *e->prio +
                (e->by_handle.cap + e->ends.cap) * 12;
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
         n += profile_bytes(&e->time[i].whole) + profile_bytes(&e->time[i].acc);

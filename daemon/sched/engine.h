@@ -88,8 +88,8 @@ struct zone_time {
     uint32_t n_below; /* reservations below a node: only then can acc bind whole nodes */
 };
 
-enum { MEMO_SIZES = 20, MEMO_LENGTHS = 16 };
-struct memo { /* earliest starts found in this pass, by size and length */
+enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32 };
+struct memo { /* of a zone: no start before, for what is as large and as long */
     int32_t start[MEMO_SIZES][MEMO_LENGTHS];
 };
 
@@ -119,7 +119,7 @@ struct plan_timeline {
     uint32_t n_occ, cap_occ, free_occ;
     uint32_t *occ_head; /* [slot]; PLAN_NONE */
     struct match *matches;
-    struct memo *memos;
+    struct memo *memos; /* [zone], then [kind] for gangs over zones; of this pass */
     uint32_t n_matches, cap_matches;
     uint32_t *match_zones;
     uint32_t n_match_zones, cap_match_zones;
@@ -130,7 +130,7 @@ struct plan_timeline {
     bool guarded;                /* some nation has a guarantee */
     bool explains;               /* fill blocker and reason */
     struct bt_map ends;          /* (zone, end) -> job that ends there */
-    struct order *order;
+    struct order *order, *order_spare;
     uint32_t cap_order;
     int64_t *penalty; /* [person account], fixed point log2, of this pass */
     uint32_t slack_s, slack_percent, turnaround_s;
@@ -143,7 +143,8 @@ struct plan_timeline {
     uint32_t n_promised, cap_promised;
     struct waiting *prio; /* order of the last pass, and who came since */
     uint32_t n_prio, cap_prio;
-    int32_t due; /* the next planned start */
+    int32_t longest; /* of what waits */
+    int32_t due;     /* the next planned start */
     struct plan_victim *victims;
     uint32_t n_victims, cap_victims;
 };
@@ -187,6 +188,9 @@ bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const str
 /* Whether some zone has the free nodes now, promises aside. */
 bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);
+
+/* Sorts by key, equal ones as they were; `spare` has room for as many. */
+void order_sort(struct order *v, uint32_t n, struct order *spare);
 
 /* ---- rights (rights.c) ---- */
 

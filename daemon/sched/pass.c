@@ -309,12 +309,13 @@ static void plan_owned(struct plan_timeline *e, uint32_t n)
 
 static void restore_certs(struct plan_timeline *e, uint32_t n)
 {
+    uint32_t lost = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
-        if (j->state == JOB_PENDING && !j->may_own)
-            cert_restore(e, j);
+        if (j->state == JOB_PENDING && !j->may_own && !cert_restore(e, j))
+            lost += j->promise != PROFILE_NEVER;
     }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; lost && i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
         if (j->state == JOB_PENDING && !j->may_own && !j->cert_charged &&
             j->promise != PROFILE_NEVER)
@@ -343,19 +344,12 @@ static void promise(struct plan_timeline *e, struct eng_job *j)
     }
 }
 
-static int later_promise(const void *x, const void *y)
-{
-    const struct order *a = x, *b = y;
-    if (a->key != b->key)
-        return a->key > b->key ? -1 : 1;
-    return (a->job > b->job) - (a->job < b->job);
-}
-
-/* Moves the plan's slot as late as its promise allows: the certificate. */
+/* Moves the plan's slot as late as its promise allows: the certificate. What starts later than the
+ * longest waiting job could end, when started now, is in nobody's way and stays. */
 static void shift(struct plan_timeline *e, struct eng_job *j)
 {
     struct resv r = j->plan;
-    if (r.mode != RESV_SPAN && r.start < j->promise) {
+    if (r.mode != RESV_SPAN && r.start < j->promise && r.start - e->now < e->longest) {
         resv_charge(e, j, &r, -1);
         eng_shift(e, j, &r);
         resv_charge(e, j, &r, 1);
@@ -377,9 +371,9 @@ static void certify(struct plan_timeline *e, uint32_t n)
             continue;
         promise(e, j);
         e->due = BT_MIN(e->due, BT_MAX(j->plan.start, e->now + 1));
-        e->order[k++] = (struct order){(uint64_t)(uint32_t)j->promise, job};
+        e->order[k++] = (struct order){(uint64_t)(INT32_MAX - j->promise), job};
     }
-    qsort(e->order, k, sizeof *e->order, later_promise);
+    order_sort(e->order, k, e->order_spare); /* latest promise first */
     for (uint32_t i = 0; i < k; i++)
         shift(e, &e->jobs[e->order[i].job]);
 }
@@ -390,17 +384,16 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     rights_own(e);
     uint32_t n = e->n_pending;
     rights_order(e, rights);
+    e->n_prio = 0;
+    e->longest = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
         bt_free(j->plan.span);
         j->plan = (struct resv){0};
         j->moved_from = PROFILE_NEVER;
-    }
-    e->n_prio = 0;
-    for (uint32_t i = 0; i < n; i++) {
+        e->longest = BT_MAX(e->longest, j->len);
         BT_GROW(e->prio, e->n_prio, e->cap_prio);
-        e->prio[e->n_prio++] =
-            (struct waiting){e->order[i].job, e->jobs[e->order[i].job].ask.handle};
+        e->prio[e->n_prio++] = (struct waiting){e->order[i].job, j->ask.handle};
     }
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)

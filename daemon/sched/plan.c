@@ -349,20 +349,12 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
     fill_reason(e, j, s);
 }
 
-static int by_start(const void *x, const void *y)
-{
-    const struct order *a = x, *b = y;
-    if (a->key != b->key)
-        return a->key < b->key ? -1 : 1;
-    return (a->job > b->job) - (a->job < b->job);
-}
-
 static void count_ahead(struct plan_output *out)
 {
-    struct order *v BT_AUTO = bt_new_n(struct order, out->n_slots + 1);
+    struct order *v BT_AUTO = bt_new_n(struct order, 2 * out->n_slots + 1);
     for (uint32_t i = 0; i < out->n_slots; i++)
         v[i] = (struct order){(uint64_t)out->slots[i].start_us, i};
-    qsort(v, out->n_slots, sizeof *v, by_start);
+    order_sort(v, out->n_slots, v + out->n_slots);
     for (uint32_t i = 0, same = 0; i < out->n_slots; i++) {
         if (v[i].key != v[same].key)
             same = i;

@@ -190,15 +190,19 @@ static void split(struct profile *p, uint32_t pos)
     refresh(p, pos + 1);
 }
 
-/* Makes t a breakpoint. */
-static void cut(struct profile *p, int32_t t)
+/* Makes t a breakpoint and returns it. *other, a breakpoint before t, keeps pointing at its own. */
+static struct spot cut(struct profile *p, int32_t t, struct spot *other)
 {
     struct spot s = locate(p, t);
     struct profile_chunk *c = chunk_at(p, s.pos);
     if (c->t[s.i] == t)
-        return;
+        return s;
     if (p->n[s.pos] == PROFILE_CHUNK) {
         split(p, s.pos);
+        if (other->pos == s.pos && other->i >= PROFILE_CHUNK / 2) {
+            other->pos++;
+            other->i -= PROFILE_CHUNK / 2;
+        }
         if (s.i >= PROFILE_CHUNK / 2) {
             s.pos++;
             s.i -= PROFILE_CHUNK / 2;
@@ -211,14 +215,15 @@ static void cut(struct profile *p, int32_t t)
     c->t[s.i + 1] = t;
     c->v[s.i + 1] = c->v[s.i];
     p->n[s.pos] = n + 1;
+    s.i++;
+    return s;
 }
 
-/* Removes the breakpoint at t if its value equals the one before. */
-static void join(struct profile *p, int32_t t)
+/* Removes a breakpoint if its value equals the one before. */
+static void join(struct profile *p, struct spot s)
 {
-    struct spot s = locate(p, t);
     struct profile_chunk *c = chunk_at(p, s.pos);
-    if (c->t[s.i] != t || (s.pos == 0 && s.i == 0))
+    if (s.pos == 0 && s.i == 0)
         return;
     int32_t here = p->base[s.pos] + c->v[s.i];
     int32_t before = s.i ? p->base[s.pos] + c->v[s.i - 1]
@@ -250,12 +255,11 @@ void profile_add(struct profile *p, int32_t from, int32_t until, int32_t x)
 {
     if (from >= until || x == 0)
         return;
+    struct spot none = {UINT32_MAX, 0}, a = cut(p, from, &none), b = {p->n_chunks, 0};
     if (until < PROFILE_NEVER)
-        cut(p, until);
-    cut(p, from);
-    struct spot a = locate(p, from), b = {p->n_chunks, 0};
-    if (until < PROFILE_NEVER)
-        b = locate(p, until);
+        b = cut(p, until, &a);
+    else
+        b.pos = p->n_chunks;
     if (a.pos == b.pos) {
         add_within(p, a.pos, a.i, b.i, x);
     } else {
@@ -265,14 +269,12 @@ void profile_add(struct profile *p, int32_t from, int32_t until, int32_t x)
             p->lo[k] += x;
             p->hi[k] += x;
         }
-        if (b.pos < p->n_chunks)
+        if (b.pos < p->n_chunks && b.i)
             add_within(p, b.pos, 0, b.i, x);
     }
-    if (b.pos < p->n_chunks) {
-        refresh(p, b.pos);
-        join(p, until);
-    }
-    join(p, from);
+    if (b.pos < p->n_chunks)
+        join(p, b);
+    join(p, a);
 }
 
 int32_t profile_value(const struct profile *p, int32_t t)
@@ -316,22 +318,36 @@ static inline uint64_t low_bits(uint32_t n)
     return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
 }
 
+/* The breakpoints of a chunk, from index i on, that begin before `until`: their least value
+ * (without base) and their bits. */
+static int32_t chunk_min(const struct profile *p, uint32_t pos, uint32_t i, int32_t until,
+                         uint64_t *ret_bits)
+{
+    const struct profile_chunk *c = chunk_at(p, pos);
+    uint32_t n = p->n[pos];
+    if (c->t[n - 1] >= until)
+        n = BT_MAX(count_le(c, until - 1), i + 1);
+    *ret_bits = low_bits(n) & ~low_bits(i);
+    if (i == 0 && n == p->n[pos])
+        return p->lo[pos] - p->base[pos];
+    int32_t least = c->v[i];
+    for (uint32_t k = i + 1; k < n; k++)
+        least = BT_MIN(least, c->v[k]);
+    return least;
+}
+
 int32_t profile_min(const struct profile *p, int32_t from, int32_t until)
 {
     if (from >= until)
         return INT32_MAX;
     struct spot s = locate(p, from);
     int32_t least = INT32_MAX;
-    uint32_t i = s.i;
     for (uint32_t pos = s.pos; pos < p->n_chunks && (pos == s.pos || p->first[pos] < until);
-         pos++, i = 0) {
-        if (i == 0 && segment_end(p, pos, p->n[pos] - 1) <= until) {
-            least = BT_MIN(least, p->lo[pos]);
-            continue;
-        }
-        const struct profile_chunk *c = chunk_at(p, pos);
-        for (uint32_t k = i; k < p->n[pos] && (k == i || c->t[k] < until); k++)
-            least = BT_MIN(least, p->base[pos] + c->v[k]);
+         pos++) {
+        uint64_t bits;
+        if (p->lo[pos] < least)
+            least = BT_MIN(least,
+                           p->base[pos] + chunk_min(p, pos, pos == s.pos ? s.i : 0, until, &bits));
     }
     return least;
 }
@@ -340,21 +356,22 @@ int32_t profile_min_end(const struct profile *p, int32_t from, int32_t until, in
 {
     struct spot s = locate(p, from);
     int32_t least = INT32_MAX;
-    uint32_t i = s.i, at_pos = s.pos, at_i = s.i;
+    uint32_t at_pos = s.pos;
+    uint64_t at_bits = 0;
     for (uint32_t pos = s.pos; pos < p->n_chunks && (pos == s.pos || p->first[pos] < until);
-         pos++, i = 0) {
+         pos++) {
         if (p->lo[pos] > least)
             continue;
-        const struct profile_chunk *c = chunk_at(p, pos);
-        for (uint32_t k = i; k < p->n[pos] && (k == i || c->t[k] < until); k++) {
-            if (p->base[pos] + c->v[k] > least)
-                continue;
-            least = p->base[pos] + c->v[k];
-            at_pos = pos;
-            at_i = k;
-        }
+        uint64_t bits;
+        int32_t here = p->base[pos] + chunk_min(p, pos, pos == s.pos ? s.i : 0, until, &bits);
+        if (here > least)
+            continue;
+        least = here;
+        at_pos = pos;
+        at_bits = bits;
     }
-    *ret_end = segment_end(p, at_pos, at_i);
+    at_bits &= below(chunk_at(p, at_pos)->v, least - p->base[at_pos] + 1);
+    *ret_end = segment_end(p, at_pos, 63 - (uint32_t)__builtin_clzll(at_bits));
     return least;
 }
 

@@ -90,14 +90,6 @@ static int32_t *share_penalty(const struct plan_share *v, uint32_t n, uint32_t n
     return p;
 }
 
-static int order_by_key(const void *x, const void *y)
-{
-    const struct order *a = x, *b = y;
-    if (a->key != b->key)
-        return a->key < b->key ? -1 : 1;
-    return (a->job > b->job) - (a->job < b->job);
-}
-
 static uint64_t key_of(const struct plan_timeline *e, const struct eng_job *j, int32_t penalty)
 {
     uint64_t rank = j->may_own ? 0 : j->ask.front ? 1 : 2;
@@ -125,6 +117,7 @@ void rights_order(struct plan_timeline *e, const struct plan_input *in)
     if (e->cap_order < e->n_jobs) {
         e->cap_order = e->cap_jobs;
         e->order = bt_realloc(e->order, e->cap_order, sizeof *e->order);
+        e->order_spare = bt_realloc(e->order_spare, e->cap_order, sizeof *e->order);
     }
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->n_jobs; i++) {
@@ -140,7 +133,7 @@ void rights_order(struct plan_timeline *e, const struct plan_input *in)
             penalty += person[j->ask.person] / 4;
         e->order[n++] = (struct order){key_of(e, j, penalty), i};
     }
-    qsort(e->order, n, sizeof *e->order, order_by_key);
+    order_sort(e->order, n, e->order_spare);
     bt_free(nation);
     bt_free(project);
     bt_free(person);

@@ -1,5 +1,7 @@
 /* search.c - the earliest and the latest slot of one job.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
 #include "daemon/sched/engine.h"
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
@@ -37,23 +39,20 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
         m.most_nodes = BT_MAX(m.most_nodes, e->fabric.zones[z].n_nodes);
     }
     i = e->n_matches;
-    if (e->n_matches == e->cap_matches) {
-        e->cap_matches = e->cap_matches ? e->cap_matches * 2 : 8;
-        e->matches = bt_realloc(e->matches, e->cap_matches, sizeof *e->matches);
-        e->memos = bt_realloc(e->memos, e->cap_matches, sizeof *e->memos);
-    }
-    e->matches[e->n_matches] = m;
-    e->memos[e->n_matches++] = (struct memo){{{0}}};
+    BT_GROW(e->matches, e->n_matches, e->cap_matches);
+    e->matches[e->n_matches++] = m;
     bt_map_put(&e->match_by_key, key, i);
     return i;
 }
 
-/* ---- what was found before ---- */
+/* ---- what was found before ----
+ * While a pass adds reservations, starts only become later: what a zone could not give to a
+ * smaller or shorter job, it cannot give to a larger or longer one. (A certificate that is
+ * taken up makes room, so a slot may be missed; a job never ends up later than its own.) */
 
 void memo_clear(struct plan_timeline *e)
 {
-    for (uint32_t i = 0; i < e->n_matches; i++)
-        e->memos[i] = (struct memo){{{0}}};
+    memset(e->memos, 0, (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos);
 }
 
 static uint32_t log2_floor(uint32_t x)
@@ -61,31 +60,33 @@ static uint32_t log2_floor(uint32_t x)
     return 31 - (uint32_t)__builtin_clz(x | 1);
 }
 
-static uint32_t log2_ceil(uint32_t x)
+/* Half octaves of minutes: 0, 2, 3, 4… for 1, 2, 3, 4…; the bucket's lower end. */
+static uint32_t length_floor(int32_t len)
 {
-    return x <= 1 ? 0 : 32 - (uint32_t)__builtin_clz(x - 1);
+    uint32_t m = (uint32_t)len / 60 + 1, k = log2_floor(m);
+    return 2 * k + (k && m & (1U << (k - 1)) ? 1 : 0);
 }
 
-static int32_t memo_ask(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc)
+static bool size_exact(uint32_t acc)
 {
-    const struct memo *m = &e->memos[j->match];
-    uint32_t size = BT_MIN(log2_floor(n_acc), MEMO_SIZES - 1);
-    uint32_t len = BT_MIN(log2_floor((uint32_t)j->len / 60), MEMO_LENGTHS - 1);
-    int32_t start = 0;
-    for (uint32_t i = 0; i <= size; i++)
-        for (uint32_t k = 0; k <= len; k++)
-            start = BT_MAX(start, m->start[i][k]);
-    return start;
+    return (acc & (acc - 1)) == 0;
 }
 
-static void memo_tell(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+static int32_t memo_ask(const struct plan_timeline *e, uint32_t memo, uint32_t acc, int32_t len)
+{
+    uint32_t size = BT_MIN(log2_floor(acc), MEMO_SIZES - 1);
+    return e->memos[memo].start[size][BT_MIN(length_floor(len), MEMO_LENGTHS - 1)];
+}
+
+static void memo_tell(struct plan_timeline *e, uint32_t memo, uint32_t acc, int32_t len,
                       int32_t start)
 {
-    uint32_t size = log2_ceil(n_acc), len = log2_ceil((uint32_t)j->len / 60 + 1);
-    if (size >= MEMO_SIZES || len >= MEMO_LENGTHS)
+    uint32_t size = log2_floor(acc) + !size_exact(acc), length = length_floor(len) + 1;
+    if (size >= MEMO_SIZES || length >= MEMO_LENGTHS || e->memos[memo].start[size][length] >= start)
         return;
-    int32_t *at = &e->memos[j->match].start[size][len];
-    *at = BT_MAX(*at, start);
+    for (uint32_t i = size; i < MEMO_SIZES; i++)
+        for (uint32_t k = length; k < MEMO_LENGTHS; k++)
+            e->memos[memo].start[i][k] = BT_MAX(e->memos[memo].start[i][k], start);
 }
 
 /* ---- one zone ---- */
@@ -174,6 +175,20 @@ static void split_span(struct resv *ret, const uint32_t *zones, int32_t *left, u
     ret->mode = RESV_SPAN;
 }
 
+/* Whole nodes that a zone can give over [from, until); *ret_end: no start before it gives more. */
+static int32_t zone_left(const struct plan_timeline *e, uint32_t zone, int32_t from, int32_t until,
+                         int32_t *ret_end)
+{
+    const struct zone_time *t = &e->time[zone];
+    int32_t nodes = profile_min_end(&t->whole, from, until, ret_end), end;
+    if (t->n_below) {
+        int32_t acc = profile_min_end(&t->acc, from, until, &end);
+        *ret_end = BT_MIN(*ret_end, end);
+        nodes = BT_MIN(nodes, acc / (int32_t)e->fabric.zones[zone].acc);
+    }
+    return BT_MAX(nodes, 0);
+}
+
 /* The earliest start of `nodes` whole nodes over zones of one kind. The sum of the zones' minima
  * can only rise when the last minimum of some zone leaves the window: that is the next start. */
 static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, uint32_t n,
@@ -187,8 +202,7 @@ static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, 
         uint64_t sum = 0;
         int32_t until = (int32_t)BT_MIN((int64_t)start + len, PROFILE_NEVER - 1);
         for (uint32_t i = 0; i < n; i++) {
-            int32_t least = profile_min_end(&e->time[zones[i]].whole, start, until, &end);
-            left[i] = BT_MAX(least, 0);
+            left[i] = zone_left(e, zones[i], start, until, &end);
             sum += (uint32_t)left[i];
             next = BT_MIN(next, end);
         }
@@ -229,8 +243,8 @@ static uint32_t span_group(const struct plan_timeline *e, const struct match *m,
     return k;
 }
 
-static bool spans(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
-                  int32_t from, int32_t upto, struct resv *ret)
+static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
+                  int32_t upto, struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
@@ -239,8 +253,15 @@ static bool spans(const struct plan_timeline *e, const struct eng_job *j, uint32
         end = span_group(e, m, i, one_site);
         struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zones[i]].acc);
         struct resv r;
-        if (end - i < 2 || need.per || !may_span(m, j, need.nodes) ||
-            !span_earliest(e, zones + i, end - i, &need, j->len, from, upto, &r))
+        if (end - i < 2 || need.per || !may_span(m, j, need.nodes))
+            continue;
+        uint32_t memo = e->fabric.n_zones + e->fabric.zones[zones[i]].kind;
+        int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
+        bool ok = known <= upto && span_earliest(e, zones + i, end - i, &need, j->len,
+                                                 BT_MAX(from, known), upto, &r);
+        if (from <= e->now && !one_site && known <= upto)
+            memo_tell(e, memo, n_acc, j->len, ok ? r.start : upto);
+        if (!ok)
             continue;
         if (found)
             bt_free(ret->span);
@@ -299,18 +320,25 @@ bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32
     return !j->ask.level_required && whole >= n_acc;
 }
 
-static bool later_slot(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
                        int32_t from, int32_t upto, struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
-    bool found = false;
+    bool found = false, at_once = from <= e->now;
+    int32_t least = INT32_MAX;
     for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
         struct need need = eng_need(&j->ask, n_acc, z->acc);
         if (!zone_holds(z, j, &need))
             continue;
-        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, from, upto);
+        int32_t known = memo_ask(e, zones[i], n_acc, j->len);
+        least = BT_MIN(least, known);
+        if (known > upto)
+            continue;
+        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, BT_MAX(from, known), upto);
+        if (at_once)
+            memo_tell(e, zones[i], n_acc, j->len, start == PROFILE_NEVER ? upto : start);
         if (start == PROFILE_NEVER)
             continue;
         keep(ret, zones[i], &need, start);
@@ -323,16 +351,12 @@ static bool later_slot(const struct plan_timeline *e, const struct eng_job *j, u
 static bool slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
                  int32_t upto, struct resv *ret)
 {
-    bool at_once = from <= e->now;
-    from = BT_MAX(from, e->now);
-    if (at_once && now_slot(e, j, n_acc, ret))
-        return true;
-    int32_t known = memo_ask(e, j, n_acc);
-    if (!later_slot(e, j, n_acc, BT_MAX(from, known), upto, ret))
-        return false;
-    if (at_once && !j->ask.level_required)
-        memo_tell(e, j, n_acc, ret->start);
-    return true;
+    if (from <= e->now) {
+        from = e->now;
+        if (now_slot(e, j, n_acc, ret))
+            return true;
+    }
+    return later_slot(e, j, n_acc, from, upto, ret);
 }
 
 /* The profile of rights that bounds the job, or NULL. */
@@ -412,8 +436,9 @@ bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const str
     if (r->mode == RESV_WHOLE)
         return profile_min(&t->whole, r->start, end) >= (int32_t)r->nodes &&
                (!t->n_below || profile_min(&t->acc, r->start, end) >= (int32_t)r->acc);
+    int32_t ignored;
     for (uint32_t i = 0; i < r->n_span; i++)
-        if (profile_min(&e->time[r->span[i].zone].whole, r->start, end) < (int32_t)r->span[i].nodes)
+        if (zone_left(e, r->span[i].zone, r->start, end, &ignored) < (int32_t)r->span[i].nodes)
             return false;
     return true;
 }
