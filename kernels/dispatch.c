@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <omp.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
@@ -41,6 +42,14 @@ void kern_init(int threads)
     omp_set_dynamic(0);
     omp_set_num_threads(threads);
     openblas_set_num_threads(threads);
+}
+
+void kern_wait_patiently(char **argv)
+{
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+        return;
+    if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0)
+        execv("/proc/self/exe", argv); /* where it cannot, it runs as it is */
 }
 
 /* Large arrays come straight from the kernel: zeroed lazily, huge pages where they are to be had.

@@ -35,6 +35,13 @@
  * process may use). Call once before anything else; may be called again to change threads. */
 void kern_init(int threads);
 int kern_threads(void);
+
+/* First call of a program's main: has the OpenMP run time wait by sleeping almost at once instead
+ * of spinning for milliseconds, which stalls all threads as soon as anything else wants a processor
+ * (40 steps of a small model beside a busy machine: 96 s spinning, 14 s so). libgomp reads that
+ * setting before main, so the program executes itself anew with it, once; a setting of the user
+ * (OMP_WAIT_POLICY, GOMP_SPINCOUNT) stays. */
+void kern_wait_patiently(char **argv);
 const char *kern_isa(void); /* "avx512", "avx2" or "portable"; static */
 
 /* Page-aligned zeroed memory for large arrays, released by kern_free_floats. Aborts when

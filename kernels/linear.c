@@ -8,21 +8,95 @@
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
 
+/* c[m,n] = a b + beta c, each thread a band of rows or columns of c by a product of its own.
+ * OpenBLAS would share packed panels between threads and spin on flags: a little faster alone (no
+ * panel is packed twice), but it stalls when anything else runs on the machine, and its
+ * bits depend on how many threads there are. Bands are whole tiles of the micro-kernel. */
+struct product {
+    CBLAS_TRANSPOSE ta, tb;
+    int m, n, k;
+    const float *a, *b;
+    int lda, ldb;
+    float beta;
+    float *c;
+};
+
+enum { BAND = 48 };
+
+static void product_band(const struct product *p, bool by_rows, int from, int to)
+{
+    const float *a = p->a, *b = p->b;
+    float *c = p->c;
+
+    if (from >= to)
+        return;
+    if (by_rows) {
+        a += p->ta == CblasTrans ? (size_t)from : (size_t)from * p->lda;
+        c += (size_t)from * p->n;
+    } else {
+        b += p->tb == CblasTrans ? (size_t)from * p->ldb : (size_t)from;
+        c += from;
+    }
+    cblas_sgemm(CblasRowMajor, p->ta, p->tb, by_rows ? to - from : p->m, by_rows ? p->n : to - from,
+                p->k, 1, a, p->lda, b, p->ldb, p->beta, c, p->n);
+}
+
+static void product(const struct product *p)
+{
+    bool by_rows = p->m >= p->n;
+    int size = by_rows ? p->m : p->n, bands = (size + BAND - 1) / BAND;
+
+#pragma omp parallel if (bands > 1)
+    {
+        int threads = omp_get_num_threads(), me = omp_get_thread_num();
+        int from = (int)((int64_t)bands * me / threads) * BAND;
+        int to = (int)((int64_t)bands * (me + 1) / threads) * BAND;
+
+        product_band(p, by_rows, from, BT_MIN(to, size));
+    }
+}
+
 void kern_linear(float *y, const float *x, const float *w, int n, int in, int out)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, out, in, 1, x, in, w, in, 0, y, out);
+    product(&(struct product){.ta = CblasNoTrans,
+                              .tb = CblasTrans,
+                              .m = n,
+                              .n = out,
+                              .k = in,
+                              .a = x,
+                              .lda = in,
+                              .b = w,
+                              .ldb = in,
+                              .c = y});
 }
 
 void kern_linear_dx(float *dx, const float *dy, const float *w, int n, int in, int out)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, in, out, 1, dy, out, w, in, 0, dx,
-                in);
+    product(&(struct product){.ta = CblasNoTrans,
+                              .tb = CblasNoTrans,
+                              .m = n,
+                              .n = in,
+                              .k = out,
+                              .a = dy,
+                              .lda = out,
+                              .b = w,
+                              .ldb = in,
+                              .c = dx});
 }
 
 void kern_linear_dw(float *dw, const float *dy, const float *x, int n, int in, int out, float beta)
 {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, out, in, n, 1, dy, out, x, in, beta, dw,
-                in);
+    product(&(struct product){.ta = CblasTrans,
+                              .tb = CblasNoTrans,
+                              .m = out,
+                              .n = in,
+                              .k = n,
+                              .a = dy,
+                              .lda = out,
+                              .b = x,
+                              .ldb = in,
+                              .beta = beta,
+                              .c = dw});
 }
 
 void kern_embed(float *out, const float *table, const int32_t *ids, int n, int c)

@@ -7,6 +7,7 @@
 #include "agent/train/config.h"
 #include "agent/train/sample.h"
 #include "agent/train/train.h"
+#include "kernels/kernels.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
@@ -241,6 +242,7 @@ static int main_sample(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    kern_wait_patiently(argv);
     if (argc > 1 && bt_streq(argv[1], "sample"))
         return main_sample(argc - 1, argv + 1);
     return main_train(argc, argv);
