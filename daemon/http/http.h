@@ -22,6 +22,7 @@
 #include "daemon/core/plan_view.h"
 #include "daemon/pki/pki.h"
 #include "lib/base/err.h"
+#include "lib/json/json.h"
 
 struct http;
 
@@ -41,6 +42,8 @@ struct http_settings {
     int (*post)(void *arg, struct event *ev, struct bt_err *err);
     /* The last plan with a reference (plan_unref), or NULL. */
     struct plan *(*plan)(void *arg);
+    /* Adds members about engine and store to the status document. */
+    void (*status)(void *arg, struct json_writer *w);
     void *arg;
 };
 

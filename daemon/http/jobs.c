@@ -73,36 +73,51 @@ void job_release(struct call *c)
 
 /* ---- what the plan says of it ---- */
 
-/* Fills the nulls of start_at and waits_for, which only the plan in memory knows. */
-static void merge_plan(struct call *c, struct bt_uuid job, struct bt_buf *json)
+/* Replaces the first `"key" : null` behind *from; moves *from behind it. */
+static void fill_null(struct bt_buf *json, size_t *from, const char *key, const char *value)
+{
+    BT_AUTO char *gap = bt_printf("\"%s\" : null", key);
+    BT_AUTO char *tight = bt_printf("\"%s\": null", key);
+    BT_BUF_AUTO struct bt_buf rest = {0};
+    struct json_writer w = {.to = json};
+    const char *at = strstr(bt_buf_text(json) + *from, gap);
+    size_t n = strlen(gap);
+    size_t start;
+
+    if (!at) {
+        at = strstr(bt_buf_text(json) + *from, tight);
+        n = strlen(tight);
+    }
+    if (!at)
+        return;
+    start = (size_t)(at - json->p);
+    bt_buf_str(&rest, at + n);
+    json->n = start;
+    jw_str(&w, key, value);
+    *from = json->n;
+    bt_buf_add(json, rest.p, rest.n);
+}
+
+/* Each job's text holds its id, then start_at, then waits_for. */
+void merge_plans(struct call *c, struct bt_buf *json)
 {
     struct plan *p = c->h->set.plan(c->h->set.arg);
-    const struct plan_slot *slot = p ? plan_slot_of(p, job) : NULL;
-    static const char start[] = "\"start_at\":null";
-    static const char waits[] = "\"waits_for\":null";
-    BT_BUF_AUTO struct bt_buf out = {0};
-    const char *at;
+    size_t from = 0;
 
-    if (slot && slot->start_us != INT64_MAX && (at = strstr(bt_buf_text(json), start))) {
-        char when[BT_TIME_MAX];
-
-        bt_buf_add(&out, json->p, (size_t)(at - json->p));
-        bt_buf_printf(&out, "\"start_at\":\"%s\"", bt_time_format(slot->start_us, when));
-        bt_buf_str(&out, at + sizeof start - 1);
-        bt_buf_clear(json);
-        bt_buf_add(json, out.p, out.n);
-    }
-    if (slot && (at = strstr(bt_buf_text(json), waits))) {
+    for (uint32_t i = 0; p && i < p->out.n_slots; i++) {
+        const struct plan_slot *s = &p->out.slots[i];
         BT_BUF_AUTO struct bt_buf why = {0};
-        struct json_writer w = {.to = &out};
+        char id[BT_UUID_TEXT];
+        char when[BT_TIME_MAX];
+        const char *at = strstr(bt_buf_text(json), bt_uuid_format(p->who[i].id, id));
 
-        bt_buf_clear(&out);
-        sched_reason_text(slot, &why);
-        bt_buf_add(&out, json->p, (size_t)(at - json->p));
-        jw_str(&w, "waits_for", bt_buf_text(&why));
-        bt_buf_str(&out, at + sizeof waits - 1);
-        bt_buf_clear(json);
-        bt_buf_add(json, out.p, out.n);
+        if (!at)
+            continue;
+        from = (size_t)(at - json->p);
+        if (s->start_us != INT64_MAX)
+            fill_null(json, &from, "start_at", bt_time_format(s->start_us, when));
+        sched_reason_text(s, &why);
+        fill_null(json, &from, "waits_for", bt_buf_text(&why));
     }
     plan_unref(p);
 }
@@ -112,15 +127,13 @@ static void send_job(struct call *c)
     struct read q = {.name = "job", .param = {c->match.param[0]}, .n = 1};
     struct bt_buf json = {0};
     struct bt_err err = {0};
-    struct bt_uuid job;
 
-    if (read_json(c->h, &q, &json, &err) < 0 ||
-        read_job_id(c->h, c->match.param[0], &job, &err) < 0) {
+    if (read_json(c->h, &q, &json, &err) < 0) {
         bt_buf_done(&json);
         http_fail(c, &err);
         return;
     }
-    merge_plan(c, job, &json);
+    merge_plans(c, &json);
     serve_json(c->r, 200, json.p, json.n);
 }
 

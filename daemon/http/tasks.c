@@ -36,6 +36,7 @@ static void *task_loop(void *arg)
         pthread_mutex_lock(&t->lock);
     }
     pthread_mutex_unlock(&t->lock);
+    reads_thread_done();
     return NULL;
 }
 

@@ -1,0 +1,332 @@
+/* Lists and single objects, straight from the database. SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/http/own.h"
+#include "daemon/store/reader.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+/* One reader a task thread and role, made when it is first needed. */
+static _Thread_local struct {
+    struct store_reader *people, *open;
+} mine;
+
+void reads_thread_done(void)
+{
+    reader_free(mine.people);
+    reader_free(mine.open);
+    mine.people = mine.open = NULL;
+}
+
+int read_json(struct http *h, const struct read *q, struct bt_buf *to, struct bt_err *err)
+{
+    struct store_reader **r = q->public ? &mine.open : &mine.people;
+
+    if (!*r)
+        *r = reader_new(q->public ? h->set.public_conninfo : h->set.read_conninfo);
+    return reader_query(*r, q->name, q->param, q->n, to, err);
+}
+
+int read_job_id(struct http *h, const char *id_or_number, struct bt_uuid *ret, struct bt_err *err)
+{
+    struct read q = {.name = "job_id", .param = {id_or_number}, .n = 1};
+    BT_BUF_AUTO struct bt_buf id = {0};
+    int64_t number;
+    int rc;
+
+    if (bt_uuid_parse(id_or_number, ret) == 0)
+        return 0;
+    rc = bt_parse_i64(id_or_number, "the job", 1, INT64_C(100000000000000000), &number, err);
+    if (rc == 0)
+        rc = read_json(h, &q, &id, err);
+    if (rc == -BT_ERR_NOT_FOUND)
+        bt_next(err, bt_fail(err, BT_ERR_NOT_FOUND, "there is no job %s", id_or_number),
+                "beamtime queue");
+    return rc < 0 ? rc : bt_uuid_parse(bt_buf_text(&id), ret);
+}
+
+/* ---- lists: the query's parameters are the URL's ---- */
+
+struct asked {
+    struct read q;
+    char text[READ_PARAMS][128];
+};
+
+static void send_asked(struct call *c)
+{
+    const struct asked *a = c->data;
+    struct bt_buf json = {0};
+    struct bt_err err = {0};
+
+    if (read_json(c->h, &a->q, &json, &err) < 0) {
+        bt_buf_done(&json);
+        http_fail(c, &err);
+        return;
+    }
+    serve_json(c->r, 200, json.p, json.n);
+}
+
+static struct asked *ask(struct call *c, const char *name)
+{
+    struct asked *a = bt_new(struct asked);
+
+    a->q.name = name;
+    c->data = a;
+    c->drop_data = bt_free;
+    return a;
+}
+
+static void param(struct asked *a, const char *value)
+{
+    int at = a->q.n++;
+
+    if (value && *value && bt_copy(a->text[at], sizeof a->text[at], value))
+        a->q.param[at] = a->text[at];
+}
+
+/* A whole number of the query string, or `otherwise`; -1 after the call was answered. */
+static int number(struct call *c, const char *name, int64_t max, int64_t otherwise, int64_t *ret)
+{
+    const char *s = serve_query(c->r, name);
+    struct bt_err err;
+
+    *ret = otherwise;
+    if (s && bt_parse_i64(s, name, 0, max, ret, &err) < 0) {
+        http_fail(c, &err);
+        return -1;
+    }
+    return 0;
+}
+
+static void number_param(struct asked *a, int64_t v)
+{
+    char text[32];
+
+    snprintf(text, sizeof text, "%" PRId64, v);
+    param(a, text);
+}
+
+static void by_nation(struct call *c, const char *name)
+{
+    struct asked *a = ask(c, name);
+
+    param(a, serve_query(c->r, "nation"));
+    tasks_add(c, send_asked);
+}
+
+void read_institutions(struct call *c)
+{
+    by_nation(c, "institutions");
+}
+
+void read_projects(struct call *c)
+{
+    by_nation(c, "projects");
+}
+
+void read_people(struct call *c)
+{
+    by_nation(c, "people");
+}
+
+static void plain(struct call *c, const char *name)
+{
+    ask(c, name);
+    tasks_add(c, send_asked);
+}
+
+void read_nations(struct call *c)
+{
+    plain(c, "nations");
+}
+
+void read_nodes(struct call *c)
+{
+    plain(c, "nodes");
+}
+
+void read_rates(struct call *c)
+{
+    plain(c, "rates");
+}
+
+void read_policy(struct call *c)
+{
+    plain(c, "policy_text");
+}
+
+void read_quota(struct call *c)
+{
+    struct asked *a = ask(c, "quota");
+
+    param(a, serve_query(c->r, "nation"));
+    param(a, serve_query(c->r, "project"));
+    tasks_add(c, send_asked);
+}
+
+void job_list(struct call *c)
+{
+    struct asked *a = ask(c, "jobs");
+    const char *mine_only = serve_query(c->r, "mine");
+    int64_t limit;
+    int64_t cursor;
+
+    if (number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0 ||
+        number(c, "cursor", INT64_MAX, 0, &cursor) < 0)
+        return;
+    param(a, serve_query(c->r, "state"));
+    param(a, serve_query(c->r, "nation"));
+    param(a, serve_query(c->r, "project"));
+    if (mine_only && bt_streq(mine_only, "1"))
+        number_param(a, c->who.person);
+    else
+        param(a, NULL);
+    if (cursor > 0)
+        number_param(a, cursor);
+    else
+        param(a, NULL);
+    number_param(a, limit);
+    tasks_add(c, send_jobs);
+}
+
+void read_ledger(struct call *c)
+{
+    struct asked *a = ask(c, "ledger");
+    int64_t from;
+    int64_t limit;
+
+    if (number(c, "from", INT64_MAX, 0, &from) < 0 ||
+        number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0)
+        return;
+    number_param(a, from);
+    number_param(a, limit);
+    param(a, serve_query(c->r, "kind"));
+    param(a, serve_query(c->r, "job"));
+    param(a, serve_query(c->r, "nation"));
+    tasks_add(c, send_asked);
+}
+
+void read_ledger_one(struct call *c)
+{
+    struct asked *a = ask(c, "ledger_one");
+    struct bt_err err;
+    int64_t index;
+
+    if (bt_parse_i64(c->match.param[0], "the index", 0, INT64_MAX, &index, &err) < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    param(a, c->match.param[0]);
+    tasks_add(c, send_asked);
+}
+
+void read_events(struct call *c)
+{
+    struct asked *a = ask(c, "events");
+    struct bt_err err;
+    int64_t since;
+    int64_t limit;
+
+    if (!(c->who.roles & (ROLE_OPERATOR | ROLE_COUNCIL | ROLE_NATION_ADMIN))) {
+        bt_fail(&err, BT_ERR_FORBIDDEN,
+                "the audit trail is for operators, council and administrators");
+        http_fail(c, &err);
+        return;
+    }
+    if (number(c, "since", INT64_MAX, 0, &since) < 0 ||
+        number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0)
+        return;
+    param(a, serve_query(c->r, "subject"));
+    number_param(a, since);
+    number_param(a, limit);
+    tasks_add(c, send_asked);
+}
+
+/* ---- lists that need more than the row ---- */
+
+void send_jobs(struct call *c)
+{
+    const struct asked *a = c->data;
+    struct bt_buf json = {0};
+    struct bt_err err = {0};
+
+    if (read_json(c->h, &a->q, &json, &err) < 0) {
+        bt_buf_done(&json);
+        http_fail(c, &err);
+        return;
+    }
+    merge_plans(c, &json);
+    serve_json(c->r, 200, json.p, json.n);
+}
+
+static void write_roles(struct json_writer *w, int32_t roles)
+{
+    static const char *const names[] = {"researcher", "lead",    "nation_admin",
+                                        "operator",   "council", "reviewer"};
+
+    jw_array(w, "roles");
+    for (size_t i = 0; i < BT_ARRAY_LEN(names); i++)
+        if (roles & 1 << i)
+            jw_str(w, NULL, names[i]);
+    jw_end_array(w);
+}
+
+static void send_whoami(struct call *c)
+{
+    char id[16];
+    struct read q = {.name = "whoami", .param = {id}, .n = 1};
+    BT_BUF_AUTO struct bt_buf more = {0};
+    struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+
+    snprintf(id, sizeof id, "%d", c->who.person);
+    jw_object(&w, NULL);
+    jw_str(&w, "kind", c->who.kind);
+    jw_str(&w, "nation", c->who.nation[0] ? c->who.nation : CERT_OPERATOR);
+    jw_str(&w, "subject", c->who.subject);
+    write_roles(&w, c->who.roles);
+    jw_str(&w, "facility", pki_facility(c->h->set.pki));
+    jw_time(&w, "certificate_until", c->who.not_after_us);
+    if (c->who.person > 0 && read_json(c->h, &q, &more, NULL) == 0 && more.n > 2) {
+        bt_buf_char(&body, ',');
+        bt_buf_add(&body, more.p + 1, more.n - 2); /* the members of {…} */
+    }
+    jw_end_object(&w);
+    serve_json(c->r, 200, body.p, body.n);
+}
+
+void read_whoami(struct call *c)
+{
+    tasks_add(c, send_whoami);
+}
+
+static void send_status(struct call *c)
+{
+    struct read q = {.name = "status"};
+    BT_BUF_AUTO struct bt_buf more = {0};
+    struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    struct bt_err err = {0};
+
+    if (read_json(c->h, &q, &more, &err) < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    jw_object(&w, NULL);
+    jw_str(&w, "facility", pki_facility(c->h->set.pki));
+    jw_str(&w, "version", BT_VERSION);
+    jw_time(&w, "up_since", c->h->started_us);
+    c->h->set.status(c->h->set.arg, &w);
+    bt_buf_char(&body, ',');
+    bt_buf_add(&body, more.p + 1, more.n - 2);
+    jw_end_object(&w);
+    serve_json(c->r, 200, body.p, body.n);
+}
+
+void read_status(struct call *c)
+{
+    tasks_add(c, send_status);
+}

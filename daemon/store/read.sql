@@ -1,0 +1,184 @@
+-- read.sql - what people ask: each statement gives one row with one JSON text.
+-- SPDX-License-Identifier: GPL-3.0-or-later
+--
+-- Parameters are texts, NULL for absent ones. Lists end with "next", the cursor of what follows,
+-- or null. json_build_object writes ' : ' with blanks; the daemon compacts nothing.
+
+-- name: job_id
+SELECT id::text FROM job
+WHERE id = CASE WHEN length($1) = 36 THEN $1::uuid END
+   OR number = CASE WHEN length($1) < 19 THEN $1::bigint END
+-- name: job_state
+SELECT to_json(state)::text FROM job
+WHERE id = CASE WHEN length($1) = 36 THEN $1::uuid END
+   OR number = CASE WHEN length($1) < 19 THEN $1::bigint END
+-- name: job_brief
+SELECT brief::text FROM job_read
+WHERE id = CASE WHEN length($1) = 36 THEN $1::uuid END
+   OR number = CASE WHEN length($1) < 19 THEN $1::bigint END
+-- name: job
+SELECT (r.brief::jsonb || jsonb_build_object(
+    'rules', string_to_array(nullif(j.rules, ''), ' '),
+    'result_due_at', rfc3339(j.result_due_us), 'result', j.result_idx, 'verdict', j.verdict,
+    'spec', j.spec::jsonb,
+    'attempts', coalesce((SELECT jsonb_agg(jsonb_build_object('n', a.n, 'state', a.state,
+        'node', d.name, 'wanted_at', rfc3339(a.wanted_us), 'claimed_at', rfc3339(a.claimed_us),
+        'started_at', rfc3339(a.started_us), 'ended_at', rfc3339(a.ended_us),
+        'reason', a.reason, 'exit_code', a.exit_code, 'signal', nullif(a.signal, 0))
+        ORDER BY a.n) FROM attempt a LEFT JOIN node d ON d.id = a.node WHERE a.job = j.id), '[]'),
+    'promises', coalesce((SELECT jsonb_agg(jsonb_build_object('given_at', rfc3339(q.given_us),
+        'start_by', rfc3339(q.start_by_us), 'cause', q.cause) ORDER BY q.given_us)
+        FROM promise q WHERE q.job = j.id), '[]')))::text
+FROM job_read r JOIN job j ON j.id = r.id
+WHERE r.id = CASE WHEN length($1) = 36 THEN $1::uuid END
+   OR r.number = CASE WHEN length($1) < 19 THEN $1::bigint END
+-- name: job_spec
+SELECT spec::text FROM job WHERE id = $1::uuid
+-- name: job_log
+-- where a log lies: the job and the attempt that is meant (the present one if not said)
+SELECT json_build_object('id', j.id, 'attempt', coalesce($2::integer, j.attempt),
+    'open', j.state NOT IN ('completed', 'failed', 'cancelled', 'timeout')
+        AND coalesce($2::integer, j.attempt) = j.attempt)::text
+FROM job j
+WHERE j.id = CASE WHEN length($1) = 36 THEN $1::uuid END
+   OR j.number = CASE WHEN length($1) < 19 THEN $1::bigint END
+-- name: jobs
+-- state, nation, project, person id, cursor = number below which, limit
+WITH page AS (
+    SELECT r.number, r.brief FROM job_read r
+    WHERE ($1::text IS NULL OR r.state = ANY (string_to_array($1, ',')))
+      AND ($2::text IS NULL OR r.nation = (SELECT id FROM nation WHERE code = $2))
+      AND ($3::text IS NULL OR r.project IN (SELECT p.id FROM project p
+          JOIN nation n ON n.id = p.nation WHERE $3 IN (p.name, n.code || '/' || p.name)))
+      AND ($4::integer IS NULL OR r.person = $4::integer)
+      AND ($5::bigint IS NULL OR r.number < $5::bigint)
+    ORDER BY r.number DESC LIMIT $6::integer + 1
+), cut AS (SELECT number, brief FROM page ORDER BY number DESC LIMIT $6::integer)
+SELECT json_build_object('items', coalesce((SELECT json_agg(brief ORDER BY number DESC) FROM cut),
+    '[]'), 'next', CASE WHEN (SELECT count(*) FROM page) > $6::integer
+    THEN (SELECT min(number)::text FROM cut) END)::text
+-- name: quota
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('level', a.level,
+    'nation', n.code, 'project', p.name, 'person', w.login,
+    'granted_mras', a.granted::text, 'free_mras', a.free::text, 'held_mras', a.held::text,
+    'spent_mras', a.spent::text, 'capped', a.overdraft = 0,
+    'from', rfc3339(a.from_us), 'until', rfc3339(a.until_us))
+    ORDER BY n.code, p.name NULLS FIRST, w.login NULLS FIRST), '[]'), 'next', NULL)::text
+FROM account a JOIN nation n ON n.id = a.nation LEFT JOIN project p ON p.id = a.project
+LEFT JOIN person w ON w.id = a.person
+WHERE ($1::text IS NULL OR n.code = $1)
+  AND ($2::text IS NULL OR $2 IN (p.name, n.code || '/' || p.name))
+-- name: nations
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('nation', code,
+    'name', name, 'state', state) ORDER BY code), '[]'), 'next', NULL)::text FROM nation
+-- name: institutions
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('nation', n.code,
+    'institution', i.name, 'tier', i.tier, 'until', rfc3339(i.tier_until_us))
+    ORDER BY n.code, i.name), '[]'), 'next', NULL)::text
+FROM institution i JOIN nation n ON n.id = i.nation WHERE $1::text IS NULL OR n.code = $1
+-- name: projects
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('nation', n.code,
+    'project', p.name, 'title', p.title, 'tier', p.tier, 'until', rfc3339(p.tier_until_us),
+    'state', p.state, 'members', coalesce((SELECT json_agg(json_build_object('nation', wn.code,
+        'person', w.login, 'role', m.role) ORDER BY wn.code, w.login)
+        FROM member m JOIN person w ON w.id = m.person JOIN nation wn ON wn.id = w.nation
+        WHERE m.project = p.id AND m.role <> 'none'), '[]'))
+    ORDER BY n.code, p.name), '[]'), 'next', NULL)::text
+FROM project p JOIN nation n ON n.id = p.nation WHERE $1::text IS NULL OR n.code = $1
+-- name: people
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('nation', n.code,
+    'person', w.login, 'name', w.name, 'institution', i.name, 'roles', array_remove(ARRAY[
+        CASE WHEN w.roles & 1 <> 0 THEN 'researcher' END, CASE WHEN w.roles & 2 <> 0 THEN 'lead' END,
+        CASE WHEN w.roles & 4 <> 0 THEN 'nation_admin' END,
+        CASE WHEN w.roles & 8 <> 0 THEN 'operator' END, CASE WHEN w.roles & 16 <> 0 THEN 'council' END,
+        CASE WHEN w.roles & 32 <> 0 THEN 'reviewer' END], NULL),
+    'tier', w.tier, 'tier_until', rfc3339(w.tier_until_us), 'state', w.state)
+    ORDER BY n.code, w.login), '[]'), 'next', NULL)::text
+FROM person w JOIN nation n ON n.id = w.nation LEFT JOIN institution i ON i.id = w.institution
+WHERE $1::text IS NULL OR n.code = $1
+-- name: whoami
+SELECT json_build_object('tier', w.tier, 'tier_until', rfc3339(w.tier_until_us), 'name', w.name,
+    'institution', i.name, 'projects', coalesce((SELECT json_agg(json_build_object(
+        'name', n.code || '/' || p.name, 'role', m.role) ORDER BY n.code, p.name)
+        FROM member m JOIN project p ON p.id = m.project JOIN nation n ON n.id = p.nation
+        WHERE m.person = w.id AND m.role <> 'none'), '[]'))::text
+FROM person w LEFT JOIN institution i ON i.id = w.institution WHERE w.id = $1::integer
+-- name: nodes
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.name,
+    'site', s.name, 'class', d.class_name, 'accelerators', d.n_acc,
+    'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
+    'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
+    'inventory', d.inventory::json) ORDER BY d.name), '[]'), 'next', NULL)::text
+FROM node d LEFT JOIN site s ON s.id = d.site
+-- name: rates
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('class', class_name,
+    'from', rfc3339(from_us), 'rate_milli', rate_milli, 'peak_gflops', peak_gflops)
+    ORDER BY class_name, from_us), '[]'), 'next', NULL)::text FROM rate
+-- name: ledger
+-- from index, limit, kind, job id or number, nation
+WITH page AS (
+    SELECT e.* FROM ledger_entry e
+    WHERE e.idx >= coalesce($1::bigint, 0) AND ($3::text IS NULL OR e.kind = $3)
+      AND ($4::text IS NULL OR e.job = (SELECT id FROM job
+          WHERE id = CASE WHEN length($4) = 36 THEN $4::uuid END
+             OR number = CASE WHEN length($4) < 19 THEN $4::bigint END))
+      AND ($5::text IS NULL OR e.body::json #>> '{body,nation}' = $5)
+    ORDER BY e.idx LIMIT $2::integer + 1
+), cut AS (SELECT * FROM page ORDER BY idx LIMIT $2::integer)
+SELECT json_build_object('items', coalesce((SELECT json_agg(json_build_object('index', idx,
+    'kind', kind, 'job', job, 'leaf_sha256', encode(leaf_sha256, 'hex'), 'body', body::json)
+    ORDER BY idx) FROM cut), '[]'), 'next', CASE WHEN (SELECT count(*) FROM page) > $2::integer
+    THEN (SELECT (max(idx) + 1)::text FROM cut) END)::text
+-- name: ledger_one
+SELECT json_build_object('index', idx, 'kind', kind, 'job', job,
+    'leaf_sha256', encode(leaf_sha256, 'hex'), 'body', body::json)::text
+FROM ledger_entry WHERE idx = $1::bigint
+-- name: ledger_leaf
+SELECT body FROM ledger_entry WHERE idx = $1::bigint
+-- name: ledger_newest
+-- the newest entries of a kind, leaves as they are: for the public pages
+SELECT coalesce(json_agg(json_build_object('index', idx, 'leaf', body::json) ORDER BY idx DESC),
+    '[]')::text
+FROM (SELECT idx, body FROM ledger_entry WHERE kind = $1 ORDER BY idx DESC LIMIT $2::integer) e
+-- name: ledger_counts
+SELECT json_build_object('size', (SELECT size FROM ledger_head),
+    'checkpoint', (SELECT max(size) FROM checkpoint),
+    'records', (SELECT count(*) FROM ledger_entry WHERE kind = 'record'),
+    'results', (SELECT count(*) FROM ledger_entry WHERE kind = 'result'),
+    'outcomes', (SELECT coalesce(json_object_agg(o, n), '{}') FROM (
+        SELECT body::json #>> '{body,outcome}' AS o, count(*) AS n FROM ledger_entry
+        WHERE kind = 'record' GROUP BY 1) x WHERE o IS NOT NULL))::text
+-- name: events
+-- subject, since seq, limit
+WITH page AS (
+    SELECT * FROM event WHERE ($1::text IS NULL OR subject = $1)
+      AND seq > coalesce($2::bigint, 0) ORDER BY seq, ord LIMIT $3::integer
+)
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('seq', seq, 'ord', ord,
+    'at', rfc3339(at_us), 'kind', kind, 'actor', actor, 'subject', subject, 'body', body::json)
+    ORDER BY seq, ord), '[]'), 'next', (SELECT max(seq)::text FROM page))::text FROM page
+-- name: policy_text
+SELECT json_build_object('digest', encode(digest, 'hex'), 'at', rfc3339(at_us), 'text', text)::text
+FROM policy ORDER BY at_us DESC LIMIT 1
+-- name: status
+SELECT json_build_object('jobs', (SELECT coalesce(json_object_agg(state, n), '{}') FROM (
+        SELECT state, count(*) AS n FROM job GROUP BY state) j),
+    'nodes', (SELECT coalesce(json_object_agg(state, n), '{}') FROM (
+        SELECT state, count(*) AS n FROM node GROUP BY state) d),
+    'down', (SELECT coalesce(json_agg(json_build_object('node', name, 'state', state,
+        'reason', reason)), '[]') FROM node WHERE state <> 'up'),
+    'ledger', json_build_object('size', (SELECT size FROM ledger_head),
+        'checkpoint_size', (SELECT coalesce(max(size), 0) FROM checkpoint)))::text
+
+-- The publisher's.
+-- name: publish_state
+SELECT h.size, h.frontier_size, h.root FROM (SELECT (SELECT size FROM ledger_head) AS size,
+    (SELECT max(size) FROM checkpoint) AS frontier_size,
+    (SELECT encode(root, 'hex') FROM checkpoint ORDER BY size DESC LIMIT 1) AS root) h
+-- name: publish_read
+SELECT idx, body FROM ledger_entry WHERE idx >= $1::bigint ORDER BY idx LIMIT $2::integer
+-- name: publish_save
+INSERT INTO checkpoint (size, root, frontier)
+SELECT $1::bigint, decode($2, 'hex'), decode($3, 'hex')
+WHERE (SELECT epoch FROM core_head) = $4::bigint
+ON CONFLICT (size) DO NOTHING
