@@ -75,13 +75,13 @@ COMMENT ON COLUMN project.state IS 'active or closed';
 CREATE TABLE member (
     project integer NOT NULL REFERENCES project,
     person integer NOT NULL REFERENCES person,
-    role text NOT NULL CHECK (role <> ''),
+    role text NOT NULL,
     PRIMARY KEY (project, person)
 );
 COMMENT ON TABLE member IS 'Who works in a project';
 COMMENT ON COLUMN member.project IS 'The project';
 COMMENT ON COLUMN member.person IS 'The person, of any nation';
-COMMENT ON COLUMN member.role IS 'lead or member';
+COMMENT ON COLUMN member.role IS 'lead or member; empty: no more, but the account stays';
 CREATE INDEX member_person ON member (person);
 
 CREATE TABLE credential (

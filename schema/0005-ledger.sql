@@ -17,13 +17,15 @@ CREATE TABLE ledger_entry (
     leaf_sha256 bytea NOT NULL UNIQUE CHECK (length(leaf_sha256) = 32),
     body text NOT NULL,
     at_us bigint NOT NULL,
-    UNIQUE (idx, job, kind)
+    UNIQUE (idx, job, kind),
+    CONSTRAINT ledger_leaf_hash CHECK
+        (leaf_sha256 = sha256('\x00'::bytea || convert_to(body, 'UTF8')))
 );
 COMMENT ON TABLE ledger_entry IS 'A leaf of the public ledger; only grows, without gaps';
 COMMENT ON COLUMN ledger_entry.idx IS 'Its index, final at commit';
 COMMENT ON COLUMN ledger_entry.kind IS 'submit, record, result, …';
 COMMENT ON COLUMN ledger_entry.job IS 'The job it is about, if any';
-COMMENT ON COLUMN ledger_entry.leaf_sha256 IS 'Its hash in the tree';
+COMMENT ON COLUMN ledger_entry.leaf_sha256 IS 'Its hash in the tree: SHA-256 of a zero byte and the body (RFC 6962)';
 COMMENT ON COLUMN ledger_entry.body IS 'The leaf itself: canonical JSON';
 COMMENT ON COLUMN ledger_entry.at_us IS 'The core''s stamped time, microseconds since the epoch';
 CREATE UNIQUE INDEX ledger_once ON ledger_entry (job, kind) WHERE kind IN ('submit', 'record');

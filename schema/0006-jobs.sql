@@ -87,8 +87,8 @@ CREATE TABLE job (
     record_idx bigint,
     record_kind text CHECK (record_kind = 'record'),
     result_due_us bigint,
-    result_idx bigint REFERENCES ledger_entry (idx),
-    submit_idx bigint REFERENCES ledger_entry (idx),
+    result_idx bigint,
+    submit_idx bigint,
     finish_by_us bigint,
     CONSTRAINT job_ends_with_record CHECK
         ((state IN ('completed', 'failed', 'cancelled', 'timeout')) = (record_idx IS NOT NULL)),
@@ -96,7 +96,7 @@ CREATE TABLE job (
     -- checked at once: a batch writes leaves before job states
     CONSTRAINT job_record FOREIGN KEY (record_idx, id, record_kind)
         REFERENCES ledger_entry (idx, job, kind)
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE job IS 'A job: what was asked (never changes) and where it stands';
 COMMENT ON COLUMN job.id IS 'UUIDv7 made by the client: its idempotency key';
 COMMENT ON COLUMN job.number IS 'Short number within the facility, rising';
@@ -155,7 +155,6 @@ CREATE INDEX job_open ON job (number) WHERE record_idx IS NULL;
 CREATE INDEX job_due ON job (result_due_us) WHERE result_due_us IS NOT NULL AND result_idx IS NULL;
 CREATE INDEX job_submitted ON job USING brin (submit_us) WITH (pages_per_range = 32);
 CREATE INDEX job_person ON job (person, number);
-CREATE INDEX job_project ON job (project, number);
 
 CREATE TABLE attempt (
     job uuid NOT NULL REFERENCES job,
@@ -289,9 +288,13 @@ COMMENT ON COLUMN promise.cause IS 'Why a promise moved';
 CREATE TRIGGER promise_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON promise
     FOR EACH STATEMENT EXECUTE FUNCTION deny_change();
 
-CREATE FUNCTION job_of_someone() RETURNS trigger
+CREATE FUNCTION job_begins() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF EXISTS (SELECT FROM fresh WHERE state NOT IN ('held', 'queued')
+                  OR submit_idx IS NOT NULL OR result_idx IS NOT NULL) THEN
+        RAISE EXCEPTION 'a new job is held or queued' USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     IF EXISTS (SELECT FROM (SELECT DISTINCT person, project, nation FROM fresh) f
                WHERE NOT EXISTS (SELECT FROM project p
                                  WHERE p.id = f.project AND p.nation = f.nation)
@@ -301,9 +304,9 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION job_of_someone IS 'The foreign keys of new jobs, one look a statement';
-CREATE TRIGGER job_references AFTER INSERT ON job REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION job_of_someone();
+COMMENT ON FUNCTION job_begins IS 'How a job may begin, and its foreign keys, one look a statement';
+CREATE TRIGGER job_begin AFTER INSERT ON job REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION job_begins();
 
 CREATE FUNCTION job_guard() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -323,12 +326,27 @@ BEGIN
         RAISE EXCEPTION 'job % may not go from % to %, nor lose an attempt or a leaf',
             bad.id, bad.a, bad.b USING ERRCODE = 'integrity_constraint_violation';
     END IF;
-    SELECT e.op INTO bad
-    FROM entry e WHERE e.op IN (SELECT id FROM now WHERE record_idx IS NOT NULL)
-    GROUP BY e.op HAVING sum(e.d_held) <> 0 LIMIT 1;
+    SELECT x.id INTO bad
+    FROM now x,
+         LATERAL (SELECT sum(e.d_held) AS held FROM entry e WHERE e.op = x.id) h
+    WHERE x.record_idx IS NOT NULL AND h.held <> 0
+    LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'job % ends with quota still held', bad.op
+        RAISE EXCEPTION 'job % ends with quota still held', bad.id
             USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    SELECT x.id INTO bad
+    FROM was w JOIN now x ON x.id = w.id
+    WHERE (x.submit_idx IS DISTINCT FROM w.submit_idx AND NOT EXISTS (
+            SELECT FROM ledger_entry l
+            WHERE l.idx = x.submit_idx AND l.job = x.id AND l.kind = 'submit'))
+       OR (x.result_idx IS DISTINCT FROM w.result_idx AND NOT EXISTS (
+            SELECT FROM ledger_entry l
+            WHERE l.idx = x.result_idx AND l.job = x.id AND l.kind = 'result'))
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'job % names a leaf that is not its own', bad.id
+            USING ERRCODE = 'foreign_key_violation';
     END IF;
     RETURN NULL;
 END $$;

@@ -8,24 +8,66 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
-/* Columns of the key, which stand first; the others are the tail. */
 static const int n_key[ROW_KINDS] = {
-    [ROW_KIND_nation] = 1,     [ROW_KIND_institution] = 1, [ROW_KIND_person] = 1,
-    [ROW_KIND_project] = 1,    [ROW_KIND_member] = 2,      [ROW_KIND_account] = 1,
-    [ROW_KIND_credential] = 1, [ROW_KIND_token] = 1,       [ROW_KIND_site] = 1,
-    [ROW_KIND_node] = 1,       [ROW_KIND_rate] = 2,        [ROW_KIND_unixmap] = 2,
-    [ROW_KIND_policy] = 1,     [ROW_KIND_attempt] = 2,     [ROW_KIND_job_state] = 1,
+    [ROW_KIND_nation] = 1,      [ROW_KIND_institution] = 1, [ROW_KIND_person] = 1,
+    [ROW_KIND_project] = 1,     [ROW_KIND_member] = 2,      [ROW_KIND_account] = 1,
+    [ROW_KIND_credential] = 1,  [ROW_KIND_token] = 1,       [ROW_KIND_site] = 1,
+    [ROW_KIND_node] = 1,        [ROW_KIND_rate] = 2,        [ROW_KIND_unixmap] = 2,
+    [ROW_KIND_policy] = 1,      [ROW_KIND_attempt] = 2,     [ROW_KIND_job_state] = 1,
+    [ROW_KIND_account_set] = 1,
 };
 
 /* pg_type's numbers, fixed for ever (src/include/catalog/pg_type.dat). */
 static const struct {
-    Oid element;
-    Oid array;
+    Oid oid;
     int size; /* -1: any */
 } types[] = {
-    [ROW_i32] = {23, 1007, 4},  [ROW_i64] = {20, 1016, 8},   [ROW_uuid] = {2950, 2951, 16},
-    [ROW_b32] = {17, 1001, 32}, [ROW_text] = {25, 1009, -1},
+    [ROW_i32] = {23, 4},  [ROW_i64] = {20, 8},   [ROW_uuid] = {2950, 16},
+    [ROW_b32] = {17, 32}, [ROW_text] = {25, -1},
 };
+
+const char *codec_table(enum row_kind kind)
+{
+    switch (kind) {
+    case ROW_KIND_ledger:
+        return "ledger_entry";
+    case ROW_KIND_job_state:
+        return "job";
+    case ROW_KIND_alloc_del:
+        return "alloc";
+    case ROW_KIND_account_set:
+        return "account";
+    case ROW_KIND_balance:
+        return NULL;
+    default:
+        return row_shapes[kind].name;
+    }
+}
+
+struct codec_shape codec_shape(enum row_kind kind)
+{
+    return (struct codec_shape){&row_shapes[kind], n_key[kind]};
+}
+
+struct codec_shape codec_shape_new_job(void)
+{
+    static struct row_column columns[CODEC_MAX_COLUMNS];
+    static struct row_shape shape = {
+        .name = "job", .size = sizeof(struct codec_new_job), .columns = columns};
+    const struct row_shape *job = &row_shapes[ROW_KIND_job];
+    const struct row_shape *state = &row_shapes[ROW_KIND_job_state];
+    int n = 0;
+
+    for (int i = 0; i < job->n_columns; i++)
+        columns[n++] = job->columns[i];
+    for (int i = n_key[ROW_KIND_job_state]; i < state->n_columns; i++) {
+        columns[n] = state->columns[i];
+        columns[n++].offset += offsetof(struct codec_new_job, state);
+    }
+    assert(n <= CODEC_MAX_COLUMNS);
+    shape.n_columns = n;
+    return (struct codec_shape){&shape, 0};
+}
 
 static void add_columns(struct bt_buf *to, const struct row_shape *s, int from, const char *before)
 {
@@ -33,17 +75,7 @@ static void add_columns(struct bt_buf *to, const struct row_shape *s, int from, 
         bt_buf_printf(to, "%s%s%s", i > from ? ", " : "", before, s->columns[i].name);
 }
 
-static void add_rows(struct bt_buf *to, const struct row_shape *s)
-{
-    bt_buf_str(to, "unnest(");
-    for (int i = 1; i <= s->n_columns; i++)
-        bt_buf_printf(to, "%s$%d", i > 1 ? ", " : "", i);
-    bt_buf_str(to, ") AS r (");
-    add_columns(to, s, 0, "");
-    bt_buf_str(to, ")");
-}
-
-static void add_brace(struct bt_buf *to, const char *name, size_t n, enum row_kind kind)
+static void add_brace(struct bt_buf *to, const char *name, size_t n, struct codec_shape shape)
 {
     static const struct {
         const char *name;
@@ -53,21 +85,17 @@ static void add_brace(struct bt_buf *to, const char *name, size_t n, enum row_ki
         {"columns", "", false}, {"r.columns", "r.", false},      {"tail", "", true},
         {"r.tail", "r.", true}, {"new.tail", "EXCLUDED.", true},
     };
-    const struct row_shape *s = &row_shapes[kind];
+    const struct row_shape *s = shape.shape;
 
-    if (n == 4 && !memcmp(name, "rows", n)) {
-        add_rows(to, s);
-        return;
-    }
     for (size_t i = 0; i < BT_ARRAY_LEN(lists); i++)
         if (strlen(lists[i].name) == n && !memcmp(name, lists[i].name, n)) {
-            add_columns(to, s, lists[i].tail ? n_key[kind] : 0, lists[i].before);
+            add_columns(to, s, lists[i].tail ? shape.n_key : 0, lists[i].before);
             return;
         }
     assert(!"a brace of a .sql file has no meaning");
 }
 
-char *codec_sql(const struct query *q, enum row_kind kind)
+char *codec_sql(const struct query *q, struct codec_shape shape)
 {
     struct bt_buf to = {0};
     const char *s = q->text;
@@ -79,20 +107,11 @@ char *codec_sql(const struct query *q, enum row_kind kind)
         s += n;
         if (*s == '{') {
             n = strcspn(++s, "}");
-            add_brace(&to, s, n, kind);
+            add_brace(&to, s, n, shape);
             s += n + (s[n] == '}');
         }
     }
     return bt_buf_take(&to);
-}
-
-int codec_array_types(enum row_kind kind, Oid ret[CODEC_MAX_COLUMNS])
-{
-    const struct row_shape *s = &row_shapes[kind];
-
-    for (int i = 0; i < s->n_columns; i++)
-        ret[i] = types[s->columns[i].type].array;
-    return s->n_columns;
 }
 
 static void put32(struct bt_buf *to, int32_t v)
@@ -102,93 +121,137 @@ static void put32(struct bt_buf *to, int32_t v)
     bt_buf_add(to, &be, sizeof be);
 }
 
-static bool all_zero(const void *p, size_t n)
+static bool is_null(enum row_type type, const char *field)
 {
     static const uint8_t zero[32];
+    int32_t v32;
+    int64_t v64;
 
-    return !memcmp(p, zero, n);
-}
-
-/* One element: its length and bytes, or -1. Returns true if it is NULL. */
-static bool put_element(struct bt_buf *to, enum row_type type, const void *field)
-{
     switch (type) {
-    case ROW_i32: {
-        int32_t v;
-
-        memcpy(&v, field, sizeof v);
-        put32(to, v == ROW_NULL32 ? -1 : 4);
-        if (v != ROW_NULL32)
-            put32(to, v);
-        return v == ROW_NULL32;
-    }
-    case ROW_i64: {
-        int64_t v;
-        uint64_t be;
-
-        memcpy(&v, field, sizeof v);
-        be = htobe64((uint64_t)v);
-        put32(to, v == ROW_NULL64 ? -1 : 8);
-        if (v != ROW_NULL64)
-            bt_buf_add(to, &be, sizeof be);
-        return v == ROW_NULL64;
-    }
+    case ROW_i32:
+        memcpy(&v32, field, sizeof v32);
+        return v32 == ROW_NULL32;
+    case ROW_i64:
+        memcpy(&v64, field, sizeof v64);
+        return v64 == ROW_NULL64;
     case ROW_uuid:
-    case ROW_b32: {
-        bool null = all_zero(field, (size_t)types[type].size);
-
-        put32(to, null ? -1 : types[type].size);
-        if (!null)
-            bt_buf_add(to, field, (size_t)types[type].size);
-        return null;
-    }
+    case ROW_b32:
+        return !memcmp(field, zero, (size_t)types[type].size);
     case ROW_text:
-        break;
+        return !*(const char *const *)(const void *)field;
     }
-    const char *text = *(const char *const *)field;
-    size_t n = text ? strlen(text) : 0;
-
-    put32(to, text ? (int32_t)n : -1);
-    if (text)
-        bt_buf_add(to, text, n);
-    return !text;
+    return true;
 }
 
-static void put_array(struct bt_buf *to, const struct row_column *c, const struct row_list *rows,
-                      size_t row_size)
+/* A value behind its length. */
+static void put_value(struct bt_buf *to, enum row_type type, const char *field)
+{
+    uint64_t v64;
+    uint32_t v32;
+    const char *text;
+
+    switch (type) {
+    case ROW_i32:
+        memcpy(&v32, field, sizeof v32);
+        put32(to, sizeof v32);
+        put32(to, (int32_t)v32);
+        return;
+    case ROW_i64:
+        memcpy(&v64, field, sizeof v64);
+        v64 = htobe64(v64);
+        put32(to, sizeof v64);
+        bt_buf_add(to, &v64, sizeof v64);
+        return;
+    case ROW_uuid:
+    case ROW_b32:
+        put32(to, types[type].size);
+        bt_buf_add(to, field, (size_t)types[type].size);
+        return;
+    case ROW_text:
+        memcpy(&text, field, sizeof text);
+        put32(to, (int32_t)strlen(text));
+        bt_buf_str(to, text);
+        return;
+    }
+}
+
+static void put_row(struct bt_buf *to, const struct codec_layout *l, const struct row_shape *s,
+                    const char *row)
 {
     size_t head = to->n;
-    bool nulls = false;
+    uint32_t n;
 
+    put32(to, 0); /* length of the row: set below */
+    put32(to, l->n);
+    for (int i = 0; i < l->n; i++) {
+        const struct row_column *c = l->at[i].column < 0 ? NULL : &s->columns[l->at[i].column];
+
+        put32(to, (int32_t)l->at[i].type);
+        if (!c || is_null(c->type, row + c->offset))
+            put32(to, -1);
+        else
+            put_value(to, c->type, row + c->offset);
+    }
+    n = htobe32((uint32_t)(to->n - head - sizeof n));
+    memcpy(to->p + head, &n, sizeof n);
+}
+
+void codec_encode(const struct codec_layout *layout, const struct row_shape *shape,
+                  const struct row_list *rows, struct bt_buf *to)
+{
     put32(to, 1); /* dimensions */
-    put32(to, 0); /* has NULLs: set below */
-    put32(to, (int32_t)types[c->type].element);
+    put32(to, 0); /* no NULLs among the rows */
+    put32(to, (int32_t)layout->row_type);
     put32(to, rows->n);
     put32(to, 1); /* lower bound */
     for (int i = 0; i < rows->n; i++)
-        nulls |= put_element(to, c->type, (const char *)rows->v + (size_t)i * row_size + c->offset);
-    if (nulls)
-        to->p[head + 7] = 1;
+        put_row(to, layout, shape, (const char *)rows->v + (size_t)i * shape->size);
 }
 
-void codec_encode(enum row_kind kind, const struct row_list *rows, struct codec_params *ret)
+static int column_of(const struct row_shape *shape, const char *name)
 {
-    const struct row_shape *s = &row_shapes[kind];
-    size_t at[CODEC_MAX_COLUMNS + 1];
+    for (int i = 0; i < shape->n_columns; i++)
+        if (!strcmp(shape->columns[i].name, name))
+            return i;
+    return -1;
+}
 
-    assert(s->n_columns <= CODEC_MAX_COLUMNS);
-    bt_buf_clear(&ret->bytes);
-    ret->n = s->n_columns;
-    for (int i = 0; i < s->n_columns; i++) {
-        at[i] = ret->bytes.n;
-        put_array(&ret->bytes, &s->columns[i], rows, s->size);
+static Oid oid_of(const PGresult *res, int row, int column)
+{
+    int64_t v = 0;
+
+    return bt_parse_i64(PQgetvalue(res, row, column), "oid", 0, UINT32_MAX, &v, NULL) < 0 ? 0
+                                                                                          : (Oid)v;
+}
+
+int codec_layout(const PGresult *res, const char *table, const struct row_shape *shape,
+                 struct codec_layout *ret, struct bt_err *err)
+{
+    int found = 0;
+
+    *ret = (struct codec_layout){0};
+    for (int i = 0; i < PQntuples(res); i++) {
+        int c;
+
+        if (strcmp(PQgetvalue(res, i, 0), table) != 0)
+            continue;
+        if (ret->n == CODEC_MAX_COLUMNS)
+            return bt_fail(err, BT_ERR_CORRUPT, "table %s has too many columns", table);
+        c = column_of(shape, PQgetvalue(res, i, 2));
+        ret->row_type = oid_of(res, i, 1);
+        ret->at[ret->n].type = oid_of(res, i, 3);
+        ret->at[ret->n++].column = c;
+        if (c < 0)
+            continue;
+        found++;
+        if (ret->at[ret->n - 1].type != types[shape->columns[c].type].oid)
+            return bt_fail(err, BT_ERR_CORRUPT, "column %s.%s has another type than its row", table,
+                           PQgetvalue(res, i, 2));
     }
-    at[s->n_columns] = ret->bytes.n;
-    for (int i = 0; i < s->n_columns; i++) {
-        ret->values[i] = ret->bytes.p + at[i];
-        ret->lengths[i] = (int)(at[i + 1] - at[i]);
-        ret->formats[i] = 1;
-    }
+    if (found != shape->n_columns)
+        return bt_fail(err, BT_ERR_CORRUPT, "table %s has %d of the %d columns of %s", table, found,
+                       shape->n_columns, shape->name);
+    return 0;
 }
 
 static int decode_field(const struct row_column *c, const char *value, int n, char *field)
@@ -244,7 +307,7 @@ int codec_decode(enum row_kind kind, const PGresult *res, int row, void *ret, st
         const struct row_column *c = &s->columns[i];
         char *field = (char *)ret + c->offset;
 
-        if (PQftype(res, i) != types[c->type].element || !PQfformat(res, i))
+        if (PQftype(res, i) != types[c->type].oid || !PQfformat(res, i))
             return bt_fail(err, BT_ERR_CORRUPT, "column %s of load_%s has another type", c->name,
                            s->name);
         if (PQgetisnull(res, row, i))

@@ -18,7 +18,7 @@ function close_last() { if (open) print "\"\")" }
 /^[ \t]*--/ || /^[ \t]*$/ { next }
 !open { print FILENAME ":" FNR ": text before the first name" > "/dev/stderr"; exit 1 }
 {
-    gsub(/\\/, "\\\\")
+    gsub(/\\/, "&&")
     gsub(/"/, "\\\"")
     print "\"" $0 "\\n\""
 }

@@ -27,7 +27,8 @@ struct store {
     int64_t epoch;
     int64_t answer_us;
     struct store_hooks hooks;
-    struct codec_params params;
+    struct codec_layout layouts[ROW_KINDS];
+    struct bt_buf bytes; /* of the parameter being queued */
 };
 
 static int64_t in_s(int64_t s)
@@ -74,7 +75,7 @@ void store_close(struct store *st)
     if (!st)
         return;
     drop(st);
-    bt_buf_done(&st->params.bytes);
+    bt_buf_done(&st->bytes);
     bt_free(st->conninfo);
     bt_free(st);
 }
@@ -148,7 +149,7 @@ static int load_kind(struct store *st, enum row_kind kind, const char *since,
                      const struct loading *to, struct bt_err *err)
 {
     const struct query *q = query_of_kind("load", kind);
-    BT_AUTO char *sql = q ? codec_sql(q, kind) : NULL;
+    BT_AUTO char *sql = q ? codec_sql(q, codec_shape(kind)) : NULL;
     BT_AUTO void *row = bt_alloc(1, row_shapes[kind].size);
     const char *const params[] = {since};
     static const Oid types[] = {20};
@@ -241,12 +242,24 @@ static void alive(struct flight *f)
     f->deadline_us = bt_mono_us() + f->st->answer_us;
 }
 
-static bool queue(struct flight *f, const char *name, int n, const struct codec_params *p)
+/* One of the prepared statements with text parameters. */
+static bool queue(struct flight *f, const char *name, int n, const char *const *values)
 {
     assert(f->n < MAX_MESSAGES);
     f->names[f->n++] = name;
-    return PQsendQueryPrepared(f->st->conn, name, n, p ? p->values : NULL, p ? p->lengths : NULL,
-                               p ? p->formats : NULL, 0) == 1;
+    return PQsendQueryPrepared(f->st->conn, name, n, values, NULL, NULL, 0) == 1;
+}
+
+/* put_<kind> with its rows. */
+static bool queue_array(struct flight *f, const char *name, const struct bt_buf *rows)
+{
+    static const int binary = 1;
+    const char *const value = rows->p;
+    const int length = (int)rows->n;
+
+    assert(f->n < MAX_MESSAGES);
+    f->names[f->n++] = name;
+    return PQsendQueryPrepared(f->st->conn, name, 1, &value, &length, &binary, 0) == 1;
 }
 
 /* Lets a test act; false: the connection is to be cut here. */
@@ -332,30 +345,114 @@ static void cut(struct store *st)
         shutdown(PQsocket(st->conn), SHUT_RDWR);
 }
 
+/* What a job is before its first state. */
+static const struct row_job_state no_state = {
+    .since_us = ROW_NULL64,
+    .rate_milli = ROW_NULL64,
+    .hold_mras = ROW_NULL64,
+    .start_us = ROW_NULL64,
+    .end_us = ROW_NULL64,
+    .charged_mras = ROW_NULL64,
+    .exit_code = ROW_NULL32,
+    .end_signal = ROW_NULL32,
+    .stop = ROW_NULL32,
+    .checkpointed = ROW_NULL32,
+    .promise_us = ROW_NULL64,
+    .record_idx = ROW_NULL64,
+    .result_due_us = ROW_NULL64,
+    .result_idx = ROW_NULL64,
+    .submit_idx = ROW_NULL64,
+    .finish_by_us = ROW_NULL64,
+};
+
+/* The shape of put_<kind>: a new job is written with its first state. */
+static struct codec_shape shape_of(enum row_kind kind)
+{
+    return kind == ROW_KIND_job ? codec_shape_new_job() : codec_shape(kind);
+}
+
+/* Rows of a batch as they are sent: the first state of a new job goes with it, which spares half
+ * of its cost, unless that state needs rows of the same batch. Texts stay the batch's. */
+struct split {
+    struct codec_new_job *jobs;
+    struct row_job_state *states;
+    int n_states;
+};
+
+static bool may_begin_as(const struct row_job_state *s)
+{
+    return s->record_idx == ROW_NULL64 && s->submit_idx == ROW_NULL64 &&
+           s->result_idx == ROW_NULL64 &&
+           (bt_streq(s->state, "held") || bt_streq(s->state, "queued"));
+}
+
+static void split_jobs(const struct rows *rows, struct split *ret)
+{
+    static char held[] = "held";
+    const struct row_list *jobs = &rows->list[ROW_KIND_job];
+    const struct row_list *states = &rows->list[ROW_KIND_job_state];
+    const struct row_job *j = jobs->v;
+    const struct row_job_state *s = states->v;
+    struct bt_map index = {0};
+    uint32_t at;
+
+    *ret = (struct split){0};
+    ret->jobs = bt_new_n(struct codec_new_job, (size_t)jobs->n);
+    ret->states = bt_new_n(struct row_job_state, (size_t)states->n);
+    for (int i = 0; i < jobs->n; i++) {
+        ret->jobs[i] = (struct codec_new_job){.job = j[i], .state = no_state};
+        ret->jobs[i].state.state = held;
+        bt_map_put(&index, bt_map_hash(&j[i].id, sizeof j[i].id), (uint32_t)i);
+    }
+    for (int i = 0; i < states->n; i++)
+        if (may_begin_as(&s[i]) && bt_map_get(&index, bt_map_hash(&s[i].id, sizeof s[i].id), &at) &&
+            bt_uuid_eq(ret->jobs[at].job.id, s[i].id))
+            ret->jobs[at].state = s[i];
+        else
+            ret->states[ret->n_states++] = s[i];
+    bt_map_done(&index);
+}
+
+static bool queue_list(struct flight *f, enum row_kind kind, const struct row_list *list)
+{
+    const struct query *q = query_of_kind("put", kind);
+
+    if (!list->n)
+        return true;
+    assert(q);
+    bt_buf_clear(&f->st->bytes);
+    codec_encode(&f->st->layouts[kind], shape_of(kind).shape, list, &f->st->bytes);
+    return queue_array(f, q->name, &f->st->bytes) && pass(f, STORE_AT_MESSAGE, kind);
+}
+
 static bool queue_rows(struct flight *f, const struct rows *rows)
 {
-    for (int k = 0; k < ROW_KINDS; k++) {
-        const struct query *q = rows->list[k].n ? query_of_kind("put", (enum row_kind)k) : NULL;
+    struct split split;
+    bool ok = true;
 
-        if (!rows->list[k].n)
-            continue;
-        assert(q);
-        codec_encode((enum row_kind)k, &rows->list[k], &f->st->params);
-        if (!queue(f, q->name, f->st->params.n, &f->st->params) ||
-            !pass(f, STORE_AT_MESSAGE, (enum row_kind)k))
-            return false;
+    split_jobs(rows, &split);
+    for (int k = 0; ok && k < ROW_KINDS; k++) {
+        struct row_list list = rows->list[k];
+
+        if (k == ROW_KIND_job)
+            list.v = split.jobs;
+        if (k == ROW_KIND_job_state)
+            list = (struct row_list){.v = split.states, .n = split.n_states};
+        ok = queue_list(f, (enum row_kind)k, &list);
     }
-    return true;
+    bt_free(split.jobs);
+    bt_free(split.states);
+    return ok;
 }
 
 static bool queue_advance(struct flight *f, uint64_t seq)
 {
     char epoch[24], next[24];
-    struct codec_params p = {.n = 2, .values = {epoch, next}};
+    const char *const values[] = {epoch, next};
 
     snprintf(epoch, sizeof epoch, "%lld", (long long)f->st->epoch);
     snprintf(next, sizeof next, "%llu", (unsigned long long)seq);
-    return queue(f, "advance", 2, &p);
+    return queue(f, "advance", 2, values);
 }
 
 /* Queues the whole transaction. False: the connection is lost (or a test wants it so). */
@@ -402,36 +499,58 @@ static enum pg_verdict fly(struct store *st, const struct batch *b, struct bt_er
     return f.verdict;
 }
 
-static bool prepare_one(struct store *st, const char *name, const char *sql, int n,
-                        const Oid *types)
+/* The writer looks rows up by their keys, in statements and in triggers alike: plans made while
+ * a table was small must not read it whole when it has grown. */
+static const char session[] = "SET enable_seqscan = off; SET jit = off;"
+                              "SET plan_cache_mode = force_generic_plan;"
+                              "SET statement_timeout = 0";
+
+static int read_layouts(struct store *st, struct bt_err *err)
 {
-    return PQsendPrepare(st->conn, name, sql, n, types) == 1;
+    PG_RESULT_AUTO PGresult *res = NULL;
+    int rc = pg_run(st->conn, session, -1, NULL, in_s(CONNECT_S), NULL, err);
+
+    if (rc >= 0)
+        rc = pg_run(st->conn, text_of("layouts"), 0, NULL, in_s(CONNECT_S), &res, err);
+    for (int k = 0; rc >= 0 && k < ROW_KINDS; k++)
+        if (codec_table((enum row_kind)k))
+            rc = codec_layout(res, codec_table((enum row_kind)k), shape_of((enum row_kind)k).shape,
+                              &st->layouts[k], err);
+    return rc;
+}
+
+static bool prepare_one(struct flight *f, const char *name, const char *sql)
+{
+    f->names[f->n++] = name;
+    return PQsendPrepare(f->st->conn, name, sql, 0, NULL) == 1;
+}
+
+static bool prepare_all(struct flight *f)
+{
+    static const char *const fixed[] = {"begin", "advance", "commit", "rollback"};
+    bool ok = true;
+
+    for (size_t i = 0; ok && i < BT_ARRAY_LEN(fixed); i++)
+        ok = prepare_one(f, fixed[i], text_of(fixed[i]));
+    for (int k = 0; ok && k < ROW_KINDS; k++) {
+        const struct query *q = query_of_kind("put", (enum row_kind)k);
+        BT_AUTO char *sql = q ? codec_sql(q, shape_of((enum row_kind)k)) : NULL;
+
+        ok = !q || prepare_one(f, q->name, sql);
+    }
+    return ok;
 }
 
 /* Every statement of a commit, in one round trip; leaves the pipeline open. */
 static int prepare(struct store *st, struct bt_err *err)
 {
-    static const char *const fixed[] = {"begin", "advance", "commit", "rollback"};
     struct flight f = {.st = st, .err = err};
-    bool ok = PQenterPipelineMode(st->conn) == 1;
+    int rc = read_layouts(st, err);
 
-    for (size_t i = 0; ok && i < BT_ARRAY_LEN(fixed); i++) {
-        f.n++;
-        ok = prepare_one(st, fixed[i], text_of(fixed[i]), 0, NULL);
-    }
-    for (int k = 0; ok && k < ROW_KINDS; k++) {
-        const struct query *q = query_of_kind("put", (enum row_kind)k);
-        BT_AUTO char *sql = q ? codec_sql(q, (enum row_kind)k) : NULL;
-        Oid types[CODEC_MAX_COLUMNS];
-
-        if (!q)
-            continue;
-        f.n++;
-        ok = prepare_one(st, q->name, sql, codec_array_types((enum row_kind)k, types), types);
-    }
-    for (int i = 0; i < f.n; i++)
-        f.names[i] = "prepare";
-    if (!ok || PQpipelineSync(st->conn) != 1 || pump(&f, false) < 0)
+    if (rc < 0)
+        return rc;
+    if (PQenterPipelineMode(st->conn) != 1 || !prepare_all(&f) || PQpipelineSync(st->conn) != 1 ||
+        pump(&f, false) < 0)
         return pg_fail(err, st->conn, NULL, "prepare");
     if (f.failed)
         return -BT_ERR_INTERNAL;

@@ -69,8 +69,9 @@ struct store_loaded {
 };
 
 /* Reads every row that the core keeps, kinds in the order of rows.def, in one snapshot: of jobs
- * those that are not over, that were submitted since since_us, or whose result is due. `row` gets
- * struct row_<kind>; texts belong to the call; it returns < 0 to stop. */
+ * those that are not over, that were submitted since since_us, or
+ * whose result is due. `row` gets struct row_<kind>; texts belong to the call; it returns < 0 to
+ * stop. */
 int store_load(struct store *store, int64_t since_us,
                int (*row)(void *arg, enum row_kind kind, const void *row, struct bt_err *err),
                void *arg, struct store_loaded *ret, struct bt_err *err) BT_MUSTUSE;
