@@ -12,7 +12,7 @@
 #include "cli/fail.h"
 #include "cli/help.h"
 #include "cli/out.h"
-#include "lib/base/str.h"
+#include "lib/base/mem.h"
 
 /* -o is also sbatch's --output: a word that is a format is one. */
 static const char *asked_format(const struct cli_args *a)
@@ -78,6 +78,22 @@ static int dispatch(struct app *app, int argc, char **argv, struct bt_err *err)
     return a.cmd->run(app, &a, err);
 }
 
+/* help job show = job show --help */
+static int dispatch_help(struct app *app, int argc, char **argv, struct bt_err *err)
+{
+    char option[] = "--help";
+    char **turned = bt_new_n(char *, (size_t)argc + 1);
+    int rc;
+
+    turned[0] = argv[0];
+    for (int i = 2; i < argc; i++)
+        turned[i - 1] = argv[i];
+    turned[argc - 1] = option;
+    rc = dispatch(app, argc, turned, err);
+    bt_free(turned);
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     struct app app = {0};
@@ -86,9 +102,10 @@ int main(int argc, char **argv)
 
     setlocale(LC_CTYPE, "C.UTF-8");
     signal(SIGPIPE, SIG_IGN);
-    if (argc > 1 && !strcmp(argv[1], "help")) /* help job show = job show --help */
-        argv[1] = argv[0], argv++, argc--, rc = 0;
-    rc = dispatch(&app, argc, argv, &err);
+    if (argc > 1 && !strcmp(argv[1], "help"))
+        rc = dispatch_help(&app, argc, argv, &err);
+    else
+        rc = dispatch(&app, argc, argv, &err);
     if (rc < 0)
         rc = fail_print(&app, &err);
     if (fflush(stdout) != 0 || ferror(stdout))
