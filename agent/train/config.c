@@ -195,18 +195,11 @@ static void cut_comment(char *line)
     }
 }
 
-int config_file(struct config_asked *a, const char *path, struct bt_err *err)
+int config_text(struct config_asked *a, char *text, const char *name, struct bt_err *err)
 {
-    BT_BUF_AUTO struct bt_buf text = {0};
-    int rc = bt_file_read(path, CONFIG_FILE_MAX, &text, err), line = 1;
+    int rc = 0, line = 1;
 
-    if (rc == 0 && !bt_is_utf8(bt_buf_text(&text), text.n))
-        rc = bt_fail(err, BT_ERR_INVALID, "%s is not UTF-8", path);
-    if (rc == 0 && strlen(bt_buf_text(&text)) != text.n)
-        rc = bt_fail(err, BT_ERR_INVALID, "%s holds a NUL byte", path);
-    if (rc < 0 || !text.n)
-        return rc;
-    for (char *at = text.p, *next; at; at = next, line++) {
+    for (char *at = text, *next; rc == 0 && at; at = next, line++) {
         char where[96];
 
         next = strchr(at, '\n');
@@ -216,12 +209,22 @@ int config_file(struct config_asked *a, const char *path, struct bt_err *err)
         at += strspn(at, " \t\r");
         if (!*at)
             continue;
-        snprintf(where, sizeof where, "%.60s, line %d", path, line);
+        snprintf(where, sizeof where, "%.60s, line %d", name, line);
         rc = config_set(a, at, where, err);
-        if (rc < 0)
-            return rc;
     }
-    return 0;
+    return rc;
+}
+
+int config_file(struct config_asked *a, const char *path, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = bt_file_read(path, CONFIG_FILE_MAX, &text, err);
+
+    if (rc == 0 && !bt_is_utf8(bt_buf_text(&text), text.n))
+        rc = bt_fail(err, BT_ERR_INVALID, "%s is not UTF-8", path);
+    if (rc == 0 && strlen(bt_buf_text(&text)) != text.n)
+        rc = bt_fail(err, BT_ERR_INVALID, "%s holds a NUL byte", path);
+    return rc < 0 || !text.n ? rc : config_text(a, text.p, path, err);
 }
 
 void config_asked_done(struct config_asked *a)

@@ -35,6 +35,9 @@ struct config_asked {
 
 /* Adds the lines of a file. BT_ERR_INVALID names the line. */
 int config_file(struct config_asked *a, const char *path, struct bt_err *err) BT_MUSTUSE;
+/* The same from text of at most CONFIG_FILE_MAX bytes, which is cut up; name stands in errors. */
+int config_text(struct config_asked *a, char *text, const char *name,
+                struct bt_err *err) BT_MUSTUSE;
 /* Adds one "key=value". */
 int config_set(struct config_asked *a, const char *pair, const char *where,
                struct bt_err *err) BT_MUSTUSE;
