@@ -294,7 +294,8 @@ int checkpoint_parse(const char *text, size_t n, struct checkpoint *ret, struct 
     const char *line;
     size_t n_line, at = 0;
 
-    if (!next_line(text, n, &at, &line, &n_line) || n_line >= sizeof c.origin)
+    if (!next_line(text, n, &at, &line, &n_line) || n_line >= sizeof c.origin ||
+        memchr(line, '\0', n_line))
         return bt_fail(err, BT_ERR_INVALID, "a checkpoint without an origin");
     memcpy(c.origin, line, n_line);
     if (!next_line(text, n, &at, &line, &n_line) || !read_size(line, n_line, &c.head.size))
