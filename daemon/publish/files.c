@@ -11,15 +11,21 @@
 
 enum { MANY = 64 /* files beyond which one syncfs is cheaper than an fsync each */ };
 
+static void forget(struct publish_files *f)
+{
+    while (f->n)
+        bt_free(f->pending[--f->n]);
+    while (f->n_folders)
+        bt_free(f->folders[--f->n_folders]);
+}
+
 void publish_files_done(struct publish_files *f)
 {
-    for (size_t i = 0; i < f->n; i++)
-        bt_free(f->pending[i]);
+    forget(f);
     bt_free(f->pending);
-    bt_free(f->made);
-    f->pending = NULL;
-    f->made = NULL;
-    f->n = f->cap = 0;
+    bt_free(f->folders);
+    f->pending = f->folders = NULL;
+    f->cap = f->cap_folders = 0;
 }
 
 static char *folder_of(const char *path)
@@ -27,19 +33,30 @@ static char *folder_of(const char *path)
     return bt_strndup(path, (size_t)(strrchr(path, '/') - path));
 }
 
+static void note_folder(struct publish_files *f, const char *folder)
+{
+    for (size_t i = f->n_folders; i-- > 0;)
+        if (bt_streq(f->folders[i], folder))
+            return;
+    BT_GROW(f->folders, f->n_folders, f->cap_folders);
+    f->folders[f->n_folders++] = bt_strdup(folder);
+}
+
+/* Makes the folder of a file and remembers it, with those above it when it is new. */
 static int make_folder(struct publish_files *f, const char *path, struct bt_err *err)
 {
     BT_AUTO char *folder = folder_of(path);
-    int rc;
+    bool there = access(folder, F_OK) == 0;
+    int rc = there ? 0 : bt_mkdirs(folder, 0755, err);
 
-    if (bt_streq(folder, f->made))
-        return 0;
-    rc = bt_mkdirs(folder, 0755, err);
-    if (rc == 0) {
-        bt_free(f->made);
-        f->made = BT_TAKE(folder);
+    if (rc < 0)
+        return rc;
+    note_folder(f, folder);
+    while (!there && strlen(folder) > strlen(f->dir)) {
+        *strrchr(folder, '/') = '\0';
+        note_folder(f, folder);
     }
-    return rc;
+    return 0;
 }
 
 static int write_temp(const char *temp, const void *p, size_t n, struct bt_err *err)
@@ -79,10 +96,6 @@ static int sink_remove(void *arg, const char *name, struct bt_err *err)
     struct publish_files *f = arg;
     BT_AUTO char *path = bt_printf("%s/%s", f->dir, name);
 
-    if (bt_streq(path, f->made)) {
-        bt_free(f->made);
-        f->made = NULL;
-    }
     return bt_remove_tree(path, err);
 }
 
@@ -100,6 +113,15 @@ static int sync_all(const char *dir, struct bt_err *err)
     return 0;
 }
 
+/* Starts writing a file out, so that the fsyncs that follow wait for all of them together. */
+static void start_writing(const char *path)
+{
+    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 static int sync_file(const char *path, struct bt_err *err)
 {
     BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -109,31 +131,24 @@ static int sync_file(const char *path, struct bt_err *err)
     return 0;
 }
 
-/* The folders above a file up to dir itself: each may be new. */
-static int sync_folders(const struct publish_files *f, const char *path, struct bt_err *err)
+static int sync_each(const struct publish_files *f, struct bt_err *err)
 {
-    BT_AUTO char *folder = folder_of(path);
-    int rc = bt_fsync_dir(folder, err);
+    int rc = 0;
 
-    while (rc == 0 && strlen(folder) > strlen(f->dir)) {
-        *strrchr(folder, '/') = '\0';
-        rc = bt_fsync_dir(folder, err);
-    }
+    for (size_t i = 0; i < f->n; i++)
+        start_writing(f->pending[i]);
+    for (size_t i = 0; i < f->n && rc == 0; i++)
+        rc = sync_file(f->pending[i], err);
+    for (size_t i = 0; i < f->n_folders && rc == 0; i++)
+        rc = bt_fsync_dir(f->folders[i], err);
     return rc;
 }
 
 int publish_files_sync(struct publish_files *f, struct bt_err *err)
 {
-    int rc = f->n > MANY ? sync_all(f->dir, err) : 0;
+    int rc = f->n > MANY ? sync_all(f->dir, err) : sync_each(f, err);
 
-    for (size_t i = 0; i < f->n && f->n <= MANY && rc == 0; i++) {
-        rc = sync_file(f->pending[i], err);
-        if (rc == 0)
-            rc = sync_folders(f, f->pending[i], err);
-    }
-    if (rc < 0)
-        return rc;
-    while (f->n)
-        bt_free(f->pending[--f->n]);
-    return 0;
+    if (rc == 0)
+        forget(f);
+    return rc;
 }

@@ -7,9 +7,10 @@
 
 struct publish_files {
     const char *dir; /* borrowed */
-    char **pending;  /* paths written since the last sync, owned */
+    char **pending;  /* files written since the last sync, owned paths */
     size_t n, cap;
-    char *made;                                   /* the folder made last: most files share it */
+    char **folders; /* folders with new names in them since the last sync, owned, no two alike */
+    size_t n_folders, cap_folders;
     int (*before)(void *arg, struct bt_err *err); /* called before each file; may be NULL */
     void *arg;
 };

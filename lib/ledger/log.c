@@ -190,9 +190,10 @@ struct log_reader {
     struct log_source from;
     uint64_t size;
     unsigned next;
-    struct {
-        struct tile t;
-        struct bt_buf b;
+    struct kept {
+        struct tile t; /* width 0: none yet */
+        /* The tile's own tree: 256 hashes, their 128 parents, … 1; only the complete ones. */
+        struct tree_hash h[2 * TILE_WIDTH];
     } kept[READER_TILES];
 };
 
@@ -207,32 +208,46 @@ struct log_reader *log_reader_new(const struct log_source *from, uint64_t size)
 
 void log_reader_free(struct log_reader *r)
 {
-    for (unsigned i = 0; r && i < READER_TILES; i++)
-        bt_buf_done(&r->kept[i].b);
     bt_free(r);
 }
 
-/* The hashes of a tile, borrowed until the next call. */
-static int keep(struct log_reader *r, const struct tile *t, const uint8_t **ret, struct bt_err *err)
+/* Where the subtrees of 2^height hashes begin in `struct kept`. */
+static size_t kept_at(unsigned height)
 {
-    unsigned i = 0;
+    return 2 * TILE_WIDTH - (size_t)(2 * TILE_WIDTH >> height);
+}
+
+static void fill(struct kept *k, const struct tile *t, const char *hashes)
+{
+    k->t = *t;
+    memcpy(k->h, hashes, (size_t)t->width * 32);
+    for (unsigned height = 1; height <= TILE_HEIGHT; height++)
+        for (size_t i = 0; i < t->width >> height; i++) {
+            const struct tree_hash *low = &k->h[kept_at(height - 1) + 2 * i];
+
+            tree_node_hash(low, low + 1, &k->h[kept_at(height) + i]);
+        }
+}
+
+/* The tree of a tile, borrowed until the next call. */
+static int keep(struct log_reader *r, const struct tile *t, const struct tree_hash **ret,
+                struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct kept *k = r->kept;
     int rc;
 
-    while (i < READER_TILES &&
-           !(r->kept[i].b.n && r->kept[i].t.level == t->level && r->kept[i].t.n == t->n))
-        i++;
-    if (i == READER_TILES) {
-        i = r->next;
-        r->next = (r->next + 1) % READER_TILES;
-        bt_buf_clear(&r->kept[i].b);
-        rc = log_read_tile(&r->from, t, &r->kept[i].b, err);
-        if (rc < 0) {
-            bt_buf_clear(&r->kept[i].b);
+    while (k < r->kept + READER_TILES && !(k->t.width && k->t.level == t->level && k->t.n == t->n))
+        k++;
+    if (k == r->kept + READER_TILES) {
+        rc = log_read_tile(&r->from, t, &b, err);
+        if (rc < 0)
             return rc;
-        }
-        r->kept[i].t = *t;
+        k = &r->kept[r->next];
+        r->next = (r->next + 1) % READER_TILES;
+        fill(k, t, b.p);
     }
-    *ret = (const uint8_t *)r->kept[i].b.p;
+    *ret = k->h;
     return 0;
 }
 
@@ -243,7 +258,7 @@ static int reader_node(void *arg, unsigned level, uint64_t index, struct tree_ha
     unsigned height = level % TILE_HEIGHT;
     int at = (int)(level / TILE_HEIGHT);
     uint64_t first = index << height; /* hash of the tile's level */
-    const uint8_t *hashes;
+    const struct tree_hash *tree;
     struct tile t;
     int rc;
 
@@ -251,9 +266,9 @@ static int reader_node(void *arg, unsigned level, uint64_t index, struct tree_ha
         return bt_fail(err, BT_ERR_INVALID, "no such subtree in a log of %" PRIu64 " entries",
                        r->size);
     t = tile_of(at, first, r->size);
-    rc = keep(r, &t, &hashes, err);
+    rc = keep(r, &t, &tree, err);
     if (rc == 0)
-        tile_subtree(hashes, (unsigned)(first % TILE_WIDTH), height, ret);
+        *ret = tree[kept_at(height) + (first % TILE_WIDTH >> height)];
     return rc;
 }
 
@@ -294,7 +309,8 @@ static int check_bundle(const struct bt_buf *bundle, struct log_reader *r, const
                         uint64_t size, struct bt_err *err)
 {
     struct tile t0 = tile_of(0, t->n * TILE_WIDTH, size);
-    const uint8_t *hashes, *entry;
+    const struct tree_hash *hashes;
+    const uint8_t *entry;
     size_t at = 0, len;
     int rc = keep(r, &t0, &hashes, err);
 
@@ -306,7 +322,7 @@ static int check_bundle(const struct bt_buf *bundle, struct log_reader *r, const
         if (bundle_next(bundle->p, bundle->n, &at, &entry, &len, err) != 1)
             return damaged(err, t);
         tree_leaf_hash(entry, len, &h);
-        if (memcmp(h.b, hashes + (size_t)i * 32, 32) != 0)
+        if (!tree_hash_eq(&h, &hashes[i]))
             return damaged(err, t);
     }
     return at == bundle->n ? 0 : damaged(err, t);
@@ -328,7 +344,7 @@ static int read_edge(struct log *log, const struct log_source *from, struct log_
     }
     for (int level = 0; level < TILE_LEVELS && rc == 0; level++) {
         uint64_t hashes = tile_hashes(size, level);
-        const uint8_t *p;
+        const struct tree_hash *p;
         struct tile t;
 
         log->n[level] = (unsigned)(hashes % TILE_WIDTH);
@@ -378,17 +394,17 @@ static int check_level(struct log_reader *r, int level, uint64_t first, uint64_t
     for (uint64_t n = first; n < until; n++) {
         struct tile low = {.level = level, .n = n, .width = TILE_WIDTH};
         struct tile high = tile_of(level + 1, n, size);
+        const struct tree_hash *p;
         struct tree_hash h;
-        const uint8_t *p;
         int rc = keep(r, &low, &p, err);
 
         if (rc < 0)
             return rc;
-        tile_subtree(p, 0, TILE_HEIGHT, &h);
+        h = p[kept_at(TILE_HEIGHT)];
         rc = keep(r, &high, &p, err);
         if (rc < 0)
             return rc;
-        if (memcmp(h.b, p + (size_t)(n % TILE_WIDTH) * 32, 32) != 0)
+        if (!tree_hash_eq(&h, &p[n % TILE_WIDTH]))
             return damaged(err, &low);
     }
     return 0;
