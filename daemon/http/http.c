@@ -375,7 +375,7 @@ int http_new(const struct http_settings *settings, struct http **ret, struct bt_
     h->hub = hub_new();
     h->tasks = tasks_start(h, err);
     if (!h->tasks) {
-        http_stop(h, 0);
+        http_free(h);
         return -BT_ERR_INTERNAL;
     }
     *ret = h;
@@ -400,13 +400,20 @@ void http_ports(const struct http *h, int *people, int *agents, int *open)
     *open = server_port(h->server[LISTEN_PUBLIC]);
 }
 
-void http_stop(struct http *h, int drain_ms)
+void http_quiet(struct http *h, int drain_ms)
+{
+    for (int i = 0; h && i < LISTENERS; i++)
+        if (h->server[i]) {
+            server_stop(h->server[i], drain_ms);
+            h->server[i] = NULL;
+        }
+}
+
+void http_free(struct http *h)
 {
     if (!h)
         return;
-    for (int i = 0; i < LISTENERS; i++)
-        if (h->server[i])
-            server_stop(h->server[i], drain_ms);
+    http_quiet(h, 0);
     tasks_stop(h->tasks);
     hub_free(h->hub);
     auth_free(h->auth);

@@ -57,7 +57,9 @@ void http_ports(const struct http *h, int *people, int *agents, int *open);
 /* After each commit, by the engine's store thread: answers, wakes watchers, follows credentials. */
 void http_committed(struct http *h, const struct batch *batch);
 
-/* Lets what waits be answered for up to drain_ms, then closes. */
-void http_stop(struct http *h, int drain_ms);
+/* Takes no more requests and lets what waits be answered for up to drain_ms: the engine must still
+ * run. Then, when it has stopped, http_free. Both accept what was never started. */
+void http_quiet(struct http *h, int drain_ms);
+void http_free(struct http *h);
 
 #endif

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/facility.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "daemon/bootstrap.h"
+#include "daemon/clusters/local.h"
+#include "daemon/engine/engine.h"
+#include "daemon/http/http.h"
+#include "daemon/pki/pki.h"
+#include "daemon/publish/publish_thread.h"
+#include "daemon/statedir.h"
+#include "daemon/store/embedded.h"
+#include "daemon/store/reader.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/crypto/hash.h"
+#include "policy/load.h"
+
+enum { NAMES_MAX = 16, POLICY_TEXT_BYTES = 2 * POLICY_SOURCE_MAX, DRAIN_MS = 5000 };
+
+/* An event that the start itself waits for: numbers below those of HTTP requests. */
+struct own_reply {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    uint64_t waits_for; /* 0: nothing */
+    uint64_t last;
+    bool answered;
+    struct bt_err err;
+};
+
+struct facility {
+    const struct settings *set;
+    struct statedir dir;
+    struct embedded *pg;
+    struct pki *pki;
+    struct policy *policy;
+    char *policy_text;
+    struct engine *engine;
+    struct wants_board *board;
+    struct http *http;
+    struct publish_thread *publish;
+    struct ledger_store *ledger;
+    char *last_signed;
+    char *origin;
+    struct own_reply own;
+    int event_fd;
+    pthread_mutex_t fatal_lock;
+    struct bt_err fatal; /* code 0: fine */
+};
+
+/* ---- what the engine says ---- */
+
+static void committed(void *arg, const struct batch *b)
+{
+    struct facility *f = arg;
+
+    board_apply(f->board, b->wants, b->n_wants);
+    http_committed(f->http, b);
+    if (b->ledger_size && f->publish)
+        publish_thread_wake(f->publish, (uint64_t)b->ledger_size);
+    pthread_mutex_lock(&f->own.lock);
+    for (int i = 0; f->own.waits_for && i < b->n_replies; i++)
+        if (b->replies[i].to == f->own.waits_for) {
+            f->own.err = b->replies[i].err;
+            f->own.answered = true;
+            pthread_cond_signal(&f->own.done);
+        }
+    pthread_mutex_unlock(&f->own.lock);
+}
+
+static void fatal(void *arg, const struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    pthread_mutex_lock(&f->fatal_lock);
+    if (!f->fatal.code)
+        f->fatal = *err;
+    pthread_mutex_unlock(&f->fatal_lock);
+    if (eventfd_write(f->event_fd, 1) < 0)
+        bt_log(BT_ERROR, "cannot-tell-the-main-thread", NULL);
+}
+
+static int do_event(void *arg, struct event *ev, struct bt_err *err)
+{
+    struct facility *f = arg;
+    int rc;
+
+    pthread_mutex_lock(&f->own.lock);
+    ev->reply_to = f->own.waits_for = ++f->own.last;
+    f->own.answered = false;
+    pthread_mutex_unlock(&f->own.lock);
+    rc = engine_post(f->engine, ev, err);
+    if (rc < 0) {
+        event_free(ev);
+        return rc;
+    }
+    pthread_mutex_lock(&f->own.lock);
+    while (!f->own.answered)
+        pthread_cond_wait(&f->own.done, &f->own.lock);
+    f->own.waits_for = 0;
+    if (f->own.err.code) {
+        *err = f->own.err;
+        rc = -f->own.err.code;
+    }
+    pthread_mutex_unlock(&f->own.lock);
+    return rc;
+}
+
+/* ---- what HTTP asks ---- */
+
+static int post(void *arg, struct event *ev, struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return engine_post(f->engine, ev, err);
+}
+
+static struct plan *plan(void *arg)
+{
+    struct facility *f = arg;
+
+    return engine_plan(f->engine);
+}
+
+static void status(void *arg, struct json_writer *w)
+{
+    struct facility *f = arg;
+    struct engine_status s;
+
+    engine_status(f->engine, &s);
+    jw_i64(w, "epoch", (int64_t)s.epoch);
+    jw_i64(w, "seq", (int64_t)s.seq);
+    jw_i64(w, "waiting", s.n_waiting);
+    jw_i64(w, "batches", s.n_batches);
+    jw_i64(w, "events", s.n_events);
+    jw_i64(w, "plan_us", s.plan_us);
+    jw_bool(w, "writable", s.writable);
+}
+
+/* ---- the publisher's database ---- */
+
+static int publish_load(void *arg, struct publish_state *ret, struct bt_err *err)
+{
+    struct facility *f = arg;
+    struct ledger_state st;
+    int rc = ledger_store_state(f->ledger, &st, err);
+
+    if (rc < 0)
+        return rc;
+    *ret = (struct publish_state){.committed = st.committed};
+    ret->saved.size = st.saved_size;
+    memcpy(ret->saved.root.b, st.saved_root, 32);
+    return 0;
+}
+
+static int add_leaf(void *arg, uint64_t idx, const char *body, size_t n, struct bt_err *err)
+{
+    return publish_add(arg, idx, body, n, err);
+}
+
+static int publish_read(void *arg, uint64_t from, struct publisher *p, struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return ledger_store_read(f->ledger, from, PUBLISH_BATCH, add_leaf, p, err);
+}
+
+static int publish_save(void *arg, const struct tree_frontier *frontier,
+                        const struct tree_hash *root, struct bt_err *err)
+{
+    struct facility *f = arg;
+    struct engine_status s;
+    BT_BUF_AUTO struct bt_buf edge = {0};
+
+    engine_status(f->engine, &s);
+    tree_frontier_save(frontier, &edge);
+    return ledger_store_save(f->ledger, s.epoch, frontier->size, root->b, edge.p, edge.n, err);
+}
+
+static void publish_failed(void *arg, const struct bt_err *err, bool final)
+{
+    (void)arg;
+    bt_log_err(final ? BT_ERROR : BT_WARN, final ? "publishing-ended" : "publishing-delayed", err);
+}
+
+static int start_publish(struct facility *f, const char *conninfo, struct bt_err *err)
+{
+    struct publish_options o = {.dir = f->dir.ledger, .sk = pki_log_key(f->pki)};
+    uint8_t public[SIGN_PUBLIC_SIZE];
+    BT_BUF_AUTO struct bt_buf vkey = {0};
+    BT_AUTO char *vkey_path = bt_printf("%s/log.vkey", f->dir.pki);
+    int rc;
+
+    f->ledger = ledger_store_new(conninfo);
+    f->last_signed = bt_printf("%s/last-signed", f->dir.path);
+    f->origin = bt_printf("%s/ledger", f->set->facility);
+    sign_key_public(o.sk, public);
+    rc = note_key_make(f->origin, NOTE_ED25519, public, &o.key, err);
+    if (rc < 0)
+        return rc;
+    note_vkey_format(&o.key, &vkey);
+    bt_buf_char(&vkey, '\n');
+    rc = bt_file_write(vkey_path, 0644, vkey.p, vkey.n, err);
+    if (rc < 0)
+        return rc;
+    o.last_signed = f->last_signed;
+    o.calls = (struct publish_calls){.load = publish_load,
+                                     .read = publish_read,
+                                     .save = publish_save,
+                                     .failed = publish_failed,
+                                     .arg = f};
+    return publish_thread_start(&o, f->set->publish_interval * BT_US_PER_S, &f->publish, err);
+}
+
+/* ---- start, step by step ---- */
+
+static int start_database(struct facility *f, const char **ret_owner, const char **ret_read,
+                          const char **ret_public, struct bt_err *err)
+{
+    struct embedded_settings s = {.dir = f->dir.path, .bindir = f->set->pg_bindir};
+    int rc;
+
+    if (!f->set->embedded) {
+        if (!f->set->database)
+            return bt_next(err, bt_fail(err, BT_ERR_USAGE, "there is no database"),
+                           "beamtimed --embedded --state-dir DIR, or --database CONNINFO");
+        *ret_owner = f->set->database;
+        *ret_read = *ret_public = f->set->database_read ? f->set->database_read : f->set->database;
+        return 0;
+    }
+    rc = embedded_start(&s, &f->pg, err);
+    if (rc < 0)
+        return rc;
+    *ret_owner = embedded_conninfo(f->pg, EMBEDDED_OWNER);
+    *ret_read = embedded_conninfo(f->pg, EMBEDDED_READ);
+    *ret_public = embedded_conninfo(f->pg, EMBEDDED_PUBLIC);
+    return 0;
+}
+
+static int open_pki(struct facility *f, struct bt_err *err)
+{
+    BT_AUTO char *names = bt_strdup(f->set->server_names ? f->set->server_names : "");
+    const char *list[NAMES_MAX];
+    size_t n = 0;
+    char *save = NULL;
+
+    for (char *s = strtok_r(names, ", ", &save); s && n < NAMES_MAX;
+         s = strtok_r(NULL, ", ", &save))
+        list[n++] = s;
+    return pki_open(f->dir.pki, f->set->facility, list, n, bt_now_us(), &f->pki, err);
+}
+
+/* The configured folder, the installed one, or the source tree's when run from a build folder. */
+static char *policy_dir(const struct settings *set)
+{
+    char exe[4096];
+    ssize_t n;
+    char *slash;
+
+    if (set->policy_dir)
+        return bt_strdup(set->policy_dir);
+    if (access(BT_POLICY_DIR "/rules.lua", R_OK) == 0)
+        return bt_strdup(BT_POLICY_DIR);
+    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    slash = strrchr(exe, '/');
+    if (slash)
+        *slash = '\0';
+    return bt_printf("%s/../../policy", exe);
+}
+
+static int load_policy(struct facility *f, struct bt_err *err)
+{
+    BT_AUTO char *dir = policy_dir(f->set);
+    BT_AUTO char *tiers = bt_printf("%s/tiers.lua", dir);
+    BT_AUTO char *rules = bt_printf("%s/rules.lua", dir);
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = policy_load(dir, bt_sha256, &f->policy, err);
+
+    if (rc == 0)
+        rc = bt_file_read(tiers, POLICY_SOURCE_MAX, &text, err);
+    if (rc == 0)
+        rc = bt_file_read(rules, POLICY_SOURCE_MAX, &text, err);
+    if (rc == 0)
+        f->policy_text = bt_buf_take(&text);
+    return rc;
+}
+
+static int http_address(const char *setting, struct http_address *ret, struct bt_err *err)
+{
+    uint16_t port;
+    int rc = conf_address(setting, ret->host, sizeof ret->host, &port, err);
+
+    ret->port = port;
+    return rc;
+}
+
+static int make_http(struct facility *f, const char *read, const char *public, struct bt_err *err)
+{
+    struct http_settings h = {.pki = f->pki,
+                              .board = f->board,
+                              .blobs_dir = f->dir.blobs,
+                              .logs_dir = f->dir.logs,
+                              .ledger_dir = f->dir.ledger,
+                              .read_conninfo = read,
+                              .public_conninfo = public,
+                              .post = post,
+                              .plan = plan,
+                              .status = status,
+                              .arg = f};
+    int rc = http_address(f->set->listen, &h.listen_people, err);
+
+    if (rc == 0)
+        rc = http_address(f->set->listen_agents, &h.listen_agents, err);
+    if (rc == 0)
+        rc = http_address(f->set->listen_public, &h.listen_public, err);
+    if (rc == 0)
+        rc = http_new(&h, &f->http, err);
+    return rc;
+}
+
+static int start_engine(struct facility *f, const char *conninfo, struct bt_err *err)
+{
+    struct engine_settings e = {.store = {.conninfo = conninfo},
+                                .core = core_defaults(f->set->facility),
+                                .policy = f->policy,
+                                .policy_text = f->policy_text,
+                                .committed = committed,
+                                .fatal = fatal,
+                                .arg = f};
+
+    e.core.claim_timeout_us = f->set->claim_timeout * BT_US_PER_S;
+    e.core.node_silent_us = f->set->node_silent * BT_US_PER_S;
+    e.core.lease_us = f->set->lease * BT_US_PER_S;
+    e.core.grace_after_start_us = f->set->start_grace * BT_US_PER_S;
+    e.core.upload_timeout_us = f->set->upload_timeout * BT_US_PER_S;
+    e.core.max_queued_per_person = (int32_t)f->set->max_queued_per_person;
+    return engine_start(&e, &f->engine, err);
+}
+
+static int open_doors(struct facility *f, struct bt_err *err)
+{
+    int people;
+    int agents;
+    int open;
+    int rc = http_listen(f->http, err);
+
+    if (rc < 0)
+        return rc;
+    http_ports(f->http, &people, &agents, &open);
+    rc = statedir_ports(&f->dir, people, agents, open, err);
+    return rc < 0 ? rc : statedir_ready(&f->dir, err);
+}
+
+static int start(struct facility *f, struct bt_err *err)
+{
+    struct bootstrap first = {
+        .state_dir = f->dir.path, .site = f->set->site, .do_event = do_event, .arg = f};
+    const char *owner = NULL;
+    const char *read = NULL;
+    const char *public = NULL;
+    int rc = start_database(f, &owner, &read, &public, err);
+
+    if (rc == 0)
+        rc = open_pki(f, err);
+    if (rc == 0)
+        rc = load_policy(f, err);
+    if (rc == 0)
+        rc = make_http(f, read, public, err);
+    if (rc == 0)
+        rc = start_engine(f, owner, err);
+    if (rc == 0) {
+        first.pki = f->pki;
+        rc = bootstrap_facility(&first, err);
+    }
+    if (rc == 0)
+        rc = start_publish(f, owner, err);
+    if (rc == 0)
+        rc = open_doors(f, err);
+    return rc;
+}
+
+int facility_start(const struct settings *set, struct facility **ret, struct bt_err *err)
+{
+    struct facility *f = bt_new(struct facility);
+    int rc;
+
+    f->set = set;
+    f->dir.lock_fd = -1;
+    f->board = board_new(bt_now_us());
+    pthread_mutex_init(&f->own.lock, NULL);
+    pthread_cond_init(&f->own.done, NULL);
+    pthread_mutex_init(&f->fatal_lock, NULL);
+    f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
+                         : statedir_open(set->state_dir, &f->dir, err);
+    if (rc == 0)
+        rc = start(f, err);
+    if (rc < 0) {
+        facility_stop(f);
+        return rc;
+    }
+    *ret = f;
+    return 0;
+}
+
+int facility_event_fd(const struct facility *f)
+{
+    return f->event_fd;
+}
+
+int facility_poll(struct facility *f, struct bt_err *err)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&f->fatal_lock);
+    if (f->fatal.code) {
+        *err = f->fatal;
+        rc = -f->fatal.code;
+    }
+    pthread_mutex_unlock(&f->fatal_lock);
+    if (rc == 0 && f->pg) {
+        rc = embedded_poll(f->pg, err);
+        if (rc == 1)
+            bt_log(BT_WARN, "postgresql-restarted", NULL);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+void facility_stop(struct facility *f)
+{
+    struct bt_err err = {0};
+
+    if (!f)
+        return;
+    if (f->http)
+        http_quiet(f->http, DRAIN_MS);
+    engine_stop(f->engine);
+    if (f->publish)
+        publish_thread_stop(f->publish);
+    http_free(f->http);
+    if (f->pg && embedded_stop(f->pg, &err) < 0)
+        bt_log_err(BT_ERROR, "postgresql-stop", &err);
+    embedded_free(f->pg);
+    ledger_store_free(f->ledger);
+    board_free(f->board);
+    policy_free(f->policy);
+    pki_free(f->pki);
+    statedir_close(&f->dir);
+    bt_free(f->policy_text);
+    bt_free(f->last_signed);
+    bt_free(f->origin);
+    if (f->event_fd >= 0)
+        close(f->event_fd);
+    pthread_mutex_destroy(&f->own.lock);
+    pthread_cond_destroy(&f->own.done);
+    pthread_mutex_destroy(&f->fatal_lock);
+    bt_free(f);
+}
