@@ -368,6 +368,7 @@ int http_new(const struct http_settings *settings, struct http **ret, struct bt_
     struct http *h = bt_new(struct http);
 
     h->set = *settings;
+    h->vkey = settings->vkey ? bt_strdup(settings->vkey) : NULL;
     h->started_us = bt_now_us();
     h->last_reply = UINT64_C(1) << 32; /* below are the daemon's own */
     pthread_mutex_init(&h->lock, NULL);

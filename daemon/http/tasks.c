@@ -151,10 +151,10 @@ void hub_wait(struct call *c, uint64_t key, int ms, void (*then)(struct call *c)
     c->hub_key = key;
     c->then = then;
     pthread_mutex_lock(&hub->lock);
+    serve_wait(c->r, ms, expired, c); /* before anybody can wake and answer it */
     c->next = hub->waiting;
     hub->waiting = c;
     pthread_mutex_unlock(&hub->lock);
-    serve_wait(c->r, ms, expired, c);
 }
 
 void hub_wake(struct http *h, uint64_t key)

@@ -36,7 +36,8 @@ WHERE r.id = CASE WHEN length($1) = 36 THEN $1::uuid END
 SELECT spec::text FROM job WHERE id = $1::uuid
 -- name: job_log
 -- where a log lies: the job and the attempt that is meant (the present one if not said)
-SELECT json_build_object('id', j.id, 'attempt', coalesce($2::integer, j.attempt),
+SELECT json_build_object('id', j.id, 'nation', (SELECT code FROM nation WHERE id = j.nation),
+    'attempt', coalesce($2::integer, j.attempt),
     'open', j.state NOT IN ('completed', 'failed', 'cancelled', 'timeout')
         AND coalesce($2::integer, j.attempt) = j.attempt)::text
 FROM job j
@@ -135,19 +136,26 @@ SELECT json_build_object('index', idx, 'kind', kind, 'job', job,
 FROM ledger_entry WHERE idx = $1::bigint
 -- name: ledger_leaf
 SELECT body FROM ledger_entry WHERE idx = $1::bigint
--- name: ledger_newest
--- the newest entries of a kind, leaves as they are: for the public pages
-SELECT coalesce(json_agg(json_build_object('index', idx, 'leaf', body::json) ORDER BY idx DESC),
-    '[]')::text
-FROM (SELECT idx, body FROM ledger_entry WHERE kind = $1 ORDER BY idx DESC LIMIT $2::integer) e
--- name: ledger_counts
+-- name: attempt_node
+SELECT d.name FROM attempt a JOIN node d ON d.id = a.node WHERE a.job = $1::uuid AND a.n = $2::integer
+-- name: public_front
+-- counts: kinds but submit and record are few, and those two have one index together
 SELECT json_build_object('size', (SELECT size FROM ledger_head),
-    'checkpoint', (SELECT max(size) FROM checkpoint),
-    'records', (SELECT count(*) FROM ledger_entry WHERE kind = 'record'),
-    'results', (SELECT count(*) FROM ledger_entry WHERE kind = 'result'),
-    'outcomes', (SELECT coalesce(json_object_agg(o, n), '{}') FROM (
-        SELECT body::json #>> '{body,outcome}' AS o, count(*) AS n FROM ledger_entry
-        WHERE kind = 'record' GROUP BY 1) x WHERE o IS NOT NULL))::text
+    'checkpoint_size', (SELECT coalesce(max(size), 0) FROM checkpoint),
+    'counts', (SELECT coalesce(json_object_agg(kind, n), '{}') FROM (
+        SELECT kind, count(*) AS n FROM ledger_entry GROUP BY kind) k),
+    'records', (SELECT coalesce(json_agg(json_build_object('index', idx, 'leaf', body::json)
+        ORDER BY idx DESC), '[]') FROM (SELECT idx, body FROM ledger_entry
+        WHERE kind = 'record' ORDER BY idx DESC LIMIT 20) e))::text
+-- name: public_record
+SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
+    'leaf_sha256', encode(e.leaf_sha256, 'hex'), 'leaf', e.body::json,
+    'size', (SELECT size FROM ledger_head),
+    'checkpoint_size', (SELECT coalesce(max(size), 0) FROM checkpoint),
+    'later', coalesce((SELECT json_agg(json_build_object('index', l.idx, 'kind', l.kind)
+        ORDER BY l.idx) FROM ledger_entry l WHERE l.job = e.job
+        AND l.kind NOT IN ('submit', 'record')), '[]'))::text
+FROM ledger_entry e WHERE e.idx = $1::bigint
 -- name: events
 -- subject, since seq, limit
 WITH page AS (
