@@ -193,19 +193,27 @@ static void publish_failed(void *arg, const struct bt_err *err, bool final)
     bt_log_err(final ? BT_ERROR : BT_WARN, final ? "publishing-ended" : "publishing-delayed", err);
 }
 
+/* The ledger's key as verifiers know it, under the ledger's origin. */
+static int ledger_key(struct facility *f, struct note_key *ret, struct bt_err *err)
+{
+    uint8_t public[SIGN_PUBLIC_SIZE];
+
+    if (!f->origin)
+        f->origin = bt_printf("%s/ledger", f->set->facility);
+    sign_key_public(pki_log_key(f->pki), public);
+    return note_key_make(f->origin, NOTE_ED25519, public, ret, err);
+}
+
 static int start_publish(struct facility *f, const char *conninfo, struct bt_err *err)
 {
     struct publish_options o = {.dir = f->dir.ledger, .sk = pki_log_key(f->pki)};
-    uint8_t public[SIGN_PUBLIC_SIZE];
     BT_BUF_AUTO struct bt_buf vkey = {0};
     BT_AUTO char *vkey_path = bt_printf("%s/log.vkey", f->dir.pki);
     int rc;
 
     f->ledger = ledger_store_new(conninfo);
     f->last_signed = bt_printf("%s/last-signed", f->dir.path);
-    f->origin = bt_printf("%s/ledger", f->set->facility);
-    sign_key_public(o.sk, public);
-    rc = note_key_make(f->origin, NOTE_ED25519, public, &o.key, err);
+    rc = ledger_key(f, &o.key, err);
     if (rc < 0)
         return rc;
     note_vkey_format(&o.key, &vkey);
@@ -318,8 +326,15 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .plan = plan,
                               .status = status,
                               .arg = f};
-    int rc = http_address(f->set->listen, &h.listen_people, err);
+    BT_BUF_AUTO struct bt_buf vkey = {0};
+    struct note_key key;
+    int rc = ledger_key(f, &key, err);
 
+    if (rc == 0) {
+        note_vkey_format(&key, &vkey);
+        h.vkey = bt_buf_text(&vkey);
+        rc = http_address(f->set->listen, &h.listen_people, err);
+    }
     if (rc == 0)
         rc = http_address(f->set->listen_agents, &h.listen_agents, err);
     if (rc == 0)

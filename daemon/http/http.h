@@ -36,7 +36,7 @@ struct http_settings {
     struct pki *pki; /* borrowed, as all below */
     struct wants_board *board;
     const char *blobs_dir, *logs_dir, *ledger_dir;
-    const char *vkey; /* the ledger's verifier key line; NULL: nothing is signed */
+    const char *vkey;            /* the ledger's verifier key line; NULL: nothing is signed */
     const char *read_conninfo;   /* of the read-only role */
     const char *public_conninfo; /* of the role that sees the ledger alone */
     /* Takes the event over on success; fails BUSY, or with the store's 503/507. */

@@ -7,6 +7,8 @@
 #include "lib/base/str.h"
 #include "lib/serve/own.h"
 
+enum { SWALLOW = 65536 };
+
 struct serve_request *request_new(struct server *s, struct conn *c, struct MHD_Connection *mhd,
                                   const char *uri)
 {
@@ -181,8 +183,8 @@ enum MHD_Result request_begin(struct serve_request *r, const char *method, const
             conn_uncount(c);
     }
     r->s->handler.head(r->s->handler.arg, r);
-    if (r->answered)
-        return request_send(r);
+    if (r->answered) /* an early reply ends the connection: a short body may pass unread first */
+        return r->length > SWALLOW ? request_send(r) : MHD_YES;
     if (r->length > (r->chunk ? r->stream_max : (int64_t)r->want)) {
         bt_fail(&err, BT_ERR_TOO_LARGE, "the body has %lld bytes, at most %lld are read here",
                 (long long)r->length, (long long)(r->chunk ? r->stream_max : (int64_t)r->want));
