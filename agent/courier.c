@@ -235,7 +235,7 @@ static void say_ended(struct trip *t)
 static int send_file(struct trip *t, const struct order *o, const struct manifest_file *f,
                      uid_t owner, struct bt_err *err)
 {
-    struct places p;
+    struct places p = {0};
 
     places_of(o, &p);
     BT_FD_AUTO int fd = harvest_open(p.output, owner, f->path, err);

@@ -22,35 +22,33 @@ void places_of(const struct order *o, struct places *ret)
                    bt_uuid_format(o->job, id));
 }
 
-static char **find(struct environ *e, const char *name, size_t n)
-{
-    for (int i = 0; i < e->n; i++)
-        if (!strncmp(e->v[i], name, n) && e->v[i][n] == '=')
-            return &e->v[i];
-    return NULL;
-}
-
-const char *environ_get(const struct environ *e, const char *name)
+static int index_of(const struct environ *e, const char *name)
 {
     size_t n = strlen(name);
 
     for (int i = 0; i < e->n; i++)
         if (!strncmp(e->v[i], name, n) && e->v[i][n] == '=')
-            return e->v[i] + n + 1;
-    return NULL;
+            return i;
+    return -1;
+}
+
+const char *environ_get(const struct environ *e, const char *name)
+{
+    int i = index_of(e, name);
+
+    return i < 0 ? NULL : e->v[i] + strlen(name) + 1;
 }
 
 static void put(struct environ *e, const char *name, const char *value)
 {
-    char **old = find(e, name, strlen(name));
+    int i = index_of(e, name);
 
-    if (!old) {
-        if (e->n == ENVIRON_MAX)
-            return;
-        old = &e->v[e->n++];
-    }
-    bt_free(*old);
-    *old = bt_printf("%s=%s", name, value);
+    if (i < 0 && e->n == ENVIRON_MAX)
+        return;
+    if (i < 0)
+        i = e->n++;
+    bt_free(e->v[i]);
+    e->v[i] = bt_printf("%s=%s", name, value);
 }
 
 static void put_number(struct environ *e, const char *name, int64_t value)
@@ -79,31 +77,31 @@ static void put_job(struct environ *e, const struct order *o, const struct spec 
 void environ_build(const struct order *o, const struct spec *s, const struct account *a,
                    const struct places *p, const struct rank *rank, struct environ *ret)
 {
-    struct environ e = {0};
+    struct environ *e = ret;
 
-    put(&e, "PATH", "/usr/local/bin:/usr/bin:/bin");
-    put(&e, "HOME", *a->home ? a->home : p->home);
-    put(&e, "SHELL", "/bin/sh");
-    put(&e, "LANG", "C.UTF-8");
-    put(&e, "TZ", "UTC");
-    put_number(&e, "OMP_NUM_THREADS", rank->threads);
-    put_number(&e, "OPENBLAS_NUM_THREADS", rank->threads);
+    *e = (struct environ){0};
+    put(e, "PATH", "/usr/local/bin:/usr/bin:/bin");
+    put(e, "HOME", *a->home ? a->home : p->home);
+    put(e, "SHELL", "/bin/sh");
+    put(e, "LANG", "C.UTF-8");
+    put(e, "TZ", "UTC");
+    put_number(e, "OMP_NUM_THREADS", rank->threads);
+    put_number(e, "OPENBLAS_NUM_THREADS", rank->threads);
     for (int i = 0; i < s->n_env; i++)
-        put(&e, s->env_name[i], s->env_value[i]);
-    put(&e, "USER", a->name);
-    put(&e, "LOGNAME", a->name);
-    put(&e, "TMPDIR", p->scratch);
-    put_job(&e, o, s);
-    put(&e, "BEAM_OUTPUT", p->output);
-    put(&e, "BEAM_CHECKPOINT", p->checkpoint);
-    put(&e, "BEAM_SCRATCH", p->scratch);
-    put(&e, "BEAM_METRICS", p->metrics);
-    put_number(&e, "BEAM_RANK", rank->index);
-    put_number(&e, "BEAM_LOCAL_RANK", rank->index);
-    put_number(&e, "BEAM_WORLD_SIZE", rank->world);
-    put(&e, "CUDA_VISIBLE_DEVICES", o->devices);
-    put(&e, "HIP_VISIBLE_DEVICES", o->devices);
-    *ret = e;
+        put(e, s->env_name[i], s->env_value[i]);
+    put(e, "USER", a->name);
+    put(e, "LOGNAME", a->name);
+    put(e, "TMPDIR", p->scratch);
+    put_job(e, o, s);
+    put(e, "BEAM_OUTPUT", p->output);
+    put(e, "BEAM_CHECKPOINT", p->checkpoint);
+    put(e, "BEAM_SCRATCH", p->scratch);
+    put(e, "BEAM_METRICS", p->metrics);
+    put_number(e, "BEAM_RANK", rank->index);
+    put_number(e, "BEAM_LOCAL_RANK", rank->index);
+    put_number(e, "BEAM_WORLD_SIZE", rank->world);
+    put(e, "CUDA_VISIBLE_DEVICES", o->devices);
+    put(e, "HIP_VISIBLE_DEVICES", o->devices);
 }
 
 void environ_done(struct environ *e)

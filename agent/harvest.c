@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/harvest.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -10,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/dir.h"
 #include "lib/base/enc.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
@@ -106,7 +106,7 @@ static void take_dir(struct walk *w, int dir, int depth)
         lose(w->h, w->path, "cannot be listed");
         return;
     }
-    while ((e = readdir(d))) {
+    while ((e = dir_next(d))) {
         size_t n = strlen(e->d_name);
 
         if (bt_streq(e->d_name, ".") || bt_streq(e->d_name, ".."))

@@ -26,6 +26,8 @@ static void write_numa(struct json_writer *w, hwloc_topology_t t)
     for (int i = 0; i < BT_MIN(count(t, HWLOC_OBJ_NUMANODE), 64); i++) {
         hwloc_obj_t o = hwloc_get_obj_by_type(t, HWLOC_OBJ_NUMANODE, (unsigned)i);
 
+        if (!o)
+            continue;
         hwloc_bitmap_list_snprintf(cpus, sizeof cpus, o->cpuset);
         jw_object(w, NULL);
         jw_i64(w, "id", o->os_index);

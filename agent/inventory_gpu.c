@@ -2,10 +2,10 @@
  * Library reference, nvml.h of release 12), AMD's by sysfs. SPDX-License-Identifier:
  * GPL-3.0-or-later */
 #include <ctype.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <string.h>
 
+#include "agent/dir.h"
 #include "agent/inventory.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
@@ -54,32 +54,32 @@ static bool load(void *library, struct nvml *n)
            BIND(library, n->pci, "nvmlDeviceGetPciInfo_v3");
 }
 
+/* The next run of letters and digits of *p in lower case; false at the end. ret_model: it has both.
+ */
+static bool next_word(const char **p, char word[64], bool *ret_model)
+{
+    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    static const char digits[] = "0123456789";
+    size_t n;
+
+    *p += strcspn(*p, alphabet);
+    n = strspn(*p, alphabet);
+    (void)snprintf(word, 64, "%.*s", (int)BT_MIN(n, 63), *p);
+    *p += n;
+    for (char *c = word; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    *ret_model = word[strcspn(word, digits)] != '\0' && word[strspn(word, digits)] != '\0';
+    return n > 0;
+}
+
 void inventory_class(const char *name, char out[16])
 {
     char word[64];
-    const char *p = name;
+    bool model = false;
 
-    out[0] = '\0';
-    while (*p) {
-        size_t n = 0;
-        bool digit = false, letter = false;
-
-        while (*p && !isalnum((unsigned char)*p))
-            p++;
-        for (; isalnum((unsigned char)*p); p++) {
-            digit |= isdigit((unsigned char)*p) != 0;
-            letter |= isalpha((unsigned char)*p) != 0;
-            if (n < sizeof word - 1)
-                word[n++] = (char)tolower((unsigned char)*p);
-        }
-        word[n] = '\0';
-        if (n)
-            bt_copy(out, 16, word);
-        if (digit && letter)
-            return;
-    }
-    if (!*out)
-        bt_copy(out, 16, "gpu");
+    bt_copy(out, 16, "gpu");
+    while (!model && next_word(&name, word, &model))
+        bt_copy(out, 16, word);
 }
 
 static bool read_one(const struct nvml *v, unsigned int i, struct gpu *g)
@@ -160,7 +160,7 @@ int inventory_amd(const char *sysfs, struct gpu *ret, int max)
     struct dirent *e;
     int n = 0;
 
-    while (dir && n < max && (e = readdir(dir))) {
+    while (dir && n < max && (e = dir_next(dir))) {
         BT_AUTO char *device = bt_printf("%s/%s/device", drm, e->d_name);
 
         if (bt_starts(e->d_name, "card") && !strchr(e->d_name, '-'))

@@ -76,7 +76,7 @@ static void BT_NORETURN remove_inside(const char *home, const struct account *a)
         _exit(1);
     do { /* a closed folder hides those below it until it was opened: one level a pass */
         opened = 0;
-        (void)nftw(home, open_up, 32, FTW_PHYS | FTW_MOUNT);
+        (void)nftw(home, open_up, 32, FTW_PHYS | FTW_MOUNT); /* NOLINT: this child has one thread */
     } while (opened);
     /* It ends with an error: the folder itself lies in one that is not the user's. */
     _exit(bt_remove_tree(home, NULL) < 0);

@@ -86,8 +86,8 @@ static int make_plan(const struct settings *set, struct node_plan *ret, struct b
                 json_str(json_get(json_at(list, (size_t)i), "cpus"), ""));
     p.gpus = json_len(json_get(j, "gpus")) > 0;
     bt_copy(p.class, sizeof p.class, json_str(json_get(j, "class"), "cpu"));
-    boot.p[strcspn(boot.p, "\n")] = '\0';
-    bt_copy(p.boot_id, sizeof p.boot_id, boot.p);
+    bt_copy(p.boot_id, sizeof p.boot_id, bt_buf_text(&boot));
+    p.boot_id[strcspn(p.boot_id, "\n")] = '\0';
     while (text.n && text.p[text.n - 1] == '\n')
         text.p[--text.n] = '\0';
     p.inventory = bt_buf_take(&text);

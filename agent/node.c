@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/node.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,6 +13,7 @@
 
 #include "agent/account.h"
 #include "agent/courier.h"
+#include "agent/dir.h"
 #include "agent/layout.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -303,7 +303,7 @@ static int find_attempts(struct node *n, struct bt_err *err)
 
     if (!dir)
         return bt_fail_errno(err, BT_ERR_IO, "cannot list %s", n->attempts);
-    while ((e = readdir(dir))) {
+    while ((e = dir_next(dir))) {
         if (spool_name_parse(e->d_name, &id.job, &id.attempt) == 0) {
             send_out(n, &id);
         } else if (bt_starts(e->d_name, "new.")) { /* it was never ordered whole */
@@ -329,7 +329,7 @@ static void sweep_checkpoints(const struct settings *set)
     struct dirent *e;
     struct stat st;
 
-    while (dir && (e = readdir(dir))) {
+    while (dir && (e = dir_next(dir))) {
         BT_AUTO char *path = bt_printf("%s/%s", work, e->d_name);
         struct bt_err err = {0};
         struct account a;

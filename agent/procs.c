@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/procs.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/dir.h"
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
@@ -94,7 +94,7 @@ static void read_table(struct table *t)
 
     if (!dir)
         return;
-    while ((e = readdir(dir))) {
+    while ((e = dir_next(dir))) {
         struct proc p;
         int64_t pid;
 

@@ -102,8 +102,9 @@ static void command_of(struct shepherd *s, char *program, size_t size, const cha
 }
 
 static int start_one(struct shepherd *s, const struct rank *rank, const struct meeting *m,
-                     struct start *start, struct bt_err *err)
+                     const struct start *base, struct bt_err *err)
 {
+    struct start start = *base;
     struct environ e;
     char program[SPOOL_PATH_MAX + 64];
     const char *words[4] = {0};
@@ -113,16 +114,16 @@ static int start_one(struct shepherd *s, const struct rank *rank, const struct m
         add_env(&e, "BEAM_RENDEZVOUS", m->address);
         add_env(&e, "BEAM_SECRET_FILE", m->secret);
     }
-    start->envp = e.v;
+    start.envp = e.v;
     if (s->spec.kind == JOB_COMMAND) {
-        start->program = s->spec.argv[0];
-        start->argv = s->spec.argv;
+        start.program = s->spec.argv[0];
+        start.argv = s->spec.argv;
     } else {
         command_of(s, program, sizeof program, words);
-        start->program = program;
-        start->argv = words;
+        start.program = program;
+        start.argv = words;
     }
-    int rc = start_rank(start, &s->ranks[rank->index].pid, err);
+    int rc = start_rank(&start, &s->ranks[rank->index].pid, err);
     environ_done(&e);
     return rc;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -33,7 +34,7 @@ int shepherd_listen(struct shepherd *s, struct bt_err *err)
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot block signals");
     s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (s->signals < 0)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -52,12 +53,13 @@ static int reset_signals(void)
         if (i != SIGKILL && i != SIGSTOP)
             (void)signal(i, SIG_DFL); /* those of the C library refuse: fine */
     sigemptyset(&none);
-    return sigprocmask(SIG_SETMASK, &none, NULL);
+    errno = pthread_sigmask(SIG_SETMASK, &none, NULL);
+    return errno ? -1 : 0;
 }
 
 static int set_streams(const struct start *s)
 {
-    int null = open("/dev/null", O_RDONLY);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC); /* dup2 makes a copy that stays */
 
     if (null < 0 || dup2(null, 0) < 0 || dup2(s->out, 1) < 0 || dup2(s->err, 2) < 0)
         return -1;

@@ -72,20 +72,33 @@ static struct node *find(const struct wants_board *b, const char *name, uint64_t
     return bt_map_get(&b->index, key, &i) ? b->nodes[i] : NULL;
 }
 
-static struct node *find_or_add(struct wants_board *b, const char *name)
+/* Index in b->nodes. */
+static size_t find_or_add(struct wants_board *b, const char *name)
 {
     uint64_t key;
+    uint32_t i;
     struct node *node = find(b, name, &key);
 
-    if (node)
-        return node;
+    if (node && bt_map_get(&b->index, key, &i))
+        return i;
+    if (b->n == b->cap) {
+        b->cap = b->cap ? 2 * b->cap : 8;
+        b->nodes = bt_realloc(b->nodes, b->cap, sizeof(struct node *)); /* NOLINT: of pointers */
+    }
     node = bt_new(struct node);
     bt_copy(node->name, sizeof node->name, name);
     node->seq = b->base;
-    BT_GROW(b->nodes, b->n, b->cap);
+    bt_map_put(&b->index, key, (uint32_t)b->n);
     b->nodes[b->n] = node;
-    bt_map_put(&b->index, key, (uint32_t)b->n++);
-    return node;
+    return b->n++;
+}
+
+/* In two steps: the index may be of an array that has just moved. */
+static struct node *node_of(struct wants_board *b, const char *name)
+{
+    size_t i = find_or_add(b, name);
+
+    return b->nodes[i];
 }
 
 static void unlink_waiter(struct wants_waiter *w)
@@ -161,7 +174,7 @@ void board_apply(struct wants_board *board, const struct want *wants, int n)
 {
     pthread_mutex_lock(&board->lock);
     for (int i = 0; i < n; i++) {
-        struct node *node = find_or_add(board, wants[i].node);
+        struct node *node = node_of(board, wants[i].node);
 
         if (put(node, &wants[i]))
             changed(node);
@@ -175,7 +188,7 @@ void board_full(struct wants_board *board, const struct want *wants, int n)
     for (size_t i = 0; i < board->n; i++)
         board->nodes[i]->n = 0;
     for (int i = 0; i < n; i++)
-        put(find_or_add(board, wants[i].node), &wants[i]);
+        put(node_of(board, wants[i].node), &wants[i]);
     for (size_t i = 0; i < board->n; i++)
         changed(board->nodes[i]);
     pthread_mutex_unlock(&board->lock);
@@ -231,7 +244,7 @@ bool board_wait(struct wants_board *board, const char *node, int64_t after,
                 struct wants_waiter *waiter)
 {
     pthread_mutex_lock(&board->lock);
-    struct node *nd = find_or_add(board, node);
+    struct node *nd = node_of(board, node);
     bool waits = nd->seq == after;
     if (waits) {
         waiter->next = nd->waiters;
