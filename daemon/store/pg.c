@@ -116,6 +116,12 @@ static int wait_connected(PGconn *conn, int64_t deadline_us, struct bt_err *err)
     return 0;
 }
 
+static void drop_notice(void *arg, const PGresult *res)
+{
+    (void)arg;
+    (void)res;
+}
+
 int pg_open(const char *conninfo, const char *role, int64_t deadline_us, PGconn **ret,
             struct bt_err *err)
 {
@@ -148,6 +154,7 @@ int pg_open(const char *conninfo, const char *role, int64_t deadline_us, PGconn 
         PQfinish(conn);
         return rc;
     }
+    PQsetNoticeReceiver(conn, drop_notice, NULL); /* a library prints nothing */
     *ret = conn;
     return 0;
 }

@@ -16,6 +16,7 @@ enum {
     CONNECT_S = 3,
     LEAD_S = 3,
     LOAD_S = 600,
+    TRIES = 3,
     MAX_MESSAGES = ROW_KINDS + 8,
 };
 
@@ -613,6 +614,7 @@ static enum store_outcome attempt(struct store *st, const struct batch *b, bool 
             return outcome;
     } else if (!st->prepared && prepare(st, err) < 0) {
         drop(st);
+        *ret_doubt = true;
         return STORE_DOWN;
     }
     switch (fly(st, b, err)) {
@@ -635,7 +637,7 @@ static enum store_outcome attempt(struct store *st, const struct batch *b, bool 
 enum store_outcome store_commit(struct store *st, const struct batch *b, struct bt_err *err)
 {
     struct bt_err own = {0};
-    enum store_outcome outcome;
+    enum store_outcome outcome = STORE_DOWN;
     bool doubt;
 
     err = err ? err : &own;
@@ -643,8 +645,10 @@ enum store_outcome store_commit(struct store *st, const struct batch *b, struct 
     if (!b->rows.n)
         return STORE_COMMITTED;
     assert(st->leads);
-    outcome = attempt(st, b, &doubt, err);
-    if (doubt) /* once more: reads core_head first */
+    /* Each further try reads core_head first. The second may still meet the first one's session
+     * on its way to COMMIT and be fenced by it: the third sees what that did. */
+    doubt = true;
+    for (int tries = 0; doubt && tries < TRIES; tries++)
         outcome = attempt(st, b, &doubt, err);
     if (outcome == STORE_COMMITTED)
         *err = (struct bt_err){0};
