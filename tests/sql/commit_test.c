@@ -252,6 +252,7 @@ static void the_killed_server_loses_nothing_that_was_committed(void **state)
 {
     struct store *store = db_store(NULL);
     struct bt_err err = {0};
+    char sql[128];
 
     (void)state;
     PQfinish(look);
@@ -267,7 +268,8 @@ static void the_killed_server_loses_nothing_that_was_committed(void **state)
         assert_true(embedded_poll(db_server(), &err) >= 0);
     while (PQping(embedded_conninfo(db_server(), EMBEDDED_OWNER)) != PQPING_OK);
     look = db_connect();
-    assert_string_equal(db_ask(look, "SELECT count(*) - max(number) FROM job"), "0");
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM job WHERE number > %d", (int)number - 5);
+    assert_string_equal(db_ask(look, sql), "5");
     store = db_store(NULL);
     struct batch *b = one_job();
 
