@@ -68,13 +68,18 @@ static int word_bits(enum policy_attr attr, const char words[][JOB_WORD_MAX], ui
     return 0;
 }
 
+/* Who says nothing declares what the kind of job is for. */
+static const char *purpose_of(const struct job_spec *s)
+{
+    if (s->purpose[0])
+        return s->purpose;
+    return s->kind == JOB_TRAIN ? "train" : s->kind == JOB_COLL ? "benchmark" : "general";
+}
+
 static int purpose_fact(struct judging *g, struct bt_err *err)
 {
-    int v;
+    int v = policy_value_by_name(POLICY_PURPOSE, purpose_of(g->spec));
 
-    if (!g->spec->purpose[0])
-        return 0; /* unknown: rules about it count as matching */
-    v = policy_value_by_name(POLICY_PURPOSE, g->spec->purpose);
     if (v < 0)
         return bt_fail(err, BT_ERR_INVALID, "'%s' is not a value of purpose", g->spec->purpose);
     policy_fact_bits(&g->facts, POLICY_PURPOSE, POLICY_BIT(v));
@@ -412,7 +417,7 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     j->name = bt_strdup(s->name);
     j->kind = (uint8_t)s->kind;
     j->class_word = (uint16_t)word_of(c, s->class);
-    j->purpose_word = (uint16_t)word_of(c, s->purpose);
+    j->purpose_word = (uint16_t)word_of(c, purpose_of(s));
     j->accelerators = s->accelerators;
     j->per_node = (int16_t)s->per_node;
     j->level = (uint8_t)s->level;
