@@ -152,7 +152,8 @@ uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask
         j->promise = eng_time(e, ask->promise_us);
     e->n_pending++;
     BT_GROW(e->prio, e->n_prio, e->cap_prio);
-    e->prio[e->n_prio++] = (struct waiting){(uint32_t)(j - e->jobs), ask->handle};
+    e->prio[e->n_prio++] =
+        (struct waiting){(uint32_t)(j - e->jobs), ask->handle, ask->min_acc, match};
     return (uint32_t)(j - e->jobs);
 }
 

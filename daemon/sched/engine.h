@@ -81,6 +81,7 @@ struct match {
     uint8_t accel_class, tier;
     uint32_t per_node;
     uint32_t most_nodes; /* in one zone */
+    uint32_t closed;     /* of a quick pass: this many accelerators are not free now */
 };
 
 struct zone_time {
@@ -104,7 +105,7 @@ struct order {
 };
 
 struct waiting {
-    uint32_t job, handle;
+    uint32_t job, handle, acc, match;
 };
 
 struct plan_timeline {

@@ -137,7 +137,8 @@ static void try_fewer(struct plan_timeline *e, struct plan_pending ask, int32_t 
                       struct plan_explain *ret)
 {
     uint32_t most = 1;
-    const struct match *m = &e->matches[match_of(e, &ask)];
+    uint32_t k = match_of(e, &ask);
+    const struct match *m = &e->matches[k];
     for (uint32_t i = 0; i < m->n_zones; i++)
         most = BT_MAX(most, e->fabric.zones[e->match_zones[m->zone_off + i]].acc);
     uint32_t step = ask.per_node ? ask.per_node : ask.min_acc > most ? most : 1;

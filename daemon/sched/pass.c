@@ -393,7 +393,8 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
         j->moved_from = PROFILE_NEVER;
         e->longest = BT_MAX(e->longest, j->len);
         BT_GROW(e->prio, e->n_prio, e->cap_prio);
-        e->prio[e->n_prio++] = (struct waiting){e->order[i].job, j->ask.handle};
+        e->prio[e->n_prio++] =
+            (struct waiting){e->order[i].job, j->ask.handle, j->ask.min_acc, j->match};
     }
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
@@ -411,11 +412,10 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     certify(e, n);
 }
 
+/* Starts a job beside all certificates, if it fits now. */
 static bool quick_one(struct plan_timeline *e, uint32_t job)
 {
     struct eng_job *j = &e->jobs[job];
-    if (!j->ask.resolved || j->eligible > e->now || !eng_open_now(e, j, j->ask.min_acc))
-        return false;
     struct resv r = {0};
     cert_uncharge(e, j);
     if (eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r) &&
@@ -432,6 +432,18 @@ static bool quick_one(struct plan_timeline *e, uint32_t job)
     return false;
 }
 
+/* Whether the free nodes of now could hold it. As they only get fewer in a quick pass, what was
+ * closed to one is closed to all that are as large. */
+static bool quick_open(struct plan_timeline *e, struct waiting w)
+{
+    const struct eng_job *j = &e->jobs[w.job];
+    if (eng_open_now(e, j, w.acc))
+        return true;
+    if (!j->ask.level_required)
+        e->matches[w.match].closed = w.acc;
+    return false;
+}
+
 static bool all_busy(const struct plan_timeline *e)
 {
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
@@ -443,31 +455,45 @@ static bool all_busy(const struct plan_timeline *e)
 /* When a waiting job must be looked at again: at its planned start, at last at its reserved one. */
 static int32_t due_of(const struct plan_timeline *e, const struct eng_job *j)
 {
-    if (j->plan.mode == RESV_NONE)
+    if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
         return PROFILE_NEVER; /* not planned yet: the next pass does */
     if (j->plan.start > e->now)
         return j->plan.start;
     return j->cert.mode != RESV_NONE && j->cert.start > e->now ? j->cert.start : e->now + 1;
 }
 
+static int32_t next_due(const struct plan_timeline *e)
+{
+    int32_t due = PROFILE_NEVER;
+    for (uint32_t i = 0; i < e->n_prio; i++)
+        due = BT_MIN(due, due_of(e, &e->jobs[e->prio[i].job]));
+    return due;
+}
+
 void eng_quick(struct plan_timeline *e, int32_t now)
 {
     e->now = now;
     e->n_victims = e->n_starts = e->n_promised = 0;
-    e->due = PROFILE_NEVER;
+    for (uint32_t i = 0; i < e->n_matches; i++)
+        e->matches[i].closed = UINT32_MAX;
     uint32_t k = 0;
     bool full = all_busy(e);
     for (uint32_t i = 0; i < e->n_prio; i++) {
         struct waiting w = e->prio[i];
-        const struct eng_job *j = &e->jobs[w.job];
-        if (j->state != JOB_PENDING || j->ask.handle != w.handle)
+        e->prio[k++] = w;
+        if (w.acc >= e->matches[w.match].closed || full)
             continue;
-        if (!full && quick_one(e, w.job)) {
-            full = all_busy(e);
+        const struct eng_job *j = &e->jobs[w.job];
+        if (j->state != JOB_PENDING || j->ask.handle != w.handle) {
+            k--;
             continue;
         }
-        e->due = BT_MIN(e->due, due_of(e, j));
-        e->prio[k++] = w;
+        if (!j->ask.resolved || j->eligible > now || !quick_open(e, w) || !quick_one(e, w.job))
+            continue;
+        k--;
+        full = all_busy(e);
     }
     e->n_prio = k;
+    if (e->due <= now)
+        e->due = next_due(e);
 }

@@ -290,9 +290,12 @@ static bool now_slot(const struct plan_timeline *e, const struct eng_job *j, uin
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
     uint64_t best = UINT64_MAX;
+    struct need need = {0};
+    uint32_t acc = 0;
     for (uint32_t i = 0; i < m->n_zones; i++) {
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
-        struct need need = eng_need(&j->ask, n_acc, z->acc);
+        if (z->acc != acc)
+            need = eng_need(&j->ask, n_acc, acc = z->acc);
         if (!zone_holds(z, j, &need) || !zone_open_now(e, zones[i], j, &need) ||
             zone_earliest(&e->time[zones[i]], &need, j->len, e->now, e->now) != e->now)
             continue;
@@ -310,9 +313,12 @@ bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32
 {
     const struct match *m = &e->matches[j->match];
     uint64_t whole = 0;
+    struct need need = {0};
+    uint32_t acc = 0;
     for (uint32_t i = 0; i < m->n_zones; i++) {
         uint32_t zone = e->match_zones[m->zone_off + i];
-        struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zone].acc);
+        if (e->fabric.zones[zone].acc != acc)
+            need = eng_need(&j->ask, n_acc, acc = e->fabric.zones[zone].acc);
         if (zone_holds(&e->fabric.zones[zone], j, &need) && zone_open_now(e, zone, j, &need))
             return true;
         whole += (uint64_t)e->fabric.zones[zone].whole * e->fabric.zones[zone].acc;
@@ -326,14 +332,15 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
     bool found = false, at_once = from <= e->now;
-    int32_t least = INT32_MAX;
+    struct need need = {0};
+    uint32_t acc = 0;
     for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
-        struct need need = eng_need(&j->ask, n_acc, z->acc);
+        if (z->acc != acc)
+            need = eng_need(&j->ask, n_acc, acc = z->acc);
         if (!zone_holds(z, j, &need))
             continue;
         int32_t known = memo_ask(e, zones[i], n_acc, j->len);
-        least = BT_MIN(least, known);
         if (known > upto)
             continue;
         int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, BT_MAX(from, known), upto);

@@ -40,7 +40,7 @@ static const char help[] =
     "  --seed N               of that draw\n"
     "  --promise-slack S      promise = first plan + max(S, wait x percent / 100); 3600\n"
     "  --promise-percent P    100\n"
-    "  --plan-every S         seconds of facility time between full plans; 1\n"
+    "  --plan-every S         seconds of facility time between full plans; 60\n"
     "  --timeline FILE        use and queue over time as CSV\n"
     "  --plot FILE            the same as SVG\n"
     "  --json                 one JSON object on stdout\n";
@@ -171,7 +171,7 @@ int options_parse(int argc, char **argv, struct sim_options *o, struct bt_err *e
                               .seed = 1,
                               .slack_s = 3600,
                               .slack_percent = 100,
-                              .plan_every_s = 1,
+                              .plan_every_s = 60,
                               .owned_percent = 50};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (c == O_HELP) {

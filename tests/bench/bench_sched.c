@@ -1,7 +1,7 @@
 /* bench_sched.c - the scheduler on 100,000 accelerators: placement, plan, events, memory.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * bench_sched [--nodes 12500] [--per-node 8] [--pending 20000] [--seed 1]
+ * bench_sched [--nodes 12500] [--per-node 8] [--pending 20000] [--seed 1] [--events 1000000]
  *
  * The machine: leaves of 32 nodes, pods of 16 leaves, five pairs of class and enclave over the
  * pods. It is filled by the planner itself; then a queue of seeded random jobs of 1..4,096
@@ -14,16 +14,17 @@
 #include <stdlib.h>
 
 #include "daemon/sched/engine.h"
+#include "daemon/sim/sim.h"
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-enum { LEAF = 32, POD = 16, ROUNDS = 7, PLACES = 400000, EVENTS = 1000000 };
+enum { LEAF = 32, POD = 16, ROUNDS = 7, PLACES = 400000 };
 #define T0 (INT64_C(1790000000) * BT_US_PER_S)
 
 struct setup {
-    int64_t nodes, per_node, pending, seed;
+    int64_t nodes, per_node, pending, seed, events;
 };
 
 struct bench {
@@ -237,12 +238,15 @@ static struct latency measure_places(struct bench *b, struct plan_timeline *e)
     struct latency l = {0};
     for (uint32_t i = 0; i < PLACES; i++) {
         struct plan_pending p = make_job(b);
-        const struct match m = e->matches[match_of(e, &p)];
+        uint32_t k = match_of(e, &p);
+        const struct match m = e->matches[k];
         int64_t t = now_ns();
-        uint32_t best = PLAN_NONE, best_fit = UINT32_MAX;
+        uint32_t best = PLAN_NONE, best_fit = UINT32_MAX, acc = 0;
+        struct need need = {0};
         for (uint32_t z = 0; z < m.n_zones; z++) {
             uint32_t zone = e->match_zones[m.zone_off + z];
-            struct need need = eng_need(&p, p.min_acc, e->fabric.zones[zone].acc);
+            if (e->fabric.zones[zone].acc != acc)
+                need = eng_need(&p, p.min_acc, acc = e->fabric.zones[zone].acc);
             uint32_t fit = fab_fit(&e->fabric, zone, need.nodes, false);
             if (fit < best_fit) {
                 best = zone;
@@ -252,9 +256,7 @@ static struct latency measure_places(struct bench *b, struct plan_timeline *e)
         bool ok = false;
         picks.n = 0;
         if (best != PLAN_NONE) {
-            struct need need = eng_need(&p, p.min_acc, e->fabric.zones[best].acc);
-            struct fab_ask ask = {.nodes = need.nodes,
-                                  .rest = need.slack ? p.min_acc % (uint32_t)b->set.per_node : 0};
+            struct fab_ask ask = {.nodes = need.nodes, .rest = need.slack ? acc - need.slack : 0};
             ok = fab_place(&e->fabric, best, &ask, &picks);
         }
         ns[i] = now_ns() - t;
@@ -344,44 +346,140 @@ static int measure_plan(struct bench *b, struct planned *p)
     return 0;
 }
 
+/* ---- events ---- */
+
+/* A storm of short jobs, hundreds of submissions, starts and ends in each second, through the
+ * scheduler with the daemon's planning rule: one full plan a second of facility time, and what fits
+ * beside all promises starts at once in between. Returns events a second. */
+static double measure_events(struct bench *b)
+{
+    struct sim s = {.nodes = b->nodes,
+                    .n_nodes = b->in.n_nodes,
+                    .slack_s = 3600,
+                    .slack_percent = 100,
+                    .plan_every_s = 1,
+                    .fair_share = true};
+    struct sim_nation nations[20] = {{0}};
+    s.n_jobs = (uint32_t)b->set.events / 3;
+    s.jobs = bt_new_n(struct sim_job, s.n_jobs);
+    s.nations = nations;
+    s.n_nations = BT_ARRAY_LEN(nations);
+    for (uint32_t i = 0; i < s.n_nodes; i++) {
+        b->nodes[i].free_mask = b->nodes[i].usable_mask;
+        s.capacity += (uint32_t)__builtin_popcountll(b->nodes[i].usable_mask);
+    }
+    int64_t at_ms = 0;
+    for (uint32_t i = 0; i < s.n_jobs; i++) {
+        uint32_t acc = 1U << below(b, 6), walltime = 60 + below(b, 120);
+        int64_t run = 30 + below(b, walltime - 30);
+        /* 95 % of the machine on average: the next comes when this one's share has passed */
+        at_ms += (int64_t)acc * run * 1000 * 100 / 95 / s.capacity * (int64_t)below(b, 2001) / 1000;
+        s.jobs[i] = (struct sim_job){.submit_s = at_ms / 1000,
+                                     .run_s = run,
+                                     .walltime_s = walltime,
+                                     .start_s = -1,
+                                     .promise_s = -1,
+                                     .first_plan_s = -1,
+                                     .acc = acc,
+                                     .nation = below(b, 20)};
+    }
+    struct bt_err err = {0};
+    int64_t t = now_ns();
+    int rc = sim_core(&s, &err);
+    double wall = (double)(now_ns() - t) / 1e9;
+    uint32_t started = 0;
+    for (uint32_t i = 0; i < s.n_jobs; i++)
+        started += s.jobs[i].start_s >= 0;
+    fprintf(stderr,
+            "%" PRIu32 " of %" PRIu32 " jobs ran in %" PRId64 " minutes of facility time, %" PRIu32
+            " passes, %.1f s\n",
+            started, s.n_jobs, at_ms / 60000, s.passes, wall);
+    bt_free(s.jobs);
+    bt_free(s.samples);
+    return rc < 0 || started != s.n_jobs ? 0 : 3.0 * s.n_jobs / wall;
+}
+
+/* ---- all of it ---- */
+
+static struct latency places_at(struct bench *b, double busy)
+{
+    struct plan_timeline *e = eng_new(&b->in);
+    struct fab_picks picks = {0};
+    uint64_t total = 0, taken = 0;
+    for (uint32_t i = 0; i < e->fabric.n_zones; i++)
+        total += (uint64_t)e->fabric.zones[i].n_nodes * e->fabric.zones[i].acc;
+    for (uint32_t tries = 0; (double)taken < busy * (double)total && tries < 100000; tries++) {
+        uint32_t zone = below(b, e->fabric.n_zones), acc = BT_MIN(size_of(b), 512);
+        struct plan_pending p = {.min_acc = acc};
+        struct need need = eng_need(&p, acc, e->fabric.zones[zone].acc);
+        struct fab_ask ask = {.nodes = need.nodes,
+                              .rest = need.slack ? acc % e->fabric.zones[zone].acc : 0};
+        if (fab_place(&e->fabric, zone, &ask, &picks))
+            taken += acc;
+    }
+    fab_picks_done(&picks);
+    struct latency l = measure_places(b, e);
+    eng_free(e);
+    return l;
+}
+
+static int parse(int argc, char **argv, struct bench *b)
+{
+    static const struct option longs[] = {{"nodes", 1, NULL, 'n'},   {"per-node", 1, NULL, 'p'},
+                                          {"pending", 1, NULL, 'q'}, {"seed", 1, NULL, 's'},
+                                          {"events", 1, NULL, 'e'},  {0}};
+    for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
+        int64_t *to = c == 'n'   ? &b->set.nodes
+                      : c == 'p' ? &b->set.per_node
+                      : c == 'q' ? &b->set.pending
+                      : c == 'e' ? &b->set.events
+                                 : &b->set.seed;
+        if (c == '?' ||
+            bt_parse_i64(optarg, "the option", 1, c == 'p' ? 64 : 1 << 20, to, NULL) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    struct bench b = {.set = {12500, 8, 20000, 1}};
-    static const struct option longs[] = {{"nodes", 1, NULL, 'n'},
-                                          {"per-node", 1, NULL, 'p'},
-                                          {"pending", 1, NULL, 'q'},
-                                          {"seed", 1, NULL, 's'},
-                                          {0}};
-    struct bt_err err = {0};
-    for (int c, rc = 0; rc >= 0 && (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        int64_t *to = c == 'n'   ? &b.set.nodes
-                      : c == 'p' ? &b.set.per_node
-                      : c == 'q' ? &b.set.pending
-                      : c == 's' ? &b.set.seed
-                                 : NULL;
-        rc = to ? bt_parse_i64(optarg, "the option", 1, 1 << 20, to, &err) : -BT_ERR_USAGE;
-        if (rc < 0) {
-            fprintf(stderr, "bench_sched [--nodes N] [--per-node K] [--pending P] [--seed S]\n");
-            return 2;
-        }
+    struct bench b = {.set = {12500, 8, 20000, 1, 1000000}};
+    struct planned p = {0};
+    if (parse(argc, argv, &b) < 0) {
+        fprintf(stderr, "bench_sched [--nodes N] [--per-node K] [--pending P] [--seed S] "
+                        "[--events E]\n");
+        return 2;
     }
     b.seed = (uint64_t)b.set.seed;
     make_machine(&b);
+    struct latency busy = places_at(&b, 0.97), part = places_at(&b, 0.7);
+    fprintf(stderr,
+            "placement: 97 %% busy p50 %" PRId64 " p99 %" PRId64 " ns (%" PRIu32 " placed, %" PRIu32
+            " did not fit), 70 %% busy p50 %" PRId64 " p99 %" PRId64 " ns (%" PRIu32 ", %" PRIu32
+            "), clock included\n",
+            busy.p50, busy.p99, busy.placed, busy.failed, part.p50, part.p99, part.placed,
+            part.failed);
     if (fill(&b) < 0)
         return 1;
-    fprintf(stderr, "%" PRIu32 " jobs fill the machine\n", b.in.n_running);
-    struct planned p = {0};
+    uint32_t filled = b.in.n_running;
     make_queue(&b, (uint32_t)b.set.pending);
     uint32_t shapes = count_shapes(b.pending, b.in.n_pending);
     if (measure_plan(&b, &p) < 0)
         return 1;
     fprintf(stderr,
-            "plan of %" PRIu32 " jobs, %" PRIu32 " shapes: first %.1f ms, then %.1f ms "
-            "(worst %.1f, cpu %.1f)\n",
-            b.in.n_pending, shapes, p.first_ms, p.ms, p.worst_ms, p.cpu_ms);
-    printf("{\"bench\":\"sched\",\"plan_ms\":%.1f,\"first\":%.1f,\"bytes\":%zu,\"with\":%u,"
-           "\"moved\":%u}\n",
-           p.ms, p.first_ms, p.bytes, p.with_start, p.moved);
-    (void)measure_places;
+            "%" PRIu32 " jobs fill the machine; plan of %" PRIu32 " waiting ones, %" PRIu32
+            " shapes: from nothing %.1f ms, then %.1f ms (worst %.1f, cpu %.1f), %" PRIu32
+            " promises moved\n",
+            filled, b.in.n_pending, shapes, p.first_ms, p.ms, p.worst_ms, p.cpu_ms, p.moved);
+    double events = measure_events(&b);
+    printf("{\"bench\":\"sched\",\"nodes\":%" PRId64 ",\"per_node\":%" PRId64 ",\"shapes\":%" PRIu32
+           ",\"place_p50_ns\":%" PRId64 ",\"place_p99_ns\":%" PRId64 ",",
+           b.set.nodes, b.set.per_node, shapes, BT_MAX(busy.p50, part.p50),
+           BT_MAX(busy.p99, part.p99));
+    printf("\"plan_ms\":%.1f,\"plan_first_ms\":%.1f,\"plan_worst_ms\":%.1f,\"plan_cpu_ms\":%.1f,"
+           "\"pending\":%" PRIu32 ",\"with_start_time\":%" PRIu32 ",\"promises_moved\":%" PRIu32
+           ",\"state_bytes\":%zu,\"events_per_s\":%.0f}\n",
+           p.ms, p.first_ms, p.worst_ms, p.cpu_ms, b.in.n_pending, p.with_start, p.moved, p.bytes,
+           events);
     return 0;
 }
