@@ -75,7 +75,8 @@ struct view_credential {
     int32_t nation_id;
     int32_t person; /* ROW_NULL32 if none */
     int32_t roles;
-    bool active; /* neither revoked nor of a suspended person or nation */
+    bool active;  /* neither revoked nor of a suspended person or nation */
+    bool revoked; /* why it is not */
     int64_t not_after_us;
 };
 

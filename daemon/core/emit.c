@@ -168,6 +168,7 @@ void emit_credential_view(struct core *c, const struct credential *cr)
         v->roles = ROLE_OPERATOR;
     }
     v->active = active;
+    v->revoked = r->revoked_us != ROW_NULL64;
 }
 
 void emit_want(struct core *c, const struct job *j, enum want_action action)

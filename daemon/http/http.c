@@ -149,6 +149,8 @@ static int authenticate(struct call *c, struct bt_err *err)
             err,
             bt_fail(err, BT_ERR_UNAUTHENTICATED, "the key of '%s' is not enrolled here", id->id),
             "beamtime enrol --url URL --token-file FILE");
+    if (!c->who.active && !c->who.revoked)
+        return bt_fail(err, BT_ERR_FORBIDDEN, "'%s', or the nation, is suspended", id->id);
     if (!c->who.active)
         return bt_fail(err, BT_ERR_REVOKED, "the credential of '%s' is not valid any more", id->id);
     memcpy(c->principal.spki, id->spki_sha256, 32);
