@@ -15,17 +15,16 @@ static void forget(struct publish_files *f)
 {
     while (f->n)
         bt_free(f->pending[--f->n]);
-    while (f->n_folders)
-        bt_free(f->folders[--f->n_folders]);
+    bt_buf_clear(&f->folders);
 }
 
 void publish_files_done(struct publish_files *f)
 {
     forget(f);
     bt_free(f->pending);
-    bt_free(f->folders);
-    f->pending = f->folders = NULL;
-    f->cap = f->cap_folders = 0;
+    bt_buf_done(&f->folders);
+    f->pending = NULL;
+    f->cap = 0;
 }
 
 static char *folder_of(const char *path)
@@ -33,13 +32,19 @@ static char *folder_of(const char *path)
     return bt_strndup(path, (size_t)(strrchr(path, '/') - path));
 }
 
+/* The folder noted behind `at` (NULL: the first one), or NULL. */
+static const char *next_folder(const struct publish_files *f, const char *at)
+{
+    at = at ? at + strlen(at) + 1 : bt_buf_text(&f->folders);
+    return at < bt_buf_text(&f->folders) + f->folders.n ? at : NULL;
+}
+
 static void note_folder(struct publish_files *f, const char *folder)
 {
-    for (size_t i = f->n_folders; i-- > 0;)
-        if (bt_streq(f->folders[i], folder))
+    for (const char *at = NULL; (at = next_folder(f, at));)
+        if (bt_streq(at, folder))
             return;
-    BT_GROW(f->folders, f->n_folders, f->cap_folders);
-    f->folders[f->n_folders++] = bt_strdup(folder);
+    bt_buf_add(&f->folders, folder, strlen(folder) + 1);
 }
 
 /* Makes the folder of a file and remembers it, with those above it when it is new. */
@@ -139,8 +144,8 @@ static int sync_each(const struct publish_files *f, struct bt_err *err)
         start_writing(f->pending[i]);
     for (size_t i = 0; i < f->n && rc == 0; i++)
         rc = sync_file(f->pending[i], err);
-    for (size_t i = 0; i < f->n_folders && rc == 0; i++)
-        rc = bt_fsync_dir(f->folders[i], err);
+    for (const char *at = NULL; rc == 0 && (at = next_folder(f, at));)
+        rc = bt_fsync_dir(at, err);
     return rc;
 }
 

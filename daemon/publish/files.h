@@ -9,8 +9,7 @@ struct publish_files {
     const char *dir; /* borrowed */
     char **pending;  /* files written since the last sync, owned paths */
     size_t n, cap;
-    char **folders; /* folders with new names in them since the last sync, owned, no two alike */
-    size_t n_folders, cap_folders;
+    struct bt_buf folders; /* those with new names in them since the last sync, each with its NUL */
     int (*before)(void *arg, struct bt_err *err); /* called before each file; may be NULL */
     void *arg;
 };

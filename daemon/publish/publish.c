@@ -176,7 +176,7 @@ static int open_log(struct publisher *p, const struct tree_head *served, struct 
 static int open_all(struct publisher *p, struct bt_err *err)
 {
     struct publish_state state = {0};
-    struct tree_head served;
+    struct tree_head served = {0};
     int rc = p->o.calls.load(p->o.calls.arg, &state, err);
 
     if (rc == 0)

@@ -49,7 +49,7 @@ static bool wait_for_work(struct publish_thread *t, uint64_t size, int64_t not_b
     return go;
 }
 
-static uint64_t committed(struct publish_thread *t)
+static uint64_t committed_now(struct publish_thread *t)
 {
     uint64_t n;
 
@@ -72,7 +72,7 @@ static int work(struct publish_thread *t, int64_t *pause_us, struct bt_err *err)
     if (rc == 0)
         publish_thread_wake(t, state.committed);
     while (rc == 0) {
-        rc = publish_catch_up(p, committed(t), err);
+        rc = publish_catch_up(p, committed_now(t), err);
         if (rc == 0)
             *pause_us = PAUSE_FIRST_US;
         if (rc == 0 && !wait_for_work(t, publish_size(p), bt_mono_us() + t->min_interval_us))
@@ -138,11 +138,11 @@ int publish_thread_start(const struct publish_options *o, int64_t min_interval_u
     return 0;
 }
 
-void publish_thread_wake(struct publish_thread *t, uint64_t n)
+void publish_thread_wake(struct publish_thread *t, uint64_t committed)
 {
     pthread_mutex_lock(&t->lock);
-    if (n > t->committed) {
-        t->committed = n;
+    if (committed > t->committed) {
+        t->committed = committed;
         pthread_cond_signal(&t->woken);
     }
     pthread_mutex_unlock(&t->lock);

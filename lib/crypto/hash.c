@@ -15,7 +15,7 @@ static_assert(sizeof(SHA256_CTX) <= sizeof(struct bt_sha256), "SHA256_CTX fits i
 
 static SHA256_CTX *ctx_of(struct bt_sha256 *h)
 {
-    return (SHA256_CTX *)(void *)h->opaque;
+    return (SHA256_CTX *)(void *)h;
 }
 
 void bt_sha256_init(struct bt_sha256 *h)
@@ -36,11 +36,12 @@ void bt_sha256_end(struct bt_sha256 *h, uint8_t out[BT_SHA256_SIZE])
 
 void bt_sha256(const void *p, size_t n, uint8_t out[BT_SHA256_SIZE])
 {
-    struct bt_sha256 h;
+    SHA256_CTX h;
 
-    bt_sha256_init(&h);
-    bt_sha256_add(&h, p, n);
-    bt_sha256_end(&h, out);
+    SHA256_Init(&h);
+    if (n)
+        SHA256_Update(&h, p, n);
+    SHA256_Final(out, &h);
 }
 
 int bt_sha256_fd(int fd, uint8_t out[BT_SHA256_SIZE], int64_t *ret_bytes, struct bt_err *err)

@@ -83,7 +83,7 @@ int note_vkey_parse(const char *text, struct note_key *ret, struct bt_err *err)
     const char *plus = strchr(text, '+');
     BT_BUF_AUTO struct bt_buf raw = {0};
     char name[NOTE_NAME_MAX], id_hex[9] = {0};
-    struct note_key key;
+    struct note_key key = {0};
     uint8_t id[4];
     int rc;
 
@@ -219,7 +219,7 @@ static const struct note_sig *find_sig(const struct note *note, const struct not
     for (size_t i = 0; i < note->n_sigs; i++) {
         const struct note_sig *s = &note->sigs[i];
 
-        if (s->id == key->id && s->n_name == strlen(key->name) &&
+        if (s->id == key->id && s->n_name == strlen(key->name) && s->name &&
             memcmp(s->name, key->name, s->n_name) == 0)
             return s;
     }
@@ -332,8 +332,8 @@ int checkpoint_sign(const struct tree_head *head, const struct note_key *key,
 int checkpoint_open(const char *p, size_t n, const struct note_key *log, struct checkpoint *ret,
                     struct bt_err *err)
 {
-    struct checkpoint c;
-    struct note note;
+    struct checkpoint c = {0};
+    struct note note = {.text = p};
     int rc = note_parse(p, n, &note, err);
 
     if (rc == 0)

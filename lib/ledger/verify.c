@@ -37,7 +37,7 @@ static int compare_file(void *arg, const char *path, const void *p, size_t n, st
         rc = log_read_tile(c->from, &t, &served, err);
     if (rc < 0)
         return rc;
-    if (served.n != n || memcmp(served.p, p, n) != 0)
+    if (served.n != n || memcmp(bt_buf_text(&served), p, n) != 0)
         return bt_fail(err, BT_ERR_LEDGER, "%s is not what its entries give", path);
     c->report.tiles++;
     c->report.bytes += n;

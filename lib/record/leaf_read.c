@@ -75,7 +75,7 @@ int leaf_build(enum leaf_kind kind, const char *body, size_t n_body, const struc
 
     if (rc == 0)
         rc = respell(v, &canonical, err);
-    if (rc == 0 && (canonical.n != n_body || memcmp(canonical.p, body, n_body) != 0))
+    if (rc == 0 && (canonical.n != n_body || memcmp(bt_buf_text(&canonical), body, n_body) != 0))
         rc = bt_fail(err, BT_ERR_INVALID, "an entry's body is not in its canonical spelling");
     if (rc == 0)
         rc = check_sigs(kind, sigs, n_sigs, &canonical, err);
@@ -118,7 +118,7 @@ static int read_leaf(const char *text, size_t n, struct leaf *leaf, struct bt_er
         rc = read_sig(json_at(sigs, i), &leaf->sigs[i], err);
     if (rc == 0)
         rc = spell(leaf->kind, &body, leaf->sigs, leaf->n_sigs, &again, err);
-    if (rc == 0 && (again.n != n || memcmp(again.p, text, n) != 0))
+    if (rc == 0 && (again.n != n || memcmp(bt_buf_text(&again), text, n) != 0))
         rc = bt_fail(err, BT_ERR_INVALID, "an entry is not in its canonical spelling");
     return rc < 0 ? rc : check_sigs(leaf->kind, leaf->sigs, leaf->n_sigs, &body, err);
 }
