@@ -97,8 +97,7 @@ static void command_of(struct shepherd *s, char *program, size_t size, const cha
     if (access(program, X_OK) < 0) /* in a build folder each lies in its own */
         (void)snprintf(program, size, "%s/%s/%s", s->order.libexec, strchr(base, '-') + 1, base);
     argv[0] = base;
-    argv[1] = "--config";
-    argv[2] = s->places.code;
+    argv[1] = s->places.code;
 }
 
 static int start_one(struct shepherd *s, const struct rank *rank, const struct meeting *m,

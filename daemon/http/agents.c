@@ -140,13 +140,19 @@ static void send_wants(struct call *c)
     serve_json(c->r, 200, json.p, json.n);
 }
 
+static bool wants_differ(struct call *c)
+{
+    BT_BUF_AUTO struct bt_buf now = {0};
+
+    return board_get(c->h->set.board, c->principal.subject, c->after, &now, NULL);
+}
+
 void agent_wants(struct call *c)
 {
     const char *after = serve_query(c->r, "after");
     const char *wait = serve_query(c->r, "wait");
     struct bt_err err = {0};
     int64_t wait_s = 0;
-    int64_t seq;
     int rc = 0;
 
     c->after = -1;
@@ -158,15 +164,11 @@ void agent_wants(struct call *c)
         http_fail(c, &err);
         return;
     }
-    hub_wait(c, hub_key('n', c->principal.subject, strlen(c->principal.subject)),
-             (int)wait_s * 1000, send_wants);
-    {
-        BT_BUF_AUTO struct bt_buf now = {0};
-
-        if (wait_s == 0 || board_get(c->h->set.board, c->principal.subject, c->after, &now, &seq))
-            if (hub_take(c))
-                send_wants(c);
-    }
+    hub_register(c, hub_key('n', c->principal.subject, strlen(c->principal.subject)));
+    if (wait_s > 0 && !wants_differ(c) && hub_sleep(c, (int)wait_s * 1000, send_wants))
+        return;
+    hub_leave(c);
+    send_wants(c);
 }
 
 static void spec(struct call *c)

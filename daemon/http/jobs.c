@@ -161,11 +161,12 @@ static void watch(struct call *c)
         http_fail(c, &err);
         return;
     }
-    hub_wait(c, hub_key('j', job.b, sizeof job.b), (int)wait_s * 1000, send_job);
-    if (read_json(c->h, &q, &state, &err) < 0 || !bt_streq(bt_buf_text(&state), c->text) ||
-        wait_s == 0)
-        if (hub_take(c))
-            send_job(c);
+    hub_register(c, hub_key('j', job.b, sizeof job.b));
+    if (wait_s > 0 && read_json(c->h, &q, &state, &err) == 0 &&
+        bt_streq(bt_buf_text(&state), c->text) && hub_sleep(c, (int)wait_s * 1000, send_job))
+        return;
+    hub_leave(c);
+    send_job(c);
 }
 
 void job_watch(struct call *c)

@@ -32,6 +32,7 @@ struct call {
     struct call *next;
     void (*then)(struct call *c);
     uint64_t hub_key;
+    enum { HUB_OUT, HUB_AWAKE, HUB_WOKEN, HUB_ASLEEP } hub_state;
     int64_t after; /* agents' wants: seq; logs: offset */
     char text[64]; /* watch: the state that is known */
     void *data;    /* the handler's, released with drop_data */
@@ -88,14 +89,17 @@ struct tasks *tasks_start(struct http *h, struct bt_err *err);
 void tasks_stop(struct tasks *t);
 void tasks_add(struct call *c, void (*run)(struct call *c));
 
-/* Calls that wait for something to change. hub_wait: `then` runs as a task when the key is woken
- * or after ms. Register first, then look whether there is something already: hub_take says
- * whether the call is still the caller's (true) or `then` will run (false). */
+/* Calls that wait for something to change: register, look whether it has changed already, then
+ * sleep or leave. Until hub_sleep has returned true the call is the caller's; afterwards `then`
+ * runs as a task when the key is woken or after ms, and the caller must not touch it again.
+ * hub_sleep returns false, and the call stays the caller's, when it was woken since it registered.
+ */
 struct hub *hub_new(void);
 void hub_free(struct hub *hub);
 uint64_t hub_key(char kind, const void *p, size_t n);
-void hub_wait(struct call *c, uint64_t key, int ms, void (*then)(struct call *c));
-bool hub_take(struct call *c);
+void hub_register(struct call *c, uint64_t key);
+void hub_leave(struct call *c);
+bool hub_sleep(struct call *c, int ms, void (*then)(struct call *c));
 void hub_wake(struct http *h, uint64_t key);
 
 /* ---- reads.c: one named query → JSON ---- */

@@ -114,47 +114,68 @@ uint64_t hub_key(char kind, const void *p, size_t n)
 }
 
 /* Takes the call off the list; the lock is held. */
-static bool unlink_call(struct hub *hub, struct call *c)
+static void unlink_call(struct hub *hub, struct call *c)
 {
     for (struct call **at = &hub->waiting; *at; at = &(*at)->next)
         if (*at == c) {
             *at = c->next;
-            return true;
+            c->hub_state = HUB_OUT;
+            return;
         }
-    return false;
 }
 
-bool hub_take(struct call *c)
-{
-    struct hub *hub = c->h->hub;
-    bool mine;
-
-    pthread_mutex_lock(&hub->lock);
-    mine = unlink_call(hub, c);
-    pthread_mutex_unlock(&hub->lock);
-    return mine;
-}
-
-static void expired(void *arg, struct serve_request *r)
-{
-    struct call *c = arg;
-
-    (void)r;
-    if (hub_take(c))
-        tasks_add(c, c->then);
-}
-
-void hub_wait(struct call *c, uint64_t key, int ms, void (*then)(struct call *c))
+void hub_register(struct call *c, uint64_t key)
 {
     struct hub *hub = c->h->hub;
 
     c->hub_key = key;
-    c->then = then;
+    c->hub_state = HUB_AWAKE;
     pthread_mutex_lock(&hub->lock);
-    serve_wait(c->r, ms, expired, c); /* before anybody can wake and answer it */
     c->next = hub->waiting;
     hub->waiting = c;
     pthread_mutex_unlock(&hub->lock);
+}
+
+void hub_leave(struct call *c)
+{
+    pthread_mutex_lock(&c->h->hub->lock);
+    unlink_call(c->h->hub, c);
+    pthread_mutex_unlock(&c->h->hub->lock);
+}
+
+/* The server's timer: it holds the request, so the call is there. */
+static void expired(void *arg, struct serve_request *r)
+{
+    struct call *c = arg;
+    bool asleep;
+
+    (void)r;
+    pthread_mutex_lock(&c->h->hub->lock);
+    asleep = c->hub_state == HUB_ASLEEP;
+    if (asleep)
+        unlink_call(c->h->hub, c);
+    else if (c->hub_state == HUB_AWAKE)
+        c->hub_state = HUB_WOKEN;
+    pthread_mutex_unlock(&c->h->hub->lock);
+    if (asleep)
+        tasks_add(c, c->then);
+}
+
+bool hub_sleep(struct call *c, int ms, void (*then)(struct call *c))
+{
+    struct hub *hub = c->h->hub;
+    bool woken;
+
+    c->then = then;
+    serve_wait(c->r, ms, expired, c);
+    pthread_mutex_lock(&hub->lock);
+    woken = c->hub_state != HUB_AWAKE;
+    if (woken)
+        unlink_call(hub, c);
+    else
+        c->hub_state = HUB_ASLEEP;
+    pthread_mutex_unlock(&hub->lock);
+    return !woken;
 }
 
 void hub_wake(struct http *h, uint64_t key)
@@ -165,11 +186,14 @@ void hub_wake(struct http *h, uint64_t key)
     for (struct call **at = &h->hub->waiting; *at;) {
         struct call *c = *at;
 
-        if (c->hub_key != key) {
+        if (c->hub_key != key || c->hub_state != HUB_ASLEEP) {
+            if (c->hub_key == key)
+                c->hub_state = HUB_WOKEN;
             at = &c->next;
             continue;
         }
         *at = c->next;
+        c->hub_state = HUB_OUT;
         c->next = woken;
         woken = c;
     }

@@ -426,8 +426,17 @@ static bool complete(const struct tail *t, const char *path)
     return t->over || access(mark, F_OK) == 0;
 }
 
-/* True and answered if there are bytes behind the offset, or there will be none. */
-static bool tail_send(struct call *c, bool whatever)
+/* Are there bytes behind the offset, or will there be none? */
+static bool tail_ready(struct call *c)
+{
+    const struct tail *t = c->data;
+    BT_AUTO char *path = log_path(c->h, t->job, (int32_t)t->attempt, t->stream);
+    struct stat st;
+
+    return complete(t, path) || (stat(path, &st) == 0 && st.st_size > t->offset);
+}
+
+static void tail_end(struct call *c)
 {
     struct tail *t = c->data;
     BT_AUTO char *path = log_path(c->h, t->job, (int32_t)t->attempt, t->stream);
@@ -447,8 +456,6 @@ static bool tail_send(struct call *c, bool whatever)
     } else {
         if (fd >= 0)
             close(fd);
-        if (!eof && !whatever)
-            return false;
         reply.length = 0;
         t->offset = st.st_size;
     }
@@ -457,12 +464,6 @@ static bool tail_send(struct call *c, bool whatever)
     if (eof && t->offset + reply.length >= st.st_size)
         serve_reply_header(&reply, "Beamtime-Eof", "1");
     serve_reply(c->r, &reply);
-    return true;
-}
-
-static void tail_end(struct call *c)
-{
-    (void)tail_send(c, true);
 }
 
 /* Who may read it: the job's nation, operators and the council. */
@@ -502,19 +503,11 @@ static void tail_begin(struct call *c)
         http_fail(c, &err);
         return;
     }
-    if (t->wait_s == 0) {
-        tail_end(c);
+    hub_register(c, hub_key('l', t->job.b, sizeof t->job.b));
+    if (t->wait_s > 0 && !tail_ready(c) && hub_sleep(c, (int)t->wait_s * 1000, tail_end))
         return;
-    }
-    if (tail_send(c, false))
-        return;
-    hub_wait(c, hub_key('l', t->job.b, sizeof t->job.b), (int)t->wait_s * 1000, tail_end);
-    /* what came between the look and the wait woke nobody */
-    BT_AUTO char *path = log_path(c->h, t->job, (int32_t)t->attempt, t->stream);
-    struct stat st;
-
-    if (stat(path, &st) == 0 && st.st_size > t->offset && hub_take(c))
-        tail_end(c);
+    hub_leave(c);
+    tail_end(c);
 }
 
 void job_log(struct call *c)
