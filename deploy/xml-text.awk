@@ -1,4 +1,4 @@
-# xml-text.awk - the plain text of Mallard and DocBook pages, a paragraph a line, a page a block.
+# xml-text.awk - the plain text of Mallard, DocBook and HTML pages, a paragraph a line, a page a block.
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # awk -f xml-text.awk [-v known=ENGLISH.txt] PAGE...
@@ -7,10 +7,10 @@
 BEGIN {
     RS = "<"
     split("info credit comment revision articleinfo bookinfo legalnotice indexterm screen code " \
-          "programlisting synopsis media mediaobject inlinemediaobject figure cmdsynopsis", list, " ")
+          "programlisting synopsis head script style header aside footer nav pre noscript media mediaobject inlinemediaobject figure cmdsynopsis", list, " ")
     for (i in list) skipped[list[i]] = 1
     split("p title subtitle desc item para simpara listitem term entry td th section page synopsis " \
-          "note steps list table cite listing example quote varlistentry", list2, " ")
+          "h1 h2 h3 h4 h5 h6 li dt dd div br tr ul ol note steps list table cite listing example quote varlistentry", list2, " ")
     for (i in list2) block[list2[i]] = 1
     if (known) {
         RS = "\n"

@@ -49,7 +49,7 @@ static void write_sources(struct json_writer *w, char *table)
 void card_data_manifest(const struct export *e, struct bt_buf *to)
 {
     const struct corpus *c = e->corpus;
-    BT_AUTO char *path = bt_printf("%s/SOURCES.tsv", c->root);
+    BT_AUTO char *path = bt_printf("%s/SOURCES.tsv", c->root ? c->root : "");
     BT_BUF_AUTO struct bt_buf sources = {0};
     struct json_writer w = {.to = to};
 
@@ -80,9 +80,45 @@ void card_data_manifest(const struct export *e, struct bt_buf *to)
         jw_end_object(&w);
     }
     jw_end_array(&w);
-    if (bt_file_read(path, SOURCES_MAX, &sources, NULL) == 0 && sources.n &&
+    if (e->tuning->n) {
+        jw_object(&w, "tuning");
+        jw_i64(&w, "pairs", e->tuning->n);
+        jw_i64(&w, "bytes", e->tuning->bytes);
+        jw_str(&w, "sha256", e->tuning->sha256);
+        jw_end_object(&w);
+    }
+    if (c->root && bt_file_read(path, SOURCES_MAX, &sources, NULL) == 0 && sources.n &&
         bt_is_utf8(sources.p, sources.n) && strlen(sources.p) == sources.n)
         write_sources(&w, sources.p);
+    jw_end_object(&w);
+    bt_buf_char(to, '\n');
+}
+
+/* ---- training.json ---- */
+
+void card_training(const struct export *e, struct bt_buf *to)
+{
+    const struct evaluation *v = e->evaluation;
+    struct json_writer w = {.to = to};
+
+    jw_object(&w, NULL);
+    jw_str(&w, "program", "beamtime-train " BT_VERSION);
+    jw_str(&w, "title", e->config->title);
+    jw_i64(&w, "params", (int64_t)e->model->n_params);
+    jw_i64(&w, "steps", e->steps);
+    jw_i64(&w, "tokens", e->tokens);
+    jw_f64(&w, "flops", e->flops);
+    jw_f64(&w, "lineage_flops", e->flops + e->parent_flops);
+    jw_str(&w, "parent", e->parent);
+    jw_f64(&w, "last_loss", e->last_loss);
+    jw_f64(&w, "bits_per_byte_mean", v->mean);
+    jw_f64(&w, "gzip_bits_per_byte_mean", v->gzip_mean);
+    jw_object(&w, "bits_per_byte");
+    for (int l = 0; l < v->n; l++) {
+        if (v->bytes[l])
+            jw_f64(&w, e->corpus->languages[l].tag, v->bits[l]);
+    }
+    jw_end_object(&w);
     jw_end_object(&w);
     bt_buf_char(to, '\n');
 }
@@ -91,7 +127,9 @@ void card_data_manifest(const struct export *e, struct bt_buf *to)
 
 static void front_matter(const struct export *e, struct bt_buf *to)
 {
-    bt_buf_str(to, "---\nlanguage:\n");
+    bt_buf_str(to, "---\n");
+    if (e->corpus->n_languages)
+        bt_buf_str(to, "language:\n");
     for (int l = 0; l < e->corpus->n_languages; l++) {
         if (e->corpus->languages[l].share > 0)
             bt_buf_printf(to, "- %s\n", e->corpus->languages[l].tag);

@@ -13,4 +13,8 @@ void card_write(const struct export *e, struct bt_buf *to);
  * rows of SOURCES.tsv when the corpus has one. */
 void card_data_manifest(const struct export *e, struct bt_buf *to);
 
+/* training.json: sizes, computation and results as numbers; lineage_flops counts the parents too.
+ */
+void card_training(const struct export *e, struct bt_buf *to);
+
 #endif

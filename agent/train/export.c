@@ -196,11 +196,12 @@ int export_metrics(const char *metrics, const char *dir, struct bt_err *err)
 static int put_written(const struct export *e, const char *dir, struct bt_err *err)
 {
     const struct model_shape *s = &e->model->shape;
-    struct bt_buf text[8] = {0};
-    static const char *const names[8] = {"config.json",        "generation_config.json",
+    struct bt_buf text[9] = {0};
+    static const char *const names[9] = {"config.json",        "generation_config.json",
                                          "tokenizer.json",     "tokenizer_config.json",
                                          "data-manifest.json", "loss.svg",
-                                         "train.conf",         "README.md"};
+                                         "train.conf",         "README.md",
+                                         "training.json"};
     int rc = 0;
 
     write_config(s, &text[0]);
@@ -211,7 +212,8 @@ static int put_written(const struct export *e, const char *dir, struct bt_err *e
     report_svg(e->report, e->config->title, &text[5]);
     config_print(e->config, &text[6]);
     card_write(e, &text[7]);
-    for (int i = 0; i < 8; i++) {
+    card_training(e, &text[8]);
+    for (int i = 0; i < 9; i++) {
         if (rc == 0)
             rc = put(dir, names[i], &text[i], err);
         bt_buf_done(&text[i]);
@@ -291,4 +293,18 @@ int export_read_shape(const char *dir, struct model_shape *ret, struct bt_err *e
     if (rc == 0)
         *ret = s;
     return rc;
+}
+
+double export_lineage_flops(const char *dir)
+{
+    BT_AUTO char *path = bt_printf("%s/training.json", dir);
+    BT_BUF_AUTO struct bt_buf text = {0};
+    JSON_AUTO struct json *root = NULL;
+    double flops;
+
+    if (bt_file_read(path, CONFIG_JSON_MAX, &text, NULL) < 0 ||
+        json_parse(bt_buf_text(&text), text.n, CONFIG_JSON_MAX, &root, NULL) < 0)
+        return 0;
+    flops = json_f64(json_get(root, "lineage_flops"), 0);
+    return flops > 0 ? flops : 0;
 }

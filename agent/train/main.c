@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/train/config.h"
+#include "agent/train/export.h"
 #include "agent/train/sample.h"
 #include "agent/train/train.h"
 #include "kernels/kernels.h"
@@ -14,6 +15,7 @@
 static const char usage[] =
     "Usage: beamtime-train [CONFIG] [--set KEY=VALUE]... [--corpus DIR] [--output DIR]\n"
     "                      [--checkpoint DIR] [--from MODEL-DIR]\n"
+    "       beamtime-train finetune --from MODEL-DIR --set tuning=FILE [the same options]\n"
     "       beamtime-train sample --model DIR --prompt TEXT [--tokens N] [--temperature X]\n"
     "                      [--top-k N] [--seed N]\n"
     "       beamtime-train --print-config [CONFIG] [--set KEY=VALUE]...\n"
@@ -26,7 +28,8 @@ static const char usage[] =
     "  --corpus DIR      the text; else the setting `corpus`, else $BEAM_INPUT\n"
     "  --output DIR      what is published; else $BEAM_OUTPUT\n"
     "  --checkpoint DIR  checkpoints; else $BEAM_CHECKPOINT, else OUTPUT.checkpoint\n"
-    "  --from DIR        begin with the weights of a published model of the same shape\n"
+    "  --from DIR        begin with the weights and the shape of a published model; its\n"
+    "                    computation counts in the lineage\n"
     "  --set KEY=VALUE   one setting, after those of CONFIG\n"
     "  --print-config    print the whole resulting configuration and stop\n"
     "\n"
@@ -152,6 +155,29 @@ static int print_help(void)
     return 0;
 }
 
+/* A model that is continued has its own shape; the settings' is replaced. */
+static int take_shape(struct config *c, const char *from, struct bt_err *err)
+{
+    struct model_shape s;
+    int rc = export_read_shape(from, &s, err);
+
+    if (rc < 0)
+        return rc;
+    if (s.vocab != TOKEN_VOCAB)
+        return bt_fail(err, BT_ERR_SHAPE, "%s has a vocabulary of %d, not one of bytes (%d)", from,
+                       s.vocab, TOKEN_VOCAB);
+    c->layers = s.layers;
+    c->width = s.width;
+    c->heads = s.heads;
+    c->kv_heads = s.kv_heads;
+    c->head_dim = s.head_dim;
+    c->ffn = s.ffn;
+    c->tied = s.tied;
+    c->rope_theta = s.rope_theta;
+    c->norm_eps = s.norm_eps;
+    return 0;
+}
+
 static int run_train(struct command *c, struct bt_err *err)
 {
     BT_AUTO char *beside = NULL;
@@ -161,17 +187,19 @@ static int run_train(struct command *c, struct bt_err *err)
     t->config = &c->config;
     t->corpus = first_set(t->corpus, c->config.corpus, getenv("BEAM_INPUT"));
     t->output = first_set(t->output, getenv("BEAM_OUTPUT"), NULL);
-    if (!t->corpus)
+    if (!t->corpus && !*c->config.tuning)
         return wrong_use("which text? --corpus DIR, the setting `corpus` or $BEAM_INPUT names it");
     if (!t->output)
         return wrong_use("where to? --output DIR or $BEAM_OUTPUT names the folder");
+    if (t->from && take_shape(&c->config, t->from, err) < 0)
+        return fail(err);
     beside = bt_printf("%s.checkpoint", t->output);
     t->checkpoint = first_set(t->checkpoint, getenv("BEAM_CHECKPOINT"), beside);
     rc = train_run(t, err);
     return rc < 0 ? fail(err) : rc;
 }
 
-static int main_train(int argc, char **argv)
+static int main_train(int argc, char **argv, bool finetune)
 {
     struct command c = {0};
     struct bt_err err = {0};
@@ -179,6 +207,8 @@ static int main_train(int argc, char **argv)
 
     if (rc < 0)
         rc = fail(&err);
+    else if (finetune && !c.help && !(c.train.from && *c.config.tuning))
+        rc = wrong_use("finetune needs --from MODEL-DIR and --set tuning=FILE");
     else if (c.help)
         rc = print_help();
     else if (c.print)
@@ -245,5 +275,7 @@ int main(int argc, char **argv)
     kern_wait_patiently(argv);
     if (argc > 1 && bt_streq(argv[1], "sample"))
         return main_sample(argc - 1, argv + 1);
-    return main_train(argc, argv);
+    if (argc > 1 && bt_streq(argv[1], "finetune"))
+        return main_train(argc - 1, argv + 1, true);
+    return main_train(argc, argv, false);
 }

@@ -12,6 +12,7 @@
 #include "agent/train/ranks.h"
 #include "agent/train/report.h"
 #include "agent/train/safetensors.h"
+#include "agent/train/tuning.h"
 #include "kernels/kernels.h"
 #include "lib/base/enc.h"
 #include "lib/base/file.h"
@@ -24,7 +25,8 @@ struct run {
     const struct train *train;
     const struct config *config;
     struct ranks ranks;
-    struct corpus corpus;
+    struct corpus corpus; /* no languages when only tuned */
+    struct tuning tuning; /* no pairs when trained on the corpus */
     struct model model;
     struct report report;
     float *m, *v; /* this rank's part of the moments, ranks.hi - ranks.lo floats */
@@ -80,16 +82,41 @@ double train_rate(const struct config *c, int64_t step)
                                         : low + rest * 0.5 * (1 + cos(M_PI * at));
 }
 
+/* Targets that count in the step's global batch. */
+static int64_t count_targets(const struct run *r)
+{
+    const struct config *c = r->config;
+    int64_t sum = 0;
+
+    if (!r->tuning.n)
+        return c->batch * c->context;
+    for (int64_t i = 0; i < c->batch; i++)
+        sum += tuning_sample(&r->tuning, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + i),
+                             (int)c->context, NULL, NULL);
+    return sum;
+}
+
+static void fill_row(struct run *r, int row, int64_t sample)
+{
+    const struct config *c = r->config;
+    int t = (int)c->context;
+    int32_t *in = r->in + (size_t)row * t, *target = r->target + (size_t)row * t;
+    uint64_t number = (uint64_t)(r->at.step * c->batch + sample);
+
+    if (r->tuning.n)
+        (void)tuning_sample(&r->tuning, (uint64_t)c->seed, number, t, in, target);
+    else
+        corpus_sample(&r->corpus, (uint64_t)c->seed, number, t, in, target);
+}
+
 /* This rank's samples of the step, a micro-batch at a time: gradients of the mean loss over the
- * global batch. Returns this rank's sum of losses. */
+ * targets of the global batch. Returns this rank's part of the mean. */
 static double accumulate(struct run *r)
 {
     const struct config *c = r->config;
     int64_t from = c->batch * r->ranks.rank / r->ranks.world;
     int64_t to = c->batch * (r->ranks.rank + 1) / r->ranks.world;
-    int t = (int)c->context;
-    float scale = (float)(1.0 / ((double)c->batch * t));
-    double sum = 0;
+    double sum = 0, counted = (double)count_targets(r);
 
     if (from == to)
         memset(r->model.grad, 0, r->model.n_params * sizeof(float));
@@ -97,11 +124,11 @@ static double accumulate(struct run *r)
         int n = (int)BT_MIN(c->micro_batch, to - at);
 
         for (int i = 0; i < n; i++)
-            corpus_sample(&r->corpus, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + at + i),
-                          t, r->in + (size_t)i * t, r->target + (size_t)i * t);
-        sum += model_gradient(&r->model, r->in, r->target, n, t, scale, at == from);
+            fill_row(r, i, at + i);
+        sum += model_gradient(&r->model, r->in, r->target, n, (int)c->context, (float)(1 / counted),
+                              at == from);
     }
-    return sum;
+    return sum / counted;
 }
 
 /* AdamW on this rank's part; matrices decay, vectors do not. */
@@ -169,7 +196,7 @@ static int step(struct run *r, struct bt_err *err)
         return rc;
     r->at.step++;
     r->at.tokens += c->batch * c->context;
-    r->loss = all[0] / ((double)c->batch * (double)c->context);
+    r->loss = all[0];
     rc = report_step(
         &r->report,
         &(struct report_step){.step = r->at.step,
@@ -251,9 +278,9 @@ static void describe(struct run *r)
     bt_buf_printf(&b,
                   "rope_theta=%.17g\nnorm_eps=%.17g\nbatch=%" PRId64 "\nseed=%" PRId64
                   "\ntemperature=%.17g\nheld_out=%.17g\nheld_max=%" PRId64
-                  "\nlanguages=%s\ntuning=%s\ncorpus_sha256=%s\n",
+                  "\nlanguages=%s\ntuning_sha256=%s\ncorpus_sha256=%s\n",
                   c->rope_theta, c->norm_eps, c->batch, c->seed, c->temperature, c->held_out,
-                  c->held_max, c->languages, c->tuning, bt_hex(sum, sizeof sum, hex));
+                  c->held_max, c->languages, r->tuning.sha256, bt_hex(sum, sizeof sum, hex));
     bt_copy(r->at.about, sizeof r->at.about, bt_buf_text(&b));
 }
 
@@ -271,6 +298,7 @@ static int begin(struct run *r, struct bt_err *err)
         return checkpoint_read(path, r->at.about, r->model.n_params, &r->at, put_piece, r, err);
     if (r->train->from) {
         weights = bt_printf("%s/model.safetensors", r->train->from);
+        r->at.parent_flops = export_lineage_flops(r->train->from);
         return safetensors_read(&r->model, weights, err);
     }
     model_random(&r->model, (uint64_t)r->config->seed);
@@ -290,8 +318,10 @@ static int open_all(struct run *r, struct bt_err *err)
     size_t tokens = (size_t)c->micro_batch * (size_t)c->context;
     int rc = ranks_open(&r->ranks, err);
 
-    if (rc == 0)
+    if (rc == 0 && r->train->corpus)
         rc = corpus_open(&r->corpus, r->train->corpus, &data, err);
+    if (rc == 0 && *c->tuning)
+        rc = tuning_open(&r->tuning, c->tuning, err);
     if (rc == 0)
         rc = bt_mkdirs(r->train->output, 0755, err);
     if (rc == 0)
@@ -325,6 +355,7 @@ static void close_all(struct run *r)
     bt_free(r->evaluation);
     model_done(&r->model);
     corpus_close(&r->corpus);
+    tuning_close(&r->tuning);
     ranks_close(&r->ranks);
 }
 
@@ -355,7 +386,7 @@ static int evaluate_now(struct run *r, struct bt_err *err)
                                .stop = stop_in_evaluation};
     int rc;
 
-    if (!r->config->eval_bytes)
+    if (!r->config->eval_bytes || !r->corpus.n_languages)
         return 0;
     rc = evaluate(&e, r->evaluation, err);
     if (rc != 0)
@@ -415,6 +446,7 @@ static int publish(struct run *r, struct bt_err *err)
         .config = r->config,
         .model = &r->model,
         .corpus = &r->corpus,
+        .tuning = &r->tuning,
         .evaluation = r->evaluation,
         .report = &r->report,
         .metrics = metrics,
@@ -431,9 +463,11 @@ static int publish(struct run *r, struct bt_err *err)
         return 0;
     evaluate_gzip(&r->corpus, r->evaluation);
     rc = export_all(&e, r->train->output, err);
-    if (rc == 0)
+    if (rc == 0 && r->evaluation->n)
         report_say(&r->report, "published %s: %.3f bits per byte held out, gzip -9 %.3f",
                    r->train->output, r->evaluation->mean, r->evaluation->gzip_mean);
+    else if (rc == 0)
+        report_say(&r->report, "published %s", r->train->output);
     return rc;
 }
 

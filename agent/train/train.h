@@ -10,8 +10,10 @@ enum { TRAIN_REQUEUE = 85 }; /* exit status: checkpointed, requeue me */
 
 struct train {
     const struct config *config;
-    const char *corpus, *output, *checkpoint; /* folders */
-    const char *from; /* folder of a published model to begin with; NULL: random weights */
+    const char *corpus; /* folder of text; NULL when only config->tuning is trained on */
+    const char *output, *checkpoint; /* folders */
+    const char *from; /* folder of a published model of the configuration's shape to begin with;
+                         NULL: random weights */
 };
 
 /* Installs handlers of SIGTERM, SIGUSR1 and SIGINT, trains, publishes. Returns 0 when done,

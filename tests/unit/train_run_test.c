@@ -156,7 +156,8 @@ static void a_finished_run_leaves_every_promised_file(void **state)
                                         "model.safetensors",
                                         "tokenizer.json",
                                         "tokenizer_config.json",
-                                        "train.conf"};
+                                        "train.conf",
+                                        "training.json"};
     const struct place *p = *state;
 
     assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
