@@ -77,6 +77,7 @@ static void call_free(void *user)
     struct call *c = user;
 
     json_free(c->body);
+    route_match_done(&c->match);
     if (c->drop_data)
         c->drop_data(c->data);
     bt_free(c);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/buf.h"
+#include "lib/base/mem.h"
 #include "lib/base/str.h"
 
 const struct route routes[N_ROUTES] = {
@@ -12,6 +13,13 @@ const struct route routes[N_ROUTES] = {
         name] = {ROUTE_##name, #method, pattern, ACCESS_##access, request, reply, #name, summary},
 #include "lib/api/routes.def"
 #undef ROUTE
+};
+
+/* Where a path's params lie in it. */
+struct spans {
+    const char *at[ROUTE_PARAMS];
+    size_t n[ROUTE_PARAMS];
+    int count;
 };
 
 static bool param_ok(const char *s, size_t n)
@@ -38,20 +46,18 @@ static bool segments_ok(const char *s, size_t n)
     return true;
 }
 
-static bool take(struct route_match *m, int *n, const char *s, size_t len)
+static bool take(struct spans *p, const char *s, size_t len)
 {
-    if (*n == ROUTE_PARAMS || !param_ok(s, len) || !segments_ok(s, len))
+    if (p->count == ROUTE_PARAMS || !param_ok(s, len) || !segments_ok(s, len))
         return false;
-    memcpy(m->param[*n], s, len);
-    m->param[*n][len] = '\0';
-    ++*n;
+    p->at[p->count] = s;
+    p->n[p->count++] = len;
     return true;
 }
 
-static bool fits(const char *pattern, const char *path, struct route_match *m)
+static bool fits(const char *pattern, const char *path, struct spans *p)
 {
-    int n = 0;
-
+    p->count = 0;
     while (*pattern && *path) {
         const char *close;
         size_t len;
@@ -63,7 +69,7 @@ static bool fits(const char *pattern, const char *path, struct route_match *m)
         }
         close = strchr(pattern, '}');
         len = close[-1] == '+' ? strlen(path) : strcspn(path, "/");
-        if (!take(m, &n, path, len))
+        if (!take(p, path, len))
             return false;
         pattern = close + 1;
         path += len;
@@ -76,9 +82,15 @@ static bool method_fits(const struct route *r, const char *method)
     return !strcmp(r->method, method) || (!strcmp(method, "HEAD") && !strcmp(r->method, "GET"));
 }
 
+void route_match_done(struct route_match *m)
+{
+    for (int i = 0; i < ROUTE_PARAMS; i++)
+        bt_free(BT_TAKE(m->param[i]));
+}
+
 void route_allowed(const char *path, bool public, char *out, size_t size)
 {
-    struct route_match m;
+    struct spans m;
     struct bt_buf list = {.max = size - 1};
 
     for (int i = 0; i < N_ROUTES; i++)
@@ -91,13 +103,16 @@ void route_allowed(const char *path, bool public, char *out, size_t size)
 int route_find(const char *method, const char *path, bool public, struct route_match *ret,
                struct bt_err *err)
 {
+    struct spans p;
     bool other = false;
 
     for (int i = 0; i < N_ROUTES; i++) {
-        if ((routes[i].access == ACCESS_PUBLIC) != public || !fits(routes[i].pattern, path, ret))
+        if ((routes[i].access == ACCESS_PUBLIC) != public || !fits(routes[i].pattern, path, &p))
             continue;
         if (method_fits(&routes[i], method)) {
-            ret->route = &routes[i];
+            *ret = (struct route_match){.route = &routes[i]};
+            for (int k = 0; k < p.count; k++)
+                ret->param[k] = bt_strndup(p.at[k], p.n[k]);
             return 0;
         }
         other = true;

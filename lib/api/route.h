@@ -34,13 +34,15 @@ enum { ROUTE_PARAMS = 2, ROUTE_PARAM_MAX = 512 };
 
 struct route_match {
     const struct route *route;
-    char param[ROUTE_PARAMS][ROUTE_PARAM_MAX]; /* in the pattern's order, not empty */
+    char *param[ROUTE_PARAMS]; /* in the pattern's order, not empty; owned; NULL: no such */
 };
+
+void route_match_done(struct route_match *m);
 
 /* Finds the route of `method` and the decoded `path`, among the public ones if `public`, else among
  * the others. HEAD finds a GET where it has no route of its own. Params with control
  * characters, and "." or ".." as a segment, match nothing. BT_ERR_NOT_FOUND; BT_ERR_METHOD when
- * only the method is wrong, naming those that exist. */
+ * only the method is wrong, naming those that exist. On success *ret is to be released. */
 int route_find(const char *method, const char *path, bool public, struct route_match *ret,
                struct bt_err *err) BT_MUSTUSE;
 

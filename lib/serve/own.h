@@ -60,6 +60,19 @@ struct server {
     atomic_uint_fast64_t connections, active;
 };
 
+/* A reply that is on its way: small, because each request holds one. */
+struct sent {
+    int status;
+    const char *type;
+    char *body;
+    size_t n;
+    bool file, close;
+    int fd;
+    int64_t offset, length;
+    int n_headers;
+    struct serve_header_line *headers; /* NULL when there are none */
+};
+
 struct serve_request {
     struct timed timer; /* first */
     atomic_int refs;    /* one of libmicrohttpd, one of the handler until it replied */
@@ -72,7 +85,7 @@ struct serve_request {
     char id[BT_UUID_TEXT];
     const char *uri; /* raw target in libmicrohttpd's memory: only its place is used later */
     size_t uri_n;
-    struct bt_err bad_uri;
+    struct bt_err *bad_uri; /* NULL: it is fine */
     const char *method, *path;
     int64_t length;
     /* the body */
@@ -80,11 +93,11 @@ struct serve_request {
     int64_t stream_max; /* 0: none */
     int (*chunk)(void *user, const void *p, size_t n, struct bt_err *err);
     struct bt_buf body;
-    struct bt_err failed; /* of a chunk */
+    struct bt_err *failed; /* of a chunk; NULL: none did */
     /* the wait */
     void (*expired)(void *arg, struct serve_request *r);
     void *expired_arg;
-    struct serve_reply reply;
+    struct sent reply;
     void *user;
     void (*release)(void *user);
 };
@@ -113,7 +126,7 @@ enum MHD_Result request_begin(struct serve_request *r, const char *method, const
 enum MHD_Result request_feed(struct serve_request *r, const char *p, size_t n);
 enum MHD_Result request_hand_over(struct serve_request *r);
 enum MHD_Result request_send(struct serve_request *r); /* reply.c */
-void reply_done(struct serve_reply *reply);
+void reply_done(struct sent *reply);
 
 /* ---- peer.c ---- */
 

@@ -22,12 +22,32 @@ void serve_reply_header(struct serve_reply *reply, const char *name, const char 
     bt_copy(h->value, sizeof h->value, value);
 }
 
-void reply_done(struct serve_reply *reply)
+static struct sent sent_of(const struct serve_reply *p)
+{
+    struct sent s = {.status = p->status,
+                     .type = p->type,
+                     .body = p->body,
+                     .n = p->n,
+                     .file = p->file,
+                     .close = p->close,
+                     .fd = p->fd,
+                     .offset = p->offset,
+                     .length = p->length,
+                     .n_headers = p->n_headers};
+
+    if (p->n_headers)
+        s.headers = bt_memdup(p->headers, (size_t)p->n_headers * sizeof *p->headers);
+    return s;
+}
+
+void reply_done(struct sent *reply)
 {
     bt_free(reply->body);
+    bt_free(reply->headers);
     if (reply->file && reply->fd >= 0)
         close(reply->fd);
     reply->body = NULL;
+    reply->headers = NULL;
     reply->file = false;
 }
 
@@ -52,15 +72,15 @@ void serve_problem(struct serve_request *r, const struct bt_err *e, int status, 
 
 void serve_reply(struct serve_request *r, const struct serve_reply *reply)
 {
-    struct serve_reply late = {0};
+    struct sent sent = sent_of(reply);
 
     pthread_mutex_lock(&r->lock);
     if (r->answered || r->gone) {
-        late = *reply;
         r->answered = true;
     } else {
         timer_clear(r);
-        r->reply = *reply;
+        r->reply = sent;
+        sent = (struct sent){0};
         r->answered = true;
         if (r->suspended) {
             r->suspended = false;
@@ -68,11 +88,11 @@ void serve_reply(struct serve_request *r, const struct serve_reply *reply)
         }
     }
     pthread_mutex_unlock(&r->lock);
-    reply_done(&late);
+    reply_done(&sent); /* it came too late */
     request_unref(r);
 }
 
-static struct MHD_Response *response_of(struct serve_reply *p)
+static struct MHD_Response *response_of(struct sent *p)
 {
     struct MHD_Response *m;
 
@@ -93,7 +113,7 @@ static struct MHD_Response *response_of(struct serve_reply *p)
 
 enum MHD_Result request_send(struct serve_request *r)
 {
-    struct serve_reply *p = &r->reply;
+    struct sent *p = &r->reply;
     struct MHD_Response *m = response_of(p);
     enum MHD_Result ok;
 

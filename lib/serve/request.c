@@ -13,6 +13,7 @@ struct serve_request *request_new(struct server *s, struct conn *c, struct MHD_C
                                   const char *uri)
 {
     struct serve_request *r = bt_new(struct serve_request);
+    struct bt_err err;
 
     r->s = s;
     r->conn = c;
@@ -22,8 +23,8 @@ struct serve_request *request_new(struct server *s, struct conn *c, struct MHD_C
     atomic_init(&r->refs, 1);
     pthread_mutex_init(&r->lock, NULL);
     bt_uuid_format(bt_uuid_new(bt_now_us()), r->id);
-    if (head_check_target(uri ? uri : "", LIMIT_URL_BYTES, &r->bad_uri) == 0)
-        r->bad_uri.code = 0;
+    if (head_check_target(uri ? uri : "", LIMIT_URL_BYTES, &err) < 0)
+        r->bad_uri = bt_memdup(&err, sizeof err);
     atomic_fetch_add(&s->requests, 1);
     atomic_fetch_add(&s->active, 1);
     timer_set(r, s->set.receive_ms);
@@ -43,6 +44,8 @@ void request_unref(struct serve_request *r)
     if (r->release)
         r->release(r->user);
     bt_buf_done(&r->body);
+    bt_free(r->bad_uri);
+    bt_free(r->failed);
     pthread_mutex_destroy(&r->lock);
     bt_free(r);
 }
@@ -140,9 +143,10 @@ static int check_head(struct serve_request *r, const char *method, struct head *
     int rc;
 
     *ret_status = 400;
-    if (r->bad_uri.code) {
-        *ret_status = r->bad_uri.code == BT_ERR_TOO_LARGE ? 414 : 400;
-        return bt_fail(err, (enum bt_errno)r->bad_uri.code, "%s", r->bad_uri.text);
+    if (r->bad_uri) {
+        *ret_status = r->bad_uri->code == BT_ERR_TOO_LARGE ? 414 : 400;
+        *err = *r->bad_uri;
+        return -err->code;
     }
     if (!r->uri || r->uri < method || (size_t)(r->uri - method) > n || n > r->s->set.head_bytes)
         return bt_fail(err, BT_ERR_INVALID, "the request line is malformed");
@@ -200,11 +204,13 @@ enum MHD_Result request_begin(struct serve_request *r, const char *method, const
 
 enum MHD_Result request_feed(struct serve_request *r, const char *p, size_t n)
 {
-    if (r->answered || r->failed.code)
+    struct bt_err err = {.code = BT_ERR_INTERNAL};
+
+    if (r->answered || r->failed)
         return MHD_YES;
     if (r->chunk) {
-        if (r->chunk(r->user, p, n, &r->failed) < 0 && !r->failed.code)
-            r->failed.code = BT_ERR_INTERNAL;
+        if (r->chunk(r->user, p, n, &err) < 0)
+            r->failed = bt_memdup(&err, sizeof err);
         return MHD_YES;
     }
     r->body.max = r->want;
@@ -217,9 +223,9 @@ enum MHD_Result request_hand_over(struct serve_request *r)
     enum MHD_Result result = MHD_YES;
     bool answered;
 
-    if (r->failed.code) {
+    if (r->failed) {
         r->handed = true;
-        serve_problem(r, &r->failed, 0, NULL);
+        serve_problem(r, r->failed, 0, NULL);
         return request_send(r);
     }
     pthread_mutex_lock(&r->lock);

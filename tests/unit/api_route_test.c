@@ -60,6 +60,7 @@ static void requests_find_their_route(void **state)
             assert_string_equal(m.param[0], cases[i].p0);
         if (cases[i].p1[0])
             assert_string_equal(m.param[1], cases[i].p1);
+        route_match_done(&m);
     }
 }
 

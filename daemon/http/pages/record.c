@@ -40,9 +40,15 @@ static void number_row(struct bt_buf *to, const char *name, const struct json *v
 
 static void amount_row(struct bt_buf *to, const char *name, const char *mras)
 {
-    if (!*mras)
+    int64_t v;
+
+    if (bt_parse_i64(mras, name, 0, INT64_MAX, &v, NULL) < 0)
         return;
     bt_buf_printf(to, "<dt>%s</dt><dd>", name);
+    if (v < INT64_C(36000000)) {
+        bt_buf_printf(to, "%.1f reference-accelerator-seconds</dd>\n", (double)v / 1000);
+        return;
+    }
     html_hours(to, mras);
     bt_buf_str(to, " reference-accelerator-hours</dd>\n");
 }
@@ -146,9 +152,9 @@ static void file_list(struct bt_buf *to, int64_t index, const struct json *m,
     const char *status = text(m, "status");
 
     bt_buf_str(to, "<h2>Files</h2>\n");
-    if (!files) {
+    if (!files || files->n == 0) {
         bt_buf_printf(to, "<p>%s</p>\n",
-                      bt_streq(status, "none") || !*status
+                      files || bt_streq(status, "none") || !*status
                           ? "The job left no files."
                           : "The list of files has not arrived here yet.");
         return;
