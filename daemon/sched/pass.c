@@ -168,9 +168,17 @@ static bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, str
         return false;
     struct eng_job *j = &e->jobs[job];
     j->started = true;
+    if (e->now > j->promise) { /* only after a cause, or for want of place below a node or leaf */
+        j->moved_from = j->promise;
+        j->promise = e->now;
+        j->cause = e->cause;
+        j->cause_job = e->cause_job;
+        j->cause_nation = e->cause_nation;
+    }
     BT_GROW(e->starts, e->n_starts, e->cap_starts);
     e->starts[e->n_starts++] = job;
     j->reason = PLAN_REASON_STARTS;
+    bt_free(j->plan.span);
     j->plan = *r;
     note_running(e, job);
     return true;
@@ -235,8 +243,11 @@ static void plan_job(struct plan_timeline *e, uint32_t job)
         return;
     }
     if (j->plan.mode == RESV_NONE && j->cert.mode != RESV_NONE) { /* its certificate stands */
-        j->plan = j->cert;
+        struct resv r = j->cert;
         j->cert = (struct resv){0};
+        if (r.start <= e->now && j->ask.resolved && try_start(e, job, j->ask.min_acc, &r))
+            return;
+        j->plan = r;
         resv_charge(e, j, &j->plan, 1);
         note_resv(e, job, &j->plan);
         if (e->explains)
@@ -425,6 +436,11 @@ static bool quick_one(struct plan_timeline *e, uint32_t job)
         return true;
     }
     bt_free(r.span);
+    r = j->cert;
+    if (r.mode != RESV_NONE && r.start <= e->now && try_start(e, job, j->ask.min_acc, &r)) {
+        j->cert = (struct resv){0};
+        return true;
+    }
     if (j->cert.mode != RESV_NONE) {
         resv_charge(e, j, &j->cert, 1);
         j->cert_charged = true;
@@ -474,6 +490,7 @@ void eng_quick(struct plan_timeline *e, int32_t now)
 {
     e->now = now;
     e->n_victims = e->n_starts = e->n_promised = 0;
+    memo_clear(e);
     for (uint32_t i = 0; i < e->n_matches; i++)
         e->matches[i].closed = UINT32_MAX;
     uint32_t k = 0;
