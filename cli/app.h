@@ -22,6 +22,7 @@ struct app {
     bool color; /* of stdout */
     bool quiet;
     const char *asked_profile; /* --profile or BEAMTIME_PROFILE; NULL: the default one */
+    const char *project;       /* BEAMTIME_PROJECT or NULL */
     bool has_profile;
     char *config_dir; /* of all profiles */
     struct net_profile profile;

@@ -111,7 +111,7 @@ static int position(struct walk *w, const char *arg)
 static bool has_noun(const struct cli_cmd *commands, const char *noun)
 {
     for (; commands->noun; commands++)
-        if (!strcmp(commands->noun, noun))
+        if (bt_streq(commands->noun, noun))
             return true;
     return false;
 }
@@ -136,7 +136,7 @@ static int no_verb(const struct cli_cmd *commands, const char *noun, const char 
     BT_BUF_AUTO struct bt_buf all = {0};
 
     for (; commands->noun; commands++) {
-        if (strcmp(commands->noun, noun) || !commands->verb)
+        if (!bt_streq(commands->noun, noun) || !commands->verb)
             continue;
         if (verb)
             conf_nearest_offer(&near, verb, commands->verb);
@@ -160,11 +160,11 @@ static int find_command(struct walk *w, const struct cli_cmd *commands, int *use
         return no_noun(commands, noun, w->err);
     w->a->noun = noun;
     for (const struct cli_cmd *c = commands; c->noun; c++) {
-        if (strcmp(c->noun, noun))
+        if (!bt_streq(c->noun, noun))
             continue;
         if (!c->verb)
             alone = c;
-        else if (verb && !strcmp(c->verb, verb)) {
+        else if (verb && bt_streq(c->verb, verb)) {
             w->a->cmd = c;
             *used = 2;
             return 0;
@@ -177,8 +177,8 @@ static int find_command(struct walk *w, const struct cli_cmd *commands, int *use
 
 static bool asks_help(const struct walk *w)
 {
-    for (int i = 1; i < w->argc && strcmp(w->argv[i], "--"); i++)
-        if (!strcmp(w->argv[i], "--help") || !strcmp(w->argv[i], "-h"))
+    for (int i = 1; i < w->argc && !bt_streq(w->argv[i], "--"); i++)
+        if (bt_streq(w->argv[i], "--help") || bt_streq(w->argv[i], "-h"))
             return true;
     return false;
 }
@@ -189,7 +189,7 @@ static int options_of(struct walk *w)
         const char *arg = w->argv[w->at];
         int rc = 0;
 
-        if (!strcmp(arg, "--")) {
+        if (bt_streq(arg, "--")) {
             if (!w->a->cmd || !w->a->cmd->dashes)
                 return bt_fail(w->err, BT_ERR_USAGE, "'--' has no place here");
             w->a->rest = w->argv + w->at + 1;
@@ -210,6 +210,19 @@ static int options_of(struct walk *w)
     return 0;
 }
 
+static int enough(const struct cli_args *a, struct bt_err *err)
+{
+    const struct cli_cmd *c = a->cmd;
+    const char *verb = c->verb ? c->verb : "";
+    const char *space = c->verb ? " " : "";
+
+    if (a->n_pos >= c->min)
+        return 0;
+    return bt_next(
+        err, bt_fail(err, BT_ERR_USAGE, "beamtime %s%s%s wants %s", c->noun, space, verb, c->args),
+        "beamtime %s%s%s --help", c->noun, space, verb);
+}
+
 int cli_parse(const struct cli_cmd *commands, int argc, char **argv, struct cli_args *ret,
               struct bt_err *err)
 {
@@ -227,22 +240,13 @@ int cli_parse(const struct cli_cmd *commands, int argc, char **argv, struct cli_
         return rc;
     w.at += used;
     rc = options_of(&w);
-    if (rc < 0)
-        return rc;
-    if (ret->n_pos < ret->cmd->min)
-        return bt_next(err,
-                       bt_fail(err, BT_ERR_USAGE, "beamtime %s%s%s wants %s", ret->cmd->noun,
-                               ret->cmd->verb ? " " : "", ret->cmd->verb ? ret->cmd->verb : "",
-                               ret->cmd->args),
-                       "beamtime %s%s%s --help", ret->cmd->noun, ret->cmd->verb ? " " : "",
-                       ret->cmd->verb ? ret->cmd->verb : "");
-    return 0;
+    return rc < 0 || !ret->cmd ? rc : enough(ret, err);
 }
 
 const char *cli_value(const struct cli_args *a, const char *name)
 {
     for (int i = a->n_got - 1; i >= 0; i--)
-        if (!strcmp(a->got[i].opt->name, name))
+        if (bt_streq(a->got[i].opt->name, name))
             return a->got[i].value;
     return NULL;
 }
@@ -250,7 +254,7 @@ const char *cli_value(const struct cli_args *a, const char *name)
 bool cli_has(const struct cli_args *a, const char *name)
 {
     for (int i = 0; i < a->n_got; i++)
-        if (!strcmp(a->got[i].opt->name, name))
+        if (bt_streq(a->got[i].opt->name, name))
             return true;
     return false;
 }

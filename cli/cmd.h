@@ -35,6 +35,7 @@ CMD(cmd_person_set);
 CMD(cmd_member_set);
 CMD(cmd_member_remove);
 CMD(cmd_clearance_set);
+CMD(cmd_clearance_request);
 CMD(cmd_token_new);
 CMD(cmd_credential_revoke);
 CMD(cmd_site_set);

@@ -38,6 +38,7 @@ static int list(struct app *app, const struct cli_args *a, const char *path,
     int rc;
 
     bt_buf_str(&url, path);
+    url_query(&url, "nation", cli_value(a, "nation"));
     url_query(&url, "limit", cli_value(a, "limit"));
     url_query(&url, "cursor", cli_value(a, "cursor"));
     rc = app_get(app, bt_buf_text(&url), &reply, err);
@@ -92,7 +93,8 @@ int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
 
     bt_buf_str(&url, "/v1/events");
     url_query(&url, "subject", cli_value(a, "subject"));
-    url_query(&url, "since", cli_value(a, "since"));
+    /* A cursor of the audit is the number after which it goes on. */
+    url_query(&url, "since", cli_value(a, cli_has(a, "since") ? "since" : "cursor"));
     return list(app, a, bt_buf_text(&url), &how, err);
 }
 
@@ -114,7 +116,7 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     for (size_t i = 0; i < json_len(json_get(reply.json, "items")); i++) {
         const struct json *node = json_at(json_get(reply.json, "items"), i);
 
-        if (strcmp(out_str(node, "node"), a->pos[0]))
+        if (!bt_streq(out_str(node, "node"), a->pos[0]))
             continue;
         if (app->format == OUT_JSON)
             out_json(&reply);
@@ -346,6 +348,54 @@ int cmd_clearance_set(struct app *app, const struct cli_args *a, struct bt_err *
     return rc;
 }
 
+static bool has_role(const struct json *person, const char *role)
+{
+    const struct json *roles = json_get(person, "roles");
+
+    for (size_t i = 0; i < json_len(roles); i++)
+        if (bt_streq(json_str(json_at(roles, i), ""), role))
+            return true;
+    return false;
+}
+
+/* Clearances are given by people, not by programs: this names the people and their command. */
+int cmd_clearance_request(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    const char *tier = cli_has(a, "tier") ? cli_value(a, "tier") : "N";
+    BT_BUF_AUTO struct bt_buf url = {0};
+    REPLY_AUTO struct reply who = {0};
+    REPLY_AUTO struct reply people = {0};
+    const struct json *items;
+    int rc = app_get(app, "/v1/whoami", &who, err);
+
+    if (rc < 0)
+        return rc;
+    bt_buf_str(&url, "/v1/people");
+    url_query(&url, "nation", out_str(who.json, "nation"));
+    rc = app_get(app, bt_buf_text(&url), &people, err);
+    if (rc < 0)
+        return rc;
+    if (app->format == OUT_JSON) {
+        out_json(&people);
+        return 0;
+    }
+    printf("ask an administrator of %s to run\n  beamtime clearance set %s/%s --tier %s --until "
+           "365d\n",
+           out_str(who.json, "nation"), out_str(who.json, "nation"), out_str(who.json, "subject"),
+           tier);
+    items = json_get(people.json, "items");
+    for (size_t i = 0; i < json_len(items); i++) {
+        BT_BUF_AUTO struct bt_buf name = {0};
+
+        if (!has_role(json_at(items, i), "nation_admin"))
+            continue;
+        text_clean(&name, out_str(json_at(items, i), "name"));
+        printf("  %s/%-16s %s\n", out_str(json_at(items, i), "nation"),
+               out_str(json_at(items, i), "person"), bt_buf_text(&name));
+    }
+    return 0;
+}
+
 /* The token goes to stdout, or into a file that others cannot read. */
 static int give_token(struct app *app, const char *file, const struct reply *reply,
                       struct bt_err *err)
@@ -381,7 +431,7 @@ int cmd_token_new(struct app *app, const struct cli_args *a, struct bt_err *err)
     char nation[16] = "operator", subject[64];
     int rc = 0;
 
-    if (!strcmp(kind, "person"))
+    if (bt_streq(kind, "person"))
         rc = app_pair(app, a->pos[0], "person", nation, subject, err);
     else if (!bt_copy(subject, sizeof subject, a->pos[0]))
         rc = bt_fail(err, BT_ERR_USAGE, "the subject is too long");

@@ -72,7 +72,7 @@ static bool terminal(const char *state)
 
 static bool waiting(const char *state)
 {
-    return !strcmp(state, "held") || !strcmp(state, "queued") || !strcmp(state, "starting");
+    return bt_streq(state, "held") || bt_streq(state, "queued") || bt_streq(state, "starting");
 }
 
 /* Looks at the job, with `wait` until its state differs from the known one. */
@@ -108,13 +108,13 @@ static int wait_while(struct watch *w, bool (*stay)(const char *state), struct b
 
     told[0] = '\0';
     while (rc >= 0 && stay(w->state)) {
-        if (strcmp(told, w->state) && strcmp(w->state, "starting") &&
-            strcmp(w->state, "finishing") && strcmp(w->state, "running")) {
+        if (!bt_streq(told, w->state) && !bt_streq(w->state, "starting") &&
+            !bt_streq(w->state, "finishing") && !bt_streq(w->state, "running")) {
             const char *why = out_str(w->last.json, "waits_for");
 
-            if (!*why && !strcmp(w->state, "held"))
+            if (!*why && bt_streq(w->state, "held"))
                 why = out_str(w->last.json, "reason");
-            if (*why && strcmp(why, "none") != 0)
+            if (*why && !bt_streq(why, "none"))
                 app_note(w->app, "%s: %s", w->state, why);
             bt_copy(told, sizeof told, w->state);
         }
@@ -247,7 +247,7 @@ static void show_why(struct watch *w)
 {
     struct stream_ask ask = {w->job, "err", 0, false};
 
-    if (strcmp(out_str(w->last.json, "kind"), "train") || !strcmp(w->state, "completed"))
+    if (!bt_streq(out_str(w->last.json, "kind"), "train") || bt_streq(w->state, "completed"))
         return;
     if (stream_copy(w->app, &ask, to_stderr, NULL, NULL) < 0)
         app_note(w->app, "its standard error cannot be read");
@@ -259,9 +259,9 @@ static int status_of(const struct json *j)
     int64_t code = json_i64(json_get(j, "exit_code"), 0);
     int64_t sig = json_i64(json_get(j, "signal"), 0);
 
-    if (!strcmp(state, "completed"))
+    if (bt_streq(state, "completed"))
         return 0;
-    if (!strcmp(state, "timeout"))
+    if (bt_streq(state, "timeout"))
         return EXIT_TIMED_OUT;
     if (sig > 0 && sig < 64)
         return EXIT_SIGNAL + (int)sig;
@@ -276,8 +276,8 @@ static void tell_end(struct app *app, const struct json *j)
     char out[TEXT_MAX];
 
     bt_buf_printf(&t, "done    %s", out_str(j, "state"));
-    if (strcmp(out_str(j, "state"), "completed") && *out_str(j, "reason") &&
-        strcmp(out_str(j, "reason"), "none")) {
+    if (!bt_streq(out_str(j, "state"), "completed") && *out_str(j, "reason") &&
+        !bt_streq(out_str(j, "reason"), "none")) {
         bt_buf_str(&t, ": ");
         text_clean(&t, out_str(j, "reason"));
     }
@@ -294,7 +294,7 @@ static int follow_attempt(struct watch *w, struct bt_err *err)
     int64_t attempt = json_i64(json_get(w->last.json, "attempt"), 0);
     int rc;
 
-    if (!strcmp(out_str(w->last.json, "kind"), "train"))
+    if (bt_streq(out_str(w->last.json, "kind"), "train"))
         rc = follow_metrics(w, attempt, err);
     else
         rc = follow_logs(w, attempt, err);
@@ -304,7 +304,7 @@ static int follow_attempt(struct watch *w, struct bt_err *err)
 
 static bool running(const char *state)
 {
-    return !strcmp(state, "running") || !strcmp(state, "finishing");
+    return bt_streq(state, "running") || bt_streq(state, "finishing");
 }
 
 int follow_job(struct app *app, const char *job, const char *state, enum follow how,
@@ -350,7 +350,7 @@ int cmd_job_log(struct app *app, const struct cli_args *a, struct bt_err *err)
     struct stream_ask ask = {a->pos[0], stream, 0, cli_has(a, "follow")};
     int rc = 0;
 
-    if (strcmp(stream, "out") && strcmp(stream, "err") && strcmp(stream, "metrics"))
+    if (!bt_streq(stream, "out") && !bt_streq(stream, "err") && !bt_streq(stream, "metrics"))
         return bt_fail(err, BT_ERR_USAGE, "--stream is '%.20s', not out, err or metrics", stream);
     if (cli_has(a, "attempt"))
         rc = bt_parse_i64(cli_value(a, "attempt"), "--attempt", 1, 1000, &ask.attempt, err);

@@ -96,7 +96,7 @@ static void show_end(const struct json *j, struct bt_buf *to)
         bt_buf_printf(to, " (signal %" PRId64 ")", sig);
     else if (code >= 0)
         bt_buf_printf(to, " (exit %" PRId64 ")", code);
-    if (*out_str(j, "reason") && strcmp(out_str(j, "reason"), "none") != 0) {
+    if (*out_str(j, "reason") && !bt_streq(out_str(j, "reason"), "none")) {
         bt_buf_str(to, ": ");
         text_clean(to, out_str(j, "reason"));
     }

@@ -9,18 +9,22 @@
 #include "cli/text.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 
-static const struct out_col cols[] = {
-    {"INDEX", "index", OUT_NUM, 0},          {"KIND", "kind", OUT_STR, 0},
-    {"JOB", "body.body.number", OUT_NUM, 1}, {"PROJECT", "body.nation/body.project", OUT_STR, 0},
-    {"NAME", "body.name", OUT_STR, 0},       {"OUTCOME", "body.outcome", OUT_STATE, 0},
-    {"ENDED", "body.ended", OUT_WHEN, 0},    {"CHARGED acc-h", "body.charged_mras", OUT_HOURS, 0},
-    {"LEAF", "leaf_sha256", OUT_STR, 1}};
+static const struct out_col cols[] = {{"INDEX", "index", OUT_NUM, 0},
+                                      {"KIND", "kind", OUT_STR, 0},
+                                      {"JOB", "body.body.number", OUT_NUM, 1},
+                                      {"PROJECT", "body.body.nation/body.body.project", OUT_STR, 0},
+                                      {"NAME", "body.body.name", OUT_STR, 0},
+                                      {"OUTCOME", "body.body.outcome", OUT_STATE, 0},
+                                      {"ENDED", "body.body.ended", OUT_WHEN, 0},
+                                      {"CHARGED acc-h", "body.body.charged_mras", OUT_HOURS, 0},
+                                      {"LEAF", "leaf_sha256", OUT_STR, 1}};
 static const struct out_list entries = {cols, BT_ARRAY_LEN(cols), "index", "the ledger is empty"};
 
 int cmd_ledger_list(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    static const char *const filters[] = {"from", "kind", "job", "nation", "limit", "cursor"};
+    static const char *const filters[] = {"from", "kind", "job", "nation", "limit"};
     BT_BUF_AUTO struct bt_buf url = {0};
     REPLY_AUTO struct reply reply = {0};
     int rc;
@@ -28,6 +32,8 @@ int cmd_ledger_list(struct app *app, const struct cli_args *a, struct bt_err *er
     bt_buf_str(&url, "/v1/ledger");
     for (size_t i = 0; i < BT_ARRAY_LEN(filters); i++)
         url_query(&url, filters[i], cli_value(a, filters[i]));
+    if (!cli_has(a, "from")) /* a cursor of the ledger is an index */
+        url_query(&url, "from", cli_value(a, "cursor"));
     rc = app_get(app, bt_buf_text(&url), &reply, err);
     if (rc < 0)
         return rc;
@@ -158,26 +164,22 @@ int cmd_status(struct app *app, const struct cli_args *a, struct bt_err *err)
 
 int cmd_policy(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    static const struct out_col rule_cols[] = {{"RULE", "id", OUT_STR, 0},
-                                               {"TIER", "tier", OUT_NUM, 0},
-                                               {"FORBIDS", "forbid", OUT_STR, 0},
-                                               {"SINCE", "since", OUT_STR, 1},
-                                               {"WHY", "reason", OUT_STR, 0}};
-    static const struct out_list how = {rule_cols, BT_ARRAY_LEN(rule_cols), "id", NULL};
     BT_BUF_AUTO struct bt_buf text = {0};
     REPLY_AUTO struct reply reply = {0};
-    const struct json *rules;
+    char out[TEXT_MAX];
     int rc = app_get(app, "/v1/policy", &reply, err);
 
     (void)a;
     if (rc < 0)
         return rc;
-    rules = json_get(reply.json, "rules");
-    if (app->format == OUT_JSON || json_is(rules) != JSON_IS_ARRAY) {
+    if (app->format == OUT_JSON) {
         out_json(&reply);
         return 0;
     }
-    out_items(app, rules, &how, 0, &text);
+    app_note(app, "policy %.16s…, in force since %s", out_str(reply.json, "digest"),
+             text_time(out_when(reply.json, "at"), bt_now_us(), out));
+    bt_buf_str(&text, out_str(reply.json, "text"));
+    bt_buf_char(&text, '\n');
     out_text(&text);
     return 0;
 }

@@ -58,7 +58,8 @@ int cmd_quota_show(struct app *app, const struct cli_args *a, struct bt_err *err
     BT_BUF_AUTO struct bt_buf url = {0};
     REPLY_AUTO struct reply reply = {0};
     struct who who = {0};
-    int rc = a->n_pos ? who_parse(a->pos[0], &who, err) : 0;
+    const char *asked = a->n_pos ? a->pos[0] : cli_value(a, "nation");
+    int rc = asked ? who_parse(asked, &who, err) : 0;
 
     if (rc < 0)
         return rc;
@@ -66,8 +67,6 @@ int cmd_quota_show(struct app *app, const struct cli_args *a, struct bt_err *err
     url_query(&url, "nation", *who.nation ? who.nation : NULL);
     url_query(&url, "project", *who.project ? who.project : NULL);
     url_query(&url, "person", *who.person ? who.person : NULL);
-    url_query(&url, "limit", cli_value(a, "limit"));
-    url_query(&url, "cursor", cli_value(a, "cursor"));
     rc = app_get(app, bt_buf_text(&url), &reply, err);
     if (rc < 0)
         return rc;
@@ -85,8 +84,7 @@ static void diff_row(const char *name, int64_t before, int64_t after)
     putchar('\n');
 }
 
-/* Prints the change; true if there is one. */
-static bool diff(const struct who *who, const struct json *reply)
+static void diff(const struct who *who, const struct json *reply)
 {
     const struct json *before = json_get(reply, "before");
     const struct json *after = json_get(reply, "after");
@@ -100,8 +98,12 @@ static bool diff(const struct who *who, const struct json *reply)
     diff_row("held + spent", out_mras(before, "held_mras") + out_mras(before, "spent_mras"),
              out_mras(after, "held_mras") + out_mras(after, "spent_mras"));
     diff_row("free", out_mras(before, "free_mras"), out_mras(after, "free_mras"));
-    return granted[0] != granted[1] || strcmp(out_str(before, "from"), out_str(after, "from")) ||
-           strcmp(out_str(before, "until"), out_str(after, "until"));
+    if (json_get(reply, "unassigned_mras")) {
+        BT_AUTO char *name = bt_printf("%s unassigned afterwards", who->nation);
+        char out[TEXT_MAX];
+
+        printf("  %-24s %33s h\n", name, text_hours(out_mras(reply, "unassigned_mras"), out));
+    }
 }
 
 static int put_body(const struct cli_args *a, const struct who *who, struct bt_buf *to,
@@ -154,13 +156,11 @@ int cmd_quota_set(struct app *app, const struct cli_args *a, struct bt_err *err)
                       &reply, err);
     if (rc < 0)
         return rc;
-    if (app->format == OUT_JSON) {
+    if (app->format == OUT_JSON)
         out_json(&reply);
-        changes = out_mras(json_get(reply.json, "before"), "granted_mras") !=
-                  out_mras(json_get(reply.json, "after"), "granted_mras");
-    } else {
-        changes = diff(&who, reply.json);
-    }
+    else
+        diff(&who, reply.json);
+    changes = json_bool(json_get(reply.json, "changed"), false);
     if (!dry)
         return 0;
     app_note(app, "nothing written (--dry-run) · exit %d", changes ? EXIT_CHANGES : 0);

@@ -39,13 +39,13 @@ static int read_token(const char *file, char token[TOKEN_MAX], struct bt_err *er
             rc = bt_fail(err, BT_ERR_TOO_LARGE, "a token has at most %d bytes", TOKEN_MAX);
         bt_wipe(part, sizeof part);
     }
-    n = text.n;
+    n = text.p ? text.n : 0;
     while (n && strchr(" \t\r\n", text.p[n - 1]))
         n--;
     if (rc >= 0 && (n == 0 || n >= TOKEN_MAX || memchr(text.p, '\0', n)))
         rc = bt_next(err, bt_fail(err, BT_ERR_TOKEN, "there is no token to read"),
                      "ask your nation: beamtime token new NATION/ID");
-    if (rc >= 0) {
+    if (rc >= 0 && text.p) {
         memcpy(token, text.p, n);
         token[n] = '\0';
     }
@@ -179,7 +179,7 @@ static int may_enrol(const struct cli_args *a, const struct newcomer *who, struc
     if (!cli_has(a, "url"))
         return bt_fail(err, BT_ERR_USAGE,
                        "enrol wants --url, such as https://beamtime.example:8443");
-    if (!bt_is_name(who->name, 63) || !strcmp(who->name, "default"))
+    if (!bt_is_name(who->name, 63) || bt_streq(who->name, "default"))
         return bt_fail(err, BT_ERR_USAGE,
                        "'%.60s' is no name of a profile: a-z, 0-9, '-', '_', '.', not 'default'",
                        who->name);
@@ -358,11 +358,11 @@ int cmd_completion(struct app *app, const struct cli_args *a, struct bt_err *err
     BT_BUF_AUTO struct bt_buf text = {0};
 
     (void)app;
-    if (!strcmp(a->pos[0], "bash"))
+    if (bt_streq(a->pos[0], "bash"))
         complete_bash(cli_commands, &text);
-    else if (!strcmp(a->pos[0], "zsh"))
+    else if (bt_streq(a->pos[0], "zsh"))
         complete_zsh(cli_commands, &text);
-    else if (!strcmp(a->pos[0], "man"))
+    else if (bt_streq(a->pos[0], "man"))
         help_man(cli_commands, &text);
     else
         return bt_fail(err, BT_ERR_USAGE, "completion knows bash, zsh and man, not '%.20s'",

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,11 +16,6 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
-
-static const char *env_of(const char *name)
-{
-    return getenv(name);
-}
 
 /* "/a/train.sh" -> "train" */
 static char *base_name(const char *path, bool cut_suffix)
@@ -53,8 +47,8 @@ static int read_stdin(struct bt_buf *to, struct bt_err *err)
 static int take_code(struct jobreq *r, const char *path, struct bt_err *err)
 {
     struct bt_buf text = {0};
-    int rc = strcmp(path, "-") ? bt_file_read(path, LIMIT_CODE_BYTES, &text, err)
-                               : read_stdin(&text, err);
+    int rc = !bt_streq(path, "-") ? bt_file_read(path, LIMIT_CODE_BYTES, &text, err)
+                                  : read_stdin(&text, err);
 
     if (rc >= 0 && text.p && memchr(text.p, '\0', text.n))
         rc = bt_fail(err, BT_ERR_INVALID, "%s is not a text file", path);
@@ -65,7 +59,7 @@ static int take_code(struct jobreq *r, const char *path, struct bt_err *err)
     r->code = bt_buf_take(&text);
     if (!r->code)
         r->code = bt_strdup("");
-    if (strcmp(path, "-"))
+    if (!bt_streq(path, "-"))
         r->name = base_name(path, true);
     return jobreq_directives(r, err);
 }
@@ -79,7 +73,7 @@ static int take_script(struct jobreq *r, const char *path, struct bt_err *err)
         return bt_fail(err, BT_ERR_USAGE,
                        "%s does not begin with #! and a shell, such as #!/bin/sh; a command goes "
                        "behind --",
-                       strcmp(path, "-") ? path : "the script");
+                       !bt_streq(path, "-") ? path : "the script");
     return rc;
 }
 
@@ -131,7 +125,7 @@ static int take_flags(struct jobreq *r, const struct cli_args *a, struct bt_err 
     for (int i = 0; i < a->n_got; i++) {
         const char *name = a->got[i].opt->name;
         const struct directive_row *row = directive_find(LAYER_FLAG, name, strlen(name), 0);
-        bool format = !strcmp(name, "output") && format_parse(a->got[i].value) >= 0;
+        bool format = bt_streq(name, "output") && format_parse(a->got[i].value) >= 0;
         int rc;
 
         if (!row || format)
@@ -146,15 +140,14 @@ static int take_flags(struct jobreq *r, const struct cli_args *a, struct bt_err 
 /* The one project of a person who has only one. */
 static int take_project(struct app *app, struct jobreq *r, struct bt_err *err)
 {
-    const char *project = getenv("BEAMTIME_PROJECT");
     REPLY_AUTO struct reply who = {0};
     const struct json *list;
     int rc;
 
     if (r->project)
         return 0;
-    if (project && *project) {
-        r->project = bt_strdup(project);
+    if (app->project) {
+        r->project = bt_strdup(app->project);
         return 0;
     }
     rc = app_get(app, "/v1/whoami", &who, err);
@@ -231,7 +224,7 @@ static void tell(const struct app *app, const struct jobreq *r, const struct jso
         bt_buf_str(&t, "would be accepted");
     else
         bt_buf_printf(&t, "job %" PRId64 " accepted", json_i64(json_get(j, "number"), 0));
-    if (!strcmp(out_str(j, "state"), "held"))
+    if (bt_streq(out_str(j, "state"), "held"))
         bt_buf_printf(&t, " · held: %s", out_str(j, "reason"));
     else if (start && start <= now + 5 * BT_US_PER_S)
         bt_buf_str(&t, " · starts now");
@@ -273,7 +266,7 @@ static int submit(struct app *app, const struct cli_args *a, enum follow how, bo
     int rc;
 
     jobreq_init(&r);
-    r.getenv_of = env_of;
+    r.environ_of = environ;
     rc = make_document(app, &r, a, &doc, err);
     if (rc >= 0 && cli_has(a, "print")) {
         bt_buf_char(&doc, '\n');

@@ -75,8 +75,8 @@ static int read_vkey(struct verifying *v, const struct cli_args *a, struct bt_er
 static int open_source(struct verifying *v, const struct cli_args *a, struct bt_err *err)
 {
     const char *url = cli_value(a, "url");
-    int rc;
 
+    v->from = (struct log_source){.read = read_public, .arg = v};
     v->dir = cli_value(a, "dir");
     if (v->dir) {
         v->from = log_dir_source(v->dir);
@@ -87,9 +87,7 @@ static int open_source(struct verifying *v, const struct cli_args *a, struct bt_
     if (!url)
         return bt_fail(err, BT_ERR_USAGE,
                        "ledger verify wants --url or --dir: there is no profile");
-    rc = public_open(url, &v->public, err);
-    v->from = (struct log_source){.read = read_public, .arg = v};
-    return rc;
+    return public_open(url, &v->public, err);
 }
 
 /* ---- what was seen before ---- */
@@ -172,8 +170,8 @@ static int hash_blob(struct verifying *v, const char *path, uint8_t got[32], int
 static int check_file(struct verifying *v, const struct manifest_file *f, struct bt_err *err)
 {
     BT_AUTO char *path = blob_path(f->sha256);
-    uint8_t got[32];
-    int64_t bytes;
+    uint8_t got[32] = {0};
+    int64_t bytes = 0;
     int rc = hash_blob(v, path, got, &bytes, err);
 
     if (rc < 0)
@@ -230,9 +228,9 @@ static int check_leaf(void *arg, uint64_t index, const void *p, size_t n, struct
         return bt_fail(err, BT_ERR_LEDGER, "entry %" PRIu64 ": %s", index, why.text);
     v->kinds[leaf.kind]++;
     manifest = json_get(leaf.body, "manifest");
-    if (leaf.kind != LEAF_RECORD || !v->files || !strcmp(out_str(manifest, "status"), "none"))
+    if (leaf.kind != LEAF_RECORD || !v->files || bt_streq(out_str(manifest, "status"), "none"))
         return 0;
-    if (strcmp(out_str(manifest, "status"), "complete") != 0)
+    if (!bt_streq(out_str(manifest, "status"), "complete"))
         v->n_incomplete++;
     rc = check_manifest(v, manifest, &why);
     return rc < 0 ? bt_fail(err, why.code, "record %" PRIu64 ": %s", index, why.text) : 0;

@@ -25,7 +25,8 @@ const struct cli_opt cli_common[] = {
         "mine", 0, NULL, "your own", NULL                 \
     }
 
-static const struct cli_opt page_opts[] = {PAGE, {0}};
+static const struct cli_opt of_nation_opts[] = {{"nation", 0, "NATION", "of this nation", NULL},
+                                                {0}};
 
 static const struct cli_opt enrol_opts[] = {
     {"url", 0, "URL", "the facility, such as https://beamtime.example:8443", NULL},
@@ -61,6 +62,8 @@ static const struct cli_opt log_opts[] = {
     {"stream", 0, "STREAM", "out (the default), err or metrics", "out|err|metrics"},
     {"attempt", 0, "N", "of this attempt (the last)", NULL},
     {0}};
+static const struct cli_opt quota_show_opts[] = {{"nation", 0, "NATION", "the same as WHO", NULL},
+                                                 {0}};
 static const struct cli_opt quota_set_opts[] = {
     {"amount", 0, "AMOUNT", "accelerator-hours in all: 40h, 120kh, 1.5Mh", NULL},
     {"from", 0, "TIME", "from this time on", NULL},
@@ -93,6 +96,8 @@ static const struct cli_opt clearance_opts[] = {
     {"tier", 0, "N", "0 to 4", "0|1|2|3|4"},
     {"until", 0, "TIME", "a date, a time, or 365d from now", NULL},
     {0}};
+static const struct cli_opt request_opts[] = {
+    {"tier", 0, "N", "the tier that is needed: 0 to 4", "0|1|2|3|4"}, {0}};
 static const struct cli_opt token_opts[] = {
     {"kind", 0, "KIND", "person (the default), agent, helper or operator",
      "person|agent|helper|operator"},
@@ -157,7 +162,6 @@ static const char submit_more[] =
 static const char amount_more[] =
     "WHO is a nation (cz), a project (cz/multilingual) or a person in it (cz/multilingual/ana).\n";
 
-/* clang-format off: a row a line reads best */
 const struct cli_cmd cli_commands[] = {
     {"enrol", NULL, "", "Turn a one-time token into an identity at a facility", cmd_enrol,
      enrol_opts,
@@ -183,24 +187,25 @@ const struct cli_cmd cli_commands[] = {
     {"job", "release", "JOB", "Let a held job start", cmd_job_release, NULL, NULL, 1, 1, 0},
     {"explain", NULL, "JOB", "Why a job waits, when it starts, what would start sooner",
      cmd_explain, NULL, NULL, 1, 1, 0},
-    {"quota", "show", "[WHO]", "What is granted, held, spent and free", cmd_quota_show, page_opts,
-     amount_more, 0, 1, 0},
+    {"quota", "show", "[WHO]", "What is granted, held, spent and free", cmd_quota_show,
+     quota_show_opts, amount_more, 0, 1, 0},
     {"quota", "set", "WHO", "Set what is granted in all", cmd_quota_set, quota_set_opts,
      amount_more, 1, 1, 0},
-    {"nation", "list", "", "The nations", cmd_nation_list, page_opts, NULL, 0, 0, 0},
+    {"nation", "list", "", "The nations", cmd_nation_list, NULL, NULL, 0, 0, 0},
     {"nation", "add", "CODE", "Admit a nation", cmd_nation_set, nation_opts, NULL, 1, 1, 0},
     {"nation", "set", "CODE", "Change a nation", cmd_nation_set, nation_opts, NULL, 1, 1, 0},
-    {"institution", "list", "", "The institutions", cmd_institution_list, page_opts, NULL, 0, 0, 0},
+    {"institution", "list", "", "The institutions", cmd_institution_list, of_nation_opts, NULL, 0,
+     0, 0},
     {"institution", "add", "NATION/NAME", "Make an institution", cmd_institution_set,
      institution_opts, NULL, 1, 1, 0},
     {"institution", "set", "NATION/NAME", "Change an institution", cmd_institution_set,
      institution_opts, NULL, 1, 1, 0},
-    {"project", "list", "", "The projects", cmd_project_list, page_opts, NULL, 0, 0, 0},
+    {"project", "list", "", "The projects", cmd_project_list, of_nation_opts, NULL, 0, 0, 0},
     {"project", "add", "NATION/NAME", "Make a project", cmd_project_set, project_opts, NULL, 1, 1,
      0},
     {"project", "set", "NATION/NAME", "Change a project", cmd_project_set, project_opts, NULL, 1, 1,
      0},
-    {"person", "list", "", "The people", cmd_person_list, page_opts, NULL, 0, 0, 0},
+    {"person", "list", "", "The people", cmd_person_list, of_nation_opts, NULL, 0, 0, 0},
     {"person", "add", "NATION/ID", "Make a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
     {"person", "set", "NATION/ID", "Change a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
     {"member", "add", "PROJECT PERSON", "Let a person work in a project", cmd_member_set,
@@ -209,18 +214,20 @@ const struct cli_cmd cli_commands[] = {
      NULL, NULL, 2, 2, 0},
     {"clearance", "set", "PERSON", "Set a person's clearance", cmd_clearance_set, clearance_opts,
      NULL, 1, 1, 0},
+    {"clearance", "request", "", "Whom to ask for a clearance, and with which command",
+     cmd_clearance_request, request_opts, NULL, 0, 0, 0},
     {"token", "new", "SUBJECT", "Make a one-time token that enrols a person or a machine",
      cmd_token_new, token_opts, "SUBJECT is NATION/ID for a person, a node's name for an agent.\n",
      1, 1, 0},
     {"credential", "revoke", "[PERSON]", "End a person's credentials now", cmd_credential_revoke,
      revoke_opts, NULL, 0, 1, 0},
     {"site", "set", "SITE", "Make or change a site", cmd_site_set, site_opts, NULL, 1, 1, 0},
-    {"rate", "list", "", "What an accelerator of each class costs", cmd_rate_list, page_opts, NULL,
-     0, 0, 0},
+    {"rate", "list", "", "What an accelerator of each class costs", cmd_rate_list, NULL, NULL, 0, 0,
+     0},
     {"rate", "set", "CLASS", "Set a class's rate", cmd_rate_set, rate_opts, NULL, 1, 1, 0},
     {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
      unixmap_opts, NULL, 1, 1, 0},
-    {"node", "list", "", "The nodes", cmd_node_list, page_opts, NULL, 0, 0, 0},
+    {"node", "list", "", "The nodes", cmd_node_list, NULL, NULL, 0, 0, 0},
     {"node", "show", "NODE", "One node with its inventory", cmd_node_show, NULL, NULL, 1, 1, 0},
     {"node", "drain", "NODE", "Start nothing more there", cmd_node_drain, drain_opts, NULL, 1, 1,
      0},

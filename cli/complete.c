@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "cli/help.h"
+#include "lib/base/str.h"
 
 static bool first_of_noun(const struct cli_cmd *commands, const struct cli_cmd *c)
 {
     for (const struct cli_cmd *b = commands; b != c; b++)
-        if (!strcmp(b->noun, c->noun))
+        if (bt_streq(b->noun, c->noun))
             return false;
     return true;
 }
@@ -29,7 +30,7 @@ static void verbs(const struct cli_cmd *commands, const char *noun, struct bt_bu
     const char *space = "";
 
     for (const struct cli_cmd *c = commands; c->noun; c++)
-        if (!strcmp(c->noun, noun) && c->verb) {
+        if (bt_streq(c->noun, noun) && c->verb) {
             bt_buf_printf(to, "%s%s", space, c->verb);
             space = " ";
         }
@@ -57,11 +58,11 @@ static void bash_value(const struct cli_opt *o, struct bt_buf *to)
     if (o->letter)
         bt_buf_printf(to, "|-%c", o->letter);
     bt_buf_str(to, ") ");
-    if (!strcmp(o->words, "@file")) {
+    if (bt_streq(o->words, "@file")) {
         bt_buf_str(to, "compopt -o default; return");
-    } else if (!strcmp(o->words, "@dir")) {
+    } else if (bt_streq(o->words, "@dir")) {
         bt_buf_str(to, "compopt -o default -o dirnames; return");
-    } else if (!strcmp(o->words, "@profile")) {
+    } else if (bt_streq(o->words, "@profile")) {
         bt_buf_str(to,
                    "COMPREPLY=($(compgen -W \"$(beamtime profile list -o name 2>/dev/null)\" -- "
                    "\"$cur\")); return");
@@ -162,9 +163,9 @@ static void zsh_option(const struct cli_opt *o, struct bt_buf *to)
         bt_buf_char(to, ':');
         zsh_text(o->value, to);
         bt_buf_char(to, ':');
-        if (o->words && !strcmp(o->words, "@file"))
+        if (o->words && bt_streq(o->words, "@file"))
             bt_buf_str(to, "_files");
-        else if (o->words && !strcmp(o->words, "@dir"))
+        else if (o->words && bt_streq(o->words, "@dir"))
             bt_buf_str(to, "_files -/");
         else if (o->words && o->words[0] != '@') {
             bt_buf_char(to, '(');

@@ -114,64 +114,61 @@ static int unknown(enum layer layer, const char *name, int line, struct bt_err *
     return bt_fail(err, BT_ERR_USAGE, "line %d: there is no option --%.40s", line, name);
 }
 
-/* Finds the row of word i and its value; *used words were needed. */
-static int read_option(enum layer layer, struct words *w, int i, int line, int *used,
-                       const struct directive_row **row, const char **value, struct bt_err *err)
+struct reading {
+    enum layer layer;
+    int line;
+    struct words w;
+    int at; /* the word that is looked at; moves behind what was used */
+    directive_each *each;
+    void *arg;
+    struct bt_err *err;
+};
+
+static int unknown_word(struct reading *r, const char *from, size_t n)
 {
-    const char *word = w->word[i];
-    bool is_long = word[1] == '-';
-    size_t n = is_long ? strcspn(word + 2, "=") : 0;
-    const char *inline_value;
+    BT_AUTO char *name = bt_strndup(from, n);
 
-    *used = 1;
-    *row =
-        is_long ? directive_find(layer, word + 2, n, 0) : directive_find(layer, NULL, 0, word[1]);
-    if (!*row) {
-        BT_AUTO char *name = is_long ? bt_strndup(word + 2, n) : bt_strndup(word + 1, 1);
-
-        return unknown(layer, name, line, err);
-    }
-    if (is_long)
-        inline_value = word[2 + n] ? word + 3 + n : NULL;
-    else
-        inline_value = word[2] ? word + 2 + (word[2] == '=') : NULL;
-    *value = inline_value;
-    if (!(*row)->value && inline_value)
-        return bt_fail(err, BT_ERR_USAGE, "line %d: --%s takes no value", line, (*row)->name);
-    if (!(*row)->value || directive_optional(*row) || inline_value)
-        return 0;
-    if (i + 1 >= w->n)
-        return bt_fail(err, BT_ERR_USAGE, "line %d: --%s wants a value: %s", line, (*row)->name,
-                       (*row)->value);
-    *value = w->word[i + 1];
-    *used = 2;
-    return 0;
+    return unknown(r->layer, name, r->line, r->err);
 }
 
-static int one_line(const char *p, const char *end, enum layer layer, int line,
-                    directive_each *each, void *arg, struct bt_err *err)
+/* The option at r->at, and its value from the same word or the next. */
+static int read_option(struct reading *r)
 {
-    struct words w;
-    int used;
-    int rc = cut_words(p, end, &w, line, err);
+    const char *word = r->w.word[r->at++];
+    bool is_long = word[1] == '-';
+    size_t n = is_long ? strcspn(word + 2, "=") : 1;
+    const struct directive_row *row = is_long ? directive_find(r->layer, word + 2, n, 0)
+                                              : directive_find(r->layer, NULL, 0, word[1]);
+    const char *rest = word + (is_long ? 2 : 1) + n;
+    const char *value = !*rest ? NULL : rest + (*rest == '=');
 
-    for (int i = 0; rc >= 0 && i < w.n; i += used) {
-        const struct directive_row *row = NULL;
-        const char *value = NULL;
+    if (!row)
+        return unknown_word(r, word + (is_long ? 2 : 1), n);
+    if (!row->value && value)
+        return bt_fail(r->err, BT_ERR_USAGE, "line %d: --%s takes no value", r->line, row->name);
+    if (row->value && !value && !directive_optional(row)) {
+        if (r->at >= r->w.n)
+            return bt_fail(r->err, BT_ERR_USAGE, "line %d: --%s wants a value: %s", r->line,
+                           row->name, row->value);
+        value = r->w.word[r->at++];
+    }
+    return r->each(r->arg, row, value, r->line, r->err);
+}
 
-        used = 1;
-        if (w.word[i][0] != '-' || !w.word[i][1]) {
-            if (layer == LAYER_SBATCH && i == 0 && !strcmp(w.word[i], "hetjob"))
-                rc = each(arg, directive_find(layer, "hetjob", 6, 0), NULL, line, err);
-            else
-                rc = bt_fail(err, BT_ERR_USAGE,
-                             "line %d: '%.40s' is not an option; one begins with --", line,
-                             w.word[i]);
-            continue;
-        }
-        rc = read_option(layer, &w, i, line, &used, &row, &value, err);
-        if (rc >= 0)
-            rc = each(arg, row, value, line, err);
+static int one_line(struct reading *r, const char *p, const char *end)
+{
+    int rc = cut_words(p, end, &r->w, r->line, r->err);
+
+    for (r->at = 0; rc >= 0 && r->at < r->w.n;) {
+        const char *word = r->w.word[r->at];
+
+        if (word[0] == '-' && word[1])
+            rc = read_option(r);
+        else if (r->layer == LAYER_SBATCH && r->at == 0 && bt_streq(word, "hetjob"))
+            return r->each(r->arg, directive_find(r->layer, word, 6, 0), NULL, r->line, r->err);
+        else
+            rc = bt_fail(r->err, BT_ERR_USAGE,
+                         "line %d: '%.40s' is not an option; one begins with --", r->line, word);
     }
     return rc;
 }
@@ -182,8 +179,9 @@ int directives_read(const char *text, size_t n, enum layer layer, directive_each
     const char *mark = layer == LAYER_SBATCH ? "#SBATCH" : "#BEAM";
     size_t mark_n = strlen(mark);
     const char *p = text, *last = text + n;
+    struct reading r = {.layer = layer, .each = each, .arg = arg, .err = err};
 
-    for (int line = 1; p < last; line++) {
+    for (r.line = 1; p < last; r.line++) {
         const char *end = memchr(p, '\n', (size_t)(last - p));
         const char *from = p;
         int rc = 0;
@@ -197,7 +195,7 @@ int directives_read(const char *text, size_t n, enum layer layer, directive_each
         /* As sbatch, the mark counts only at the beginning of its line. */
         if ((size_t)(end - p) > mark_n && !memcmp(p, mark, mark_n) &&
             (p[mark_n] == ' ' || p[mark_n] == '\t'))
-            rc = one_line(p + mark_n, end, layer, line, each, arg, err);
+            rc = one_line(&r, p + mark_n, end);
         if (rc < 0)
             return rc;
         p = end + (end < last);

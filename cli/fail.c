@@ -13,7 +13,7 @@ int format_parse(const char *word)
     static const char *const words[] = {"table", "wide", "json", "csv", "name"};
 
     for (size_t i = 0; word && i < BT_ARRAY_LEN(words); i++)
-        if (!strcmp(word, words[i]))
+        if (bt_streq(word, words[i]))
             return (int)i;
     return -1;
 }

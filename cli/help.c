@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/text.h"
+#include "lib/base/str.h"
 
 static void name_of(const struct cli_cmd *c, struct bt_buf *to)
 {
@@ -78,7 +79,7 @@ void help_noun(const struct cli_cmd *commands, const char *noun, struct bt_buf *
 {
     bt_buf_printf(to, "usage: beamtime %s COMMAND [OPTIONS]\n\n", noun);
     for (const struct cli_cmd *c = commands; c->noun; c++)
-        if (!strcmp(c->noun, noun))
+        if (bt_streq(c->noun, noun))
             command_row(c, to);
     bt_buf_printf(to, "\nbeamtime %s COMMAND --help says more.\n", noun);
 }

@@ -53,7 +53,7 @@ int jobreq_signal(const char *name)
     if (bt_starts(name, "SIG"))
         name += 3;
     for (size_t i = 0; i < BT_ARRAY_LEN(signals); i++)
-        if (!strcmp(name, signals[i].name))
+        if (bt_streq(name, signals[i].name))
             return signals[i].number;
     return -1;
 }
@@ -67,14 +67,6 @@ struct set {
     struct bt_err *err;
 };
 
-static void replace(char **at, const char *value)
-{
-    char *copy = bt_strdup(value);
-
-    bt_free(*at);
-    *at = copy;
-}
-
 static int set_number(const struct set *s, int64_t min, int64_t max, int64_t *ret)
 {
     BT_AUTO char *what = bt_printf("--%s", s->row->name);
@@ -87,7 +79,7 @@ static int set_name(const struct set *s, char **at, size_t max)
     if (!*s->value || strlen(s->value) >= max || !bt_is_utf8(s->value, strlen(s->value)))
         return bt_fail(s->err, BT_ERR_INVALID, "--%s is empty, not UTF-8 or longer than %zu bytes",
                        s->row->name, max - 1);
-    replace(at, s->value);
+    jobreq_replace(at, s->value);
     return 0;
 }
 
@@ -98,7 +90,7 @@ static int add_item(const struct set *s, struct jobreq_list *l, const char *valu
                        JOBREQ_LIST);
     if (n == 0)
         return bt_fail(s->err, BT_ERR_INVALID, "--%s has an empty item", s->row->name);
-    l->v[l->n++] = bt_strndup(value, n);
+    jobreq_keep(l, value, n);
     return 0;
 }
 
@@ -130,7 +122,7 @@ static int set_class(const struct set *s, const char *value, size_t n)
     if (!bt_is_name(name, sizeof name - 1))
         return bt_fail(s->err, BT_ERR_INVALID, "--%s: '%s' is not the name of a class",
                        s->row->name, name);
-    replace(&s->r->class, name);
+    jobreq_replace(&s->r->class, name);
     return 0;
 }
 
@@ -156,7 +148,7 @@ static int set_gres(const struct set *s, int64_t *ret)
     const char *v = s->value;
     const char *last;
 
-    if (strcmp(v, "gpu") && !bt_starts(v, "gpu:"))
+    if (!bt_streq(v, "gpu") && !bt_starts(v, "gpu:"))
         return bt_fail(s->err, BT_ERR_USAGE,
                        "--gres is '%.40s'; only gpu[:CLASS][:N] is known here", v);
     if (v[3] == '\0') {
@@ -201,7 +193,7 @@ static int set_count(const struct set *s)
 static int word_of(const struct set *s, const char *const *words, int *ret)
 {
     for (int i = 0; words[i]; i++)
-        if (!strcmp(words[i], s->value)) {
+        if (bt_streq(words[i], s->value)) {
             *ret = i;
             return 0;
         }
@@ -298,7 +290,7 @@ static int set_dependency(const struct set *s)
         return bt_fail(s->err, BT_ERR_USAGE,
                        "--dependency names one job; let a job wait for the last of a chain");
     s->r->after_ok = ok;
-    replace(&s->r->after, v);
+    jobreq_replace(&s->r->after, v);
     return 0;
 }
 
@@ -311,6 +303,16 @@ static bool is_env_name(const char *s, size_t n)
     return n > 0;
 }
 
+static const char *find_variable(char **from, const char *name)
+{
+    size_t n = strlen(name);
+
+    for (; from && *from; from++)
+        if (!strncmp(*from, name, n) && (*from)[n] == '=')
+            return *from + n + 1;
+    return NULL;
+}
+
 static int export_one(const struct set *s, const char *item, size_t n)
 {
     const char *equals = memchr(item, '=', n);
@@ -319,9 +321,9 @@ static int export_one(const struct set *s, const char *item, size_t n)
     BT_AUTO char *pair = NULL;
     const char *value;
 
-    if (!strcmp(name, "NONE") && !equals)
+    if (bt_streq(name, "NONE") && !equals)
         return 0;
-    if (!strcmp(name, "ALL") && !equals)
+    if (bt_streq(name, "ALL") && !equals)
         return bt_fail(s->err, BT_ERR_USAGE,
                        "--export=ALL would publish your whole environment, secrets too; name what "
                        "the job needs");
@@ -330,7 +332,7 @@ static int export_one(const struct set *s, const char *item, size_t n)
                        name);
     if (equals)
         return add_item(s, &s->r->env, item, n);
-    value = s->r->getenv_of ? s->r->getenv_of(name) : NULL;
+    value = find_variable(s->r->environ_of, name);
     if (!value)
         return bt_fail(s->err, BT_ERR_INVALID, "--export: %.40s is not set here", name);
     pair = bt_printf("%s=%s", name, value);
@@ -425,7 +427,7 @@ static int set_rest(const struct set *s)
     case DIR_EMBARGO:
         return set_number(s, 0, LIMIT_EMBARGO_DAYS, &r->embargo_days);
     case DIR_WRAP:
-        replace(&r->wrap, s->value);
+        jobreq_replace(&r->wrap, s->value);
         return 0;
     case DIR_IGNORE:
         bt_buf_printf(&r->notes, "%s%s--%s changes nothing: %s\n", s->where, *s->where ? ": " : "",

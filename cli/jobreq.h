@@ -1,7 +1,7 @@
 /* jobreq.h - a submission as flags and directives describe it, written out as a job document.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Pure but for reading the environment through `getenv_of`. What counts accelerators (-n, -N,
+ * Pure. What counts accelerators (-n, -N,
  * --gpus …) is one group: the layer that says any of it replaces what lower layers said. */
 #ifndef BT_CLI_JOBREQ_H
 #define BT_CLI_JOBREQ_H
@@ -49,8 +49,8 @@ struct jobreq {
     int n_lineage;
     int64_t embargo_days; /* -1: not said */
     char *wrap;
-    struct bt_buf notes;                        /* lines about options that change nothing here */
-    const char *(*getenv_of)(const char *name); /* NULL: --export NAME finds nothing */
+    struct bt_buf notes; /* lines about options that change nothing here */
+    char **environ_of; /* "NAME=VALUE"…, NULL at the end: where --export NAME looks; may be NULL */
 };
 
 enum { JOBREQ_WALLTIME_S = 3600 }; /* when nobody says: enough to try, little to hold */
@@ -72,6 +72,11 @@ int jobreq_accelerators(const struct jobreq *r, int64_t *ret_count, int64_t *ret
 /* Appends the document. `after` is the other job's id (zero: none). */
 int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after, struct bt_buf *to,
                  struct bt_err *err) BT_MUSTUSE;
+
+/* *at = a copy of value; a copy of value[n] behind the list's last. In jobreq_write.c: gcc's
+ * analyzer takes what is stored at an offset for lost when it sees both. */
+void jobreq_replace(char **at, const char *value);
+void jobreq_keep(struct jobreq_list *l, const char *value, size_t n);
 
 /* "USR1", "SIGUSR1" or "10" -> 10; -1 if unknown. */
 int jobreq_signal(const char *name);

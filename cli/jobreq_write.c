@@ -8,6 +8,19 @@
 #include "lib/base/str.h"
 #include "lib/json/json.h"
 
+void jobreq_replace(char **at, const char *value)
+{
+    char *copy = bt_strdup(value);
+
+    bt_free(*at);
+    *at = copy;
+}
+
+void jobreq_keep(struct jobreq_list *l, const char *value, size_t n)
+{
+    l->v[l->n++] = bt_strndup(value, n);
+}
+
 int jobreq_accelerators(const struct jobreq *r, int64_t *ret_count, int64_t *ret_per_node,
                         struct bt_err *err)
 {
@@ -174,7 +187,7 @@ int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after
                  struct bt_err *err)
 {
     struct json_writer w = {.to = to};
-    int64_t count, per_node;
+    int64_t count = 0, per_node = 0;
     int rc = jobreq_accelerators(r, &count, &per_node, err);
 
     if (rc >= 0)

@@ -8,6 +8,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/crypto/hash.h"
 #include "lib/net/net.h"
 
@@ -16,11 +17,9 @@ enum { BLOB_DEADLINE_MS = 3600000 }; /* a checkpoint of many gigabytes */
 /* lib/net takes the root as a file. */
 static int temporary_file(const char *text, char path[64], struct bt_err *err)
 {
-    const char *dir = getenv("TMPDIR");
     BT_FD_AUTO int fd = -1;
 
-    if (snprintf(path, 64, "%s/beamtime-ca.XXXXXX", dir && *dir ? dir : "/tmp") >= 64)
-        return bt_fail(err, BT_ERR_INVALID, "TMPDIR is too long");
+    bt_copy(path, 64, "/tmp/beamtime-ca.XXXXXX");
     fd = mkostemp(path, O_CLOEXEC);
     if (fd < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot make a file in %s", path);
@@ -53,7 +52,7 @@ int link_enrol(struct app *app, const char *url, const char *ca_pem, const char 
 struct public
 {
     struct net_client *client;
-    char *base;
+    const char *base; /* borrowed */
 };
 
 int public_open(const char *base, struct public **ret, struct bt_err *err)
@@ -66,7 +65,7 @@ int public_open(const char *base, struct public **ret, struct bt_err *err)
         return rc;
     *ret = bt_new(struct public);
     (*ret)->client = client;
-    (*ret)->base = bt_strdup(base);
+    (*ret)->base = base;
     return 0;
 }
 
@@ -75,7 +74,6 @@ void public_close(struct public *p)
     if (!p)
         return;
     net_client_free(p->client);
-    bt_free(p->base);
     bt_free(p);
 }
 

@@ -11,7 +11,7 @@
 int link_enrol(struct app *app, const char *url, const char *ca_pem, const char *body,
                struct reply *ret, struct bt_err *err) BT_MUSTUSE;
 
-/* The public listener of base "http://host:port". */
+/* The public listener of base "http://host:port", which is borrowed. */
 struct public;
 int public_open(const char *base, struct public **ret, struct bt_err *err) BT_MUSTUSE;
 void public_close(struct public *p);

@@ -1,6 +1,5 @@
 /* main.c - beamtime, everyone's command line: finds the command, runs it, says what went wrong.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "cli/help.h"
 #include "cli/out.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 /* -o is also sbatch's --output: a word that is a format is one. */
 static const char *asked_format(const struct cli_args *a)
@@ -25,21 +25,29 @@ static const char *asked_format(const struct cli_args *a)
     return format ? format : format_parse(file) >= 0 ? file : NULL;
 }
 
+/* A variable that is set to something; there is only one thread yet. */
+static const char *env(const char *name)
+{
+    const char *value = getenv(name); // NOLINT(concurrency-mt-unsafe)
+
+    return value && *value ? value : NULL;
+}
+
 static int set_up(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     const char *format = asked_format(a);
-    const char *no_color = getenv("NO_COLOR");
-    const char *term = getenv("TERM");
-    const char *profile = getenv("BEAMTIME_PROFILE");
+    const char *no_color = env("NO_COLOR");
+    const char *term = env("TERM");
     int parsed = format ? format_parse(format) : OUT_TABLE;
 
     app->tty_out = isatty(1);
     app->tty_err = isatty(2);
-    app->color = app->tty_out && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
+    app->color = app->tty_out && !no_color && term && !bt_streq(term, "dumb");
     app->quiet = cli_has(a, "quiet");
     app->asked_profile = cli_value(a, "profile");
-    if (!app->asked_profile && profile && *profile)
-        app->asked_profile = profile;
+    if (!app->asked_profile)
+        app->asked_profile = env("BEAMTIME_PROFILE");
+    app->project = env("BEAMTIME_PROJECT");
     if (parsed < 0)
         return bt_fail(err, BT_ERR_USAGE, "-o is '%.40s', not table, wide, json, csv or name",
                        format);
@@ -100,9 +108,8 @@ int main(int argc, char **argv)
     struct bt_err err = {0};
     int rc;
 
-    setlocale(LC_CTYPE, "C.UTF-8");
     signal(SIGPIPE, SIG_IGN);
-    if (argc > 1 && !strcmp(argv[1], "help"))
+    if (argc > 1 && bt_streq(argv[1], "help"))
         rc = dispatch_help(&app, argc, argv, &err);
     else
         rc = dispatch(&app, argc, argv, &err);

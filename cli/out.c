@@ -23,7 +23,7 @@ const char *out_color(bool color, const char *state)
                   {"finishing", "\x1b[36m"}};
 
     for (size_t i = 0; color && i < BT_ARRAY_LEN(colors); i++)
-        if (!strcmp(state, colors[i].word))
+        if (bt_streq(state, colors[i].word))
             return colors[i].escape;
     return "";
 }

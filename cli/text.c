@@ -53,7 +53,7 @@ int text_amount(const char *s, const char *what, int64_t *ret_mras, struct bt_er
     const char *p = s;
     __int128 v;
 
-    if (!strcmp(s, "0")) {
+    if (bt_streq(s, "0")) {
         *ret_mras = 0;
         return 0;
     }
@@ -61,7 +61,7 @@ int text_amount(const char *s, const char *what, int64_t *ret_mras, struct bt_er
         for (size_t i = 0; i < BT_ARRAY_LEN(units); i++) {
             __int128 mras = v * units[i].mras;
 
-            if (strcmp(p, units[i].suffix))
+            if (!bt_streq(p, units[i].suffix))
                 continue;
             if (mras % nano || mras / nano > INT64_MAX)
                 break;
@@ -158,7 +158,8 @@ char *text_flops(double flops, char *out)
         e++;
     while (*e == '0' && e[1])
         e++;
-    snprintf(out, TEXT_MAX, "%s%s%s", raw, strcmp(e, "0") ? "e" : "", strcmp(e, "0") ? e : "");
+    snprintf(out, TEXT_MAX, "%s%s%s", raw, !bt_streq(e, "0") ? "e" : "",
+             !bt_streq(e, "0") ? e : "");
     return out;
 }
 

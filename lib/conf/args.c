@@ -84,18 +84,18 @@ static bool print_option(struct walk *w, const char *name)
     struct bt_buf *to = &w->ret->print;
     bool first = w->files && to->n == 0;
 
-    if (!strcmp(name, "print-config")) {
+    if (bt_streq(name, "print-config")) {
         w->example = true; /* written at the end, when all is set */
-    } else if (!strcmp(name, "help")) {
+    } else if (bt_streq(name, "help")) {
         if (first)
             conf_help(w->t, to);
-    } else if (!strcmp(name, "version")) {
+    } else if (bt_streq(name, "version")) {
         if (first)
             bt_buf_printf(to, "%s %s\n", w->t->program, BT_VERSION);
-    } else if (!strcmp(name, "reference")) {
+    } else if (bt_streq(name, "reference")) {
         if (first)
             conf_markdown(w->t, to);
-    } else if (!strcmp(name, "man")) {
+    } else if (bt_streq(name, "man")) {
         if (first)
             conf_man(w->t, to);
     } else {
@@ -112,7 +112,7 @@ static int long_option(struct walk *w, const char *option)
 
     if (!inline_value && print_option(w, name))
         return 0;
-    if (!strcmp(name, "set") || !strcmp(name, "config")) {
+    if (bt_streq(name, "set") || bt_streq(name, "config")) {
         const char *value = take_value(w, inline_value);
 
         if (!value)
@@ -130,9 +130,9 @@ static int pass(struct walk *w)
         char *arg = w->argv[w->at];
         int rc = 0;
 
-        if (options && !strcmp(arg, "--"))
+        if (options && bt_streq(arg, "--"))
             options = false;
-        else if (options && !strcmp(arg, "-h"))
+        else if (options && bt_streq(arg, "-h"))
             print_option(w, "help");
         else if (options && bt_starts(arg, "--"))
             rc = long_option(w, arg + 2);

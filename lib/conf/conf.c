@@ -124,7 +124,7 @@ static int set_number(const struct conf_row *row, int64_t *at, const char *value
                           bounded(row) ? row->max : INT64_MAX, &v, err);
     else if (row->type == CONF_BYTES)
         rc = bt_parse_bytes(value, row->name, &v, err);
-    else if (!strcmp(value, "0"))
+    else if (bt_streq(value, "0"))
         rc = 0;
     else if (strspn(value, "0123456789") == strlen(value))
         rc = bt_fail(err, BT_ERR_INVALID,
@@ -164,7 +164,7 @@ static int set_bool(const struct conf_row *row, bool *at, const char *value, str
     } words[] = {{"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {"on", 1}, {"off", 0}};
 
     for (size_t i = 0; i < BT_ARRAY_LEN(words); i++)
-        if (!strcmp(value, words[i].word)) {
+        if (bt_streq(value, words[i].word)) {
             *at = words[i].yes;
             return 0;
         }

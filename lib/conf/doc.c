@@ -92,7 +92,7 @@ static bool at_default(const struct conf_row *row, const void *now)
     conf_value(&alone, room, &want);
     conf_done(&one, room);
     conf_value(row, now, &have);
-    return !strcmp(bt_buf_text(&have), bt_buf_text(&want));
+    return bt_streq(bt_buf_text(&have), bt_buf_text(&want));
 }
 
 void conf_example(const struct conf_table *t, const void *now, struct bt_buf *to)

@@ -7,10 +7,8 @@
 #include "lib/api/jobdoc.h"
 #include "lib/base/mem.h"
 
-static const char *env_of(const char *name)
-{
-    return !strcmp(name, "LANG") ? "cs_CZ" : NULL;
-}
+static char lang[] = "LANG=cs_CZ";
+static char *environment[] = {lang, NULL};
 
 static void begin(struct jobreq *r, const char *script)
 {
@@ -18,7 +16,7 @@ static void begin(struct jobreq *r, const char *script)
     r->kind = JOB_SCRIPT;
     r->code = bt_strdup(script);
     r->project = bt_strdup("multilingual");
-    r->getenv_of = env_of;
+    r->environ_of = environment;
 }
 
 static int flag(struct jobreq *r, const char *name, const char *value, struct bt_err *err)
