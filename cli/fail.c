@@ -34,7 +34,7 @@ static void rules(const struct json *list, struct bt_buf *to)
         if (i == 0)
             bt_buf_str(to, "  because of\n");
         bt_buf_str(to, "    ");
-        padded(id, 10, to);
+        padded(id, 11, to);
         bt_buf_char(to, ' ');
         text_clean(to, out_str(rule, "text"));
         bt_buf_char(to, '\n');
@@ -49,11 +49,11 @@ static void missing(const struct json *list, struct bt_buf *to)
         if (i == 0)
             bt_buf_str(to, "  missing\n");
         bt_buf_str(to, "    ");
-        padded(out_str(lock, "lock"), 12, to);
+        padded(out_str(lock, "lock"), 17, to);
         bt_buf_char(to, ' ');
         text_clean(to, out_str(lock, "text"));
         if (*out_str(lock, "next")) {
-            bt_buf_str(to, "\n                 ");
+            bt_buf_str(to, "\n                      ");
             text_clean(to, out_str(lock, "next"));
         }
         bt_buf_char(to, '\n');

@@ -94,7 +94,7 @@ teardown_file() { facility_end; }
     mkdir "$BATS_TEST_TMPDIR/mirror"
     cp -r "$FACILITY/ledger/." "$BATS_TEST_TMPDIR/mirror"
     run -0 "$BEAMTIME" ledger verify --dir "$BATS_TEST_TMPDIR/mirror" --vkey "$FACILITY/pki/log.vkey"
-    bundle=$(find "$BATS_TEST_TMPDIR/mirror/tile/entries" -type f | sort | tail -n 1)
+    bundle=$BATS_TEST_TMPDIR/mirror/tile/entries/000.p/$(sed -n 2p "$BATS_TEST_TMPDIR/mirror/checkpoint")
     printf 'X' | dd of="$bundle" bs=1 seek=40 conv=notrunc status=none
     run -1 "$BEAMTIME" ledger verify --dir "$BATS_TEST_TMPDIR/mirror" --vkey "$FACILITY/pki/log.vkey"
     [[ "$output" != *verified* ]]

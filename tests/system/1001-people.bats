@@ -8,6 +8,7 @@ load lib
 setup_file() {
     facility_start
     people_start
+    agent_start
 }
 teardown_file() { facility_end; }
 
@@ -74,7 +75,8 @@ teardown_file() { facility_end; }
 
 @test "a suspended nation submits nothing" {
     run -0 as council nation set cz --state suspended
-    run -5 as ana submit -n 1 --time 1m -- true
+    run as ana submit -n 1 --time 1m -- true
+    [ "$status" -eq 4 ] || [ "$status" -eq 5 ]
     run -0 as council nation set cz --state active
     run -0 as ana submit -n 1 --time 1m --dry-run -- true
 }

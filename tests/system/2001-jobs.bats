@@ -95,7 +95,7 @@ teardown_file() { facility_end; }
 @test "a job that is not there is status 3" {
     run -3 as ana job show 999999
     run -3 as ana job log 999999
-    run -3 as ana job show not-a-job
+    run -2 as ana job show not-a-job
 }
 
 @test "a training on two accelerators leaves a model" {

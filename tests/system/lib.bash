@@ -141,8 +141,8 @@ agent_start() { # [OPTION...]
     [ "$(id -u)" != 0 ] || user=nobody
     mkdir -p "$FACILITY/agent" "$FACILITY/libexec"
     chmod 711 "$FACILITY/agent"
-    install -m 755 "$BUILD/agent/train/beamtime-train" "$BUILD/agent/coll/beamtime-coll" \
-        "$FACILITY/libexec"
+    find "$BUILD/agent" -mindepth 2 -name 'beamtime-*' -type f -perm -1 \
+        -exec install -m 755 {} "$FACILITY/libexec" ';'
     agent_options=(--state-dir "$FACILITY/agent" --url "https://127.0.0.1:$(port agents)"
         --enrol-url "$URL" --ca-file "$FACILITY/pki/root.pem" --libexec-dir "$FACILITY/libexec"
         --job-user "$user" --accelerators 2 "$@")

@@ -111,11 +111,11 @@ static void a_refusal_names_everything_at_once(void **state)
     assert_string_equal(bt_buf_text(&text), "beamtime: refused (denied by policy)\n"
                                             "  tier 3 (contained) is needed\n"
                                             "  because of\n"
-                                            "    BIO-3      biological sequence data\n"
+                                            "    BIO-3       biological sequence data\n"
                                             "  missing\n"
-                                            "    person       your clearance is tier 2\n"
-                                            "                 ask your nation\n"
-                                            "    approvals    0 of 3 nations\n"
+                                            "    person            your clearance is tier 2\n"
+                                            "                      ask your nation\n"
+                                            "    approvals         0 of 3 nations\n"
                                             "request 0193-request · exit 5\n");
     json_free(app.problem);
 }
