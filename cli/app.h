@@ -21,6 +21,7 @@ struct app {
     bool tty_out, tty_err;
     bool color; /* of stdout */
     bool quiet;
+    bool limited; /* --limit: a person who asked for so many rows knows that there are more */
     const char *asked_profile; /* --profile or BEAMTIME_PROFILE; NULL: the default one */
     const char *project;       /* BEAMTIME_PROJECT or NULL */
     bool has_profile;

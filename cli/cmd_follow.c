@@ -114,7 +114,7 @@ static int wait_while(struct watch *w, bool (*stay)(const char *state), struct b
 
             if (!*why && bt_streq(w->state, "held"))
                 why = out_str(w->last.json, "reason");
-            if (*why && !bt_streq(why, "none"))
+            if (*why && !bt_streq(why, "none") && !bt_streq(why, "starts now"))
                 app_note(w->app, "%s: %s", w->state, why);
             bt_copy(told, sizeof told, w->state);
         }
@@ -135,6 +135,7 @@ struct progress {
     struct lines lines;
     struct metric last;
     bool any;
+    int64_t told_step;
     int64_t told_us;
 };
 
@@ -159,6 +160,7 @@ static void show_progress(struct progress *p, bool end)
     }
     fwrite(text.p, 1, text.n, stderr);
     p->told_us = bt_mono_us();
+    p->told_step = p->last.step;
 }
 
 static void metrics_line(void *arg, const char *line, size_t n)
@@ -179,17 +181,18 @@ static void metrics_part(void *arg, const char *part, size_t n)
     lines_feed(&p->lines, part, n, metrics_line, p);
     if (!p->any || p->app->quiet)
         return;
-    if (p->app->tty_err || bt_mono_us() - p->told_us >= PLAIN_EVERY_US)
+    if (p->told_step != p->last.step &&
+        (p->app->tty_err || bt_mono_us() - p->told_us >= PLAIN_EVERY_US))
         show_progress(p, false);
 }
 
 static int follow_metrics(struct watch *w, int64_t attempt, struct bt_err *err)
 {
     struct stream_ask ask = {w->job, "metrics", attempt, true};
-    struct progress p = {.app = w->app};
+    struct progress p = {.app = w->app, .told_step = -1};
     int rc = stream_copy(w->app, &ask, metrics_part, &p, err);
 
-    if (p.any && !w->app->quiet)
+    if (p.any && !w->app->quiet && (w->app->tty_err || p.told_step != p.last.step))
         show_progress(&p, true);
     lines_done(&p.lines);
     return rc;

@@ -48,7 +48,7 @@ int cmd_quota_show(struct app *app, const struct cli_args *a, struct bt_err *err
 {
     static const struct out_col cols[] = {{"ACCOUNT", "nation/project/person", OUT_STR, 0},
                                           {"GRANTED acc-h", "granted_mras", OUT_HOURS, 0},
-                                          {"FREE", "free_mras", OUT_HOURS, 0},
+                                          {"FREE", "free_mras", OUT_LEFT, 0},
                                           {"HELD", "held_mras", OUT_HOURS, 0},
                                           {"SPENT", "spent_mras", OUT_HOURS, 0},
                                           {"FROM", "from", OUT_WHEN, 1},

@@ -81,9 +81,8 @@ void curve_done(struct curve *c)
     *c = (struct curve){0};
 }
 
-/* The row of each column, 0 at the top, from the mean of the losses that fall on it. */
-static void column_rows(const struct curve *c, int width, int height, double low, double high,
-                        int *rows)
+/* The mean of the losses that fall on each column. */
+static void column_means(const struct curve *c, int width, double *means)
 {
     for (int x = 0; x < width; x++) {
         size_t from = c->n * (size_t)x / (size_t)width;
@@ -92,7 +91,7 @@ static void column_rows(const struct curve *c, int width, int height, double low
 
         for (size_t i = from; i < until; i++)
             sum += c->v[i];
-        rows[x] = (int)lround((high - sum / (double)(until - from)) / (high - low) * (height - 1));
+        means[x] = sum / (double)(until - from);
     }
 }
 
@@ -111,6 +110,7 @@ static const char *piece(int a, int b, int y)
 void curve_draw(const struct curve *c, int width, int height, struct bt_buf *to)
 {
     int rows[CURVE_MAX_WIDTH];
+    double means[CURVE_MAX_WIDTH];
     double low = INFINITY, high = -INFINITY;
 
     width = BT_MIN(width, CURVE_MAX_WIDTH);
@@ -118,13 +118,14 @@ void curve_draw(const struct curve *c, int width, int height, struct bt_buf *to)
     if (c->n < 2 || width < 2 || height < 2)
         return;
     width = (int)BT_MIN((size_t)width, c->n);
-    for (size_t i = 0; i < c->n; i++) {
-        low = fmin(low, c->v[i]);
-        high = fmax(high, c->v[i]);
+    column_means(c, width, means);
+    for (int x = 0; x < width; x++) {
+        low = fmin(low, means[x]);
+        high = fmax(high, means[x]);
     }
-    if (high - low < 1e-9)
-        high = low + 1e-9;
-    column_rows(c, width, height, low, high, rows);
+    high = fmax(high, low + 1e-9);
+    for (int x = 0; x < width; x++) /* 0 is the top */
+        rows[x] = (int)lround((high - means[x]) / (high - low) * (height - 1));
     for (int y = 0; y < height; y++) {
         double label = high - (high - low) * y / (height - 1);
 

@@ -44,6 +44,7 @@ static int set_up(struct app *app, const struct cli_args *a, struct bt_err *err)
     app->tty_err = isatty(2);
     app->color = app->tty_out && !no_color && term && !bt_streq(term, "dumb");
     app->quiet = cli_has(a, "quiet");
+    app->limited = cli_has(a, "limit");
     app->asked_profile = cli_value(a, "profile");
     if (!app->asked_profile)
         app->asked_profile = env("BEAMTIME_PROFILE");

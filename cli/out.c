@@ -128,7 +128,9 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
     raw_cell(o, col->key, &raw);
     if (!raw.n)
         bt_buf_char(to, '-');
-    else if (col->kind == OUT_HOURS &&
+    else if (col->kind == OUT_LEFT && !json_bool(json_get(o, "capped"), true))
+        bt_buf_str(to, "no cap");
+    else if ((col->kind == OUT_HOURS || col->kind == OUT_LEFT) &&
              bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN, INT64_MAX, &v, NULL) == 0)
         bt_buf_str(to, text_hours(v, out));
     else if (col->kind == OUT_WHEN && bt_time_parse(bt_buf_text(&raw), "", &v, NULL) == 0)
@@ -142,7 +144,7 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
 
 static bool right(enum out_kind kind)
 {
-    return kind == OUT_NUM || kind == OUT_HOURS || kind == OUT_SPAN;
+    return kind == OUT_NUM || kind == OUT_HOURS || kind == OUT_LEFT || kind == OUT_SPAN;
 }
 
 /* Items of a list, or the one object that a single reply is. */
@@ -296,6 +298,6 @@ void out_reply(const struct app *app, const struct reply *reply, const struct ou
     out_text(&text);
     if (n_items(items) == 0 && list->empty)
         app_note(app, "%s", list->empty);
-    if (json_is(json_get(reply->json, "next")) == JSON_IS_STR)
+    if (!app->limited && json_is(json_get(reply->json, "next")) == JSON_IS_STR)
         app_note(app, "there is more: --cursor %s", out_str(reply->json, "next"));
 }

@@ -112,6 +112,6 @@ teardown_file() { facility_end; }
     record=$(json .record as ana job show "$job" --json)
     run -0 as ana job curve "$job"
     [[ "$output" == *┤* ]]
-    run -0 as ana ledger verify --record "$record" --files --wait 90s --json
+    run -0 as ana -q ledger verify --record "$record" --files --wait 90s --json
     [ "$(jq .files <<<"$output")" -ge 4 ]
 }
