@@ -33,6 +33,13 @@ static void quote(struct bt_buf *to, const char *s)
     bt_buf_char(to, '"');
 }
 
+static void number(struct bt_buf *to, int64_t v)
+{
+    char digits[24];
+
+    bt_buf_add(to, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, v));
+}
+
 static void mark_bad(struct jcs *w, const char *key)
 {
     if (!w->bad)
@@ -103,7 +110,7 @@ void jcs_int(struct jcs *w, const char *key, int64_t value)
     begin(w, key);
     if (value > JCS_INT_MAX || value < -JCS_INT_MAX)
         mark_bad(w, key);
-    bt_buf_printf(w->to, "%" PRId64, value);
+    number(w->to, value);
 }
 
 void jcs_bool(struct jcs *w, const char *key, bool value)
@@ -115,19 +122,22 @@ void jcs_bool(struct jcs *w, const char *key, bool value)
 void jcs_decimal(struct jcs *w, const char *key, int64_t value)
 {
     begin(w, key);
-    bt_buf_printf(w->to, "\"%" PRId64 "\"", value);
+    bt_buf_char(w->to, '"');
+    number(w->to, value);
+    bt_buf_char(w->to, '"');
 }
 
 void jcs_hex(struct jcs *w, const char *key, const void *p, size_t n)
 {
     const uint8_t *b = p;
+    char hex[2 * 32 + 1]; /* a digest at a time */
 
     begin(w, key);
     bt_buf_char(w->to, '"');
-    for (size_t i = 0; i < n; i++) {
-        char two[3];
+    for (size_t i = 0; i < n; i += 32) {
+        size_t part = BT_MIN(n - i, (size_t)32);
 
-        bt_buf_add(w->to, bt_hex(b + i, 1, two), 2);
+        bt_buf_add(w->to, bt_hex(b + i, part, hex), 2 * part);
     }
     bt_buf_char(w->to, '"');
 }
