@@ -94,8 +94,10 @@ static int put_line(struct report *r, struct bt_buf *line, struct bt_err *err)
 
     bt_buf_char(line, '\n');
     rc = bt_write_all(r->metrics_fd, line->p, line->n, err);
-    if (rc == 0 && r->live_fd >= 0)
-        rc = bt_write_all(r->live_fd, line->p, line->n, err);
+    if (r->live_fd >= 0 && bt_write_all(r->live_fd, line->p, line->n, NULL) < 0) {
+        close(r->live_fd); /* nobody listens any more: no reason to stop training */
+        r->live_fd = -1;
+    }
     return rc;
 }
 

@@ -54,6 +54,8 @@ static void listen_to_signals(void)
     sigemptyset(&act.sa_mask);
     for (size_t i = 0; i < BT_ARRAY_LEN(signals); i++)
         sigaction(signals[i], &act, NULL);
+    act.sa_handler = SIG_IGN; /* a reader of live metrics may go away */
+    sigaction(SIGPIPE, &act, NULL);
 }
 
 static bool stop_in_evaluation(void *arg)
