@@ -32,7 +32,8 @@
 #define KERN_TOL_GRADIENT 5e-5
 
 /* Picks the instruction set of this processor and the number of threads (0: as many as the
- * process may use). Call once before anything else; may be called again to change threads. */
+ * process may use). Call once before anything else; may be called again to change threads.
+ * Denormal numbers count as 0 in these threads from then on. */
 void kern_init(int threads);
 int kern_threads(void);
 

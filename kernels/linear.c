@@ -43,7 +43,7 @@ static void product_band(const struct product *p, bool by_rows, int from, int to
 
 static void product(const struct product *p)
 {
-    bool by_rows = p->m >= p->n;
+    bool by_rows = 4 * (int64_t)p->m >= p->n; /* also keeps OpenBLAS' panels small */
     int size = by_rows ? p->m : p->n, bands = (size + BAND - 1) / BAND;
 
 #pragma omp parallel if (bands > 1)

@@ -140,8 +140,8 @@ static void run(const struct bench *b)
     model_init(&m, &s, (int)b->batch, true);
     model_random(&m, 1);
     step_s = measure(&m, b);
-    sgemm = BT_MAX(sgemm, measure_sgemm());
     getrusage(RUSAGE_SELF, &after);
+    sgemm = BT_MAX(sgemm, measure_sgemm());
     peak = after.ru_maxrss * 1024 - file_pages();
     rate = (double)(b->batch * b->context) / step_s;
     fprintf(stderr, "%.0f tok/s, %.1f ms a step, %.0f GFLOP/s of %.0f (%s, %d threads)\n", rate,
