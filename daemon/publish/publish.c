@@ -7,7 +7,6 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
-#include "lib/ledger/verify.h"
 
 enum { N_MUST = 3 };
 
@@ -367,5 +366,66 @@ int publish_catch_up(struct publisher *p, uint64_t committed, struct bt_err *err
         if (rc == 0 && (from >= committed || all_passed(p, NULL) == 0))
             rc = publish_commit(p, err);
     }
+    return rc;
+}
+
+/* ---- recovering ---- */
+
+/* The newer of the two heads that were signed; each must be in the files. */
+static int newest_signed(const struct publish_options *o, struct tree_head *ret, struct bt_err *err)
+{
+    const struct log_source from = log_dir_source(o->dir);
+    struct tree_head guard = {0}, served = {0};
+    int rc = read_last_signed(o, &guard, err);
+
+    if (rc == -BT_ERR_NOT_FOUND) /* only what is served is left to say it */
+        rc = 0;
+    if (rc == 0)
+        rc = read_served(o, &served, err);
+    if (rc < 0)
+        return rc;
+    *ret = guard.size > served.size ? guard : served;
+    rc = log_check(&from, 0, ret, err);
+    if (rc == 0)
+        rc = verify_extends(&from, &guard, ret, err);
+    return rc < 0 ? rc : verify_extends(&from, &served, ret, err);
+}
+
+/* The entries [first, size) of the bundle that holds `first`. */
+static int give_bundle(const struct publish_options *o, uint64_t first, uint64_t size,
+                       const struct verify_visitor *put, struct bt_err *err)
+{
+    const struct log_source from = log_dir_source(o->dir);
+    struct tile t = tile_of(TILE_ENTRIES, first, size);
+    BT_BUF_AUTO struct bt_buf bundle = {0};
+    uint64_t index = t.n * TILE_WIDTH;
+    const uint8_t *entry;
+    size_t at = 0, n;
+    int rc = log_read_tile(&from, &t, &bundle, err);
+
+    if (rc < 0)
+        return rc;
+    for (; (rc = bundle_next(bundle.p, bundle.n, &at, &entry, &n, err)) == 1; index++) {
+        rc = index < first ? 0 : put->entry(put->arg, index, entry, n, err);
+        if (rc < 0)
+            return rc;
+    }
+    return rc;
+}
+
+int publish_recover(const struct publish_options *o, const struct verify_visitor *put,
+                    uint64_t *ret_n, struct bt_err *err)
+{
+    struct publish_state state = {0};
+    struct tree_head head = {0};
+    int rc = o->calls.load(o->calls.arg, &state, err);
+
+    if (rc == 0)
+        rc = newest_signed(o, &head, err);
+    for (uint64_t i = state.committed; i < head.size && rc == 0;
+         i = (i / TILE_WIDTH + 1) * TILE_WIDTH)
+        rc = give_bundle(o, i, head.size, put, err);
+    if (rc == 0)
+        *ret_n = head.size > state.committed ? head.size - state.committed : 0;
     return rc;
 }

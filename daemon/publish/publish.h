@@ -23,6 +23,7 @@
 
 #include "lib/base/err.h"
 #include "lib/ledger/note.h"
+#include "lib/ledger/verify.h"
 
 enum { PUBLISH_BATCH = 4096 /* entries between two commits at most: bounds memory and delay */ };
 
@@ -96,6 +97,14 @@ int publish_commit(struct publisher *p, struct bt_err *err) BT_MUSTUSE;
 
 /* read and commit until everything that was committed when it is called is published. */
 int publish_catch_up(struct publisher *p, uint64_t committed, struct bt_err *err) BT_MUSTUSE;
+
+/* For `beamtimed recover`: gives the entries that were signed but that the database no longer
+ * holds, in order, read from the served files once all of these were recomputed against the
+ * newest head that was signed. put() stores each, durably before it returns from the last one;
+ * publish_open then checks that the database holds what was signed. *ret_n counts them.
+ * BT_ERR_LEDGER, BT_ERR_CORRUPT: the files do not prove what was signed. */
+int publish_recover(const struct publish_options *o, const struct verify_visitor *put,
+                    uint64_t *ret_n, struct bt_err *err) BT_MUSTUSE;
 
 /* True for the guard's errors: trying again cannot help. */
 bool publish_is_final(int rc);

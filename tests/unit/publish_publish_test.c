@@ -320,6 +320,70 @@ static void a_restored_database_is_refused_by_the_served_checkpoint_alone(void *
     assert_int_equal(run(f, &err), -BT_ERR_STALE);
 }
 
+struct put {
+    struct facility *f;
+    uint64_t next;
+};
+
+static int put_back(void *arg, uint64_t index, const void *p, size_t n, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf want = {0};
+    struct put *put = arg;
+
+    if (index == 590)
+        return bt_fail(err, BT_ERR_DISK_FULL, "no room");
+    entry_of(put->f, index, &want);
+    assert_int_equal(index, put->next++);
+    assert_int_equal(n, want.n);
+    assert_memory_equal(p, want.p, n);
+    return 0;
+}
+
+static void a_restored_database_gets_back_what_was_signed(void **state)
+{
+    struct facility *f = *state;
+    struct put put = {.f = f, .next = 120};
+    const struct verify_visitor visitor = {put_back, &put};
+    struct tree_head old;
+    struct bt_err err;
+    uint64_t n;
+
+    grow(f, 100);
+    old = f->saved;
+    grow(f, 580);
+    f->saved = old;
+    f->committed = 120;
+    assert_int_equal(publish_recover(&f->o, &visitor, &n, &err), 0);
+    assert_int_equal(n, 460);
+    assert_int_equal(put.next, 580);
+    grow(f, 580); /* with those it goes on */
+    check_outside(f, 580);
+    assert_int_equal(publish_recover(&f->o, &visitor, &n, &err), 0);
+    assert_int_equal(n, 0);
+    grow(f, 600);
+    f->committed = put.next = 585;
+    assert_int_equal(publish_recover(&f->o, &visitor, &n, &err), -BT_ERR_DISK_FULL);
+}
+
+static void files_that_prove_nothing_give_nothing_back(void **state)
+{
+    struct facility *f = *state;
+    BT_AUTO char *path = bt_printf("%s/tile/entries/000", f->served);
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct put put = {.f = f, .next = 10};
+    const struct verify_visitor visitor = {put_back, &put};
+    struct bt_err err;
+    uint64_t n;
+
+    grow(f, 300);
+    f->committed = 10;
+    assert_int_equal(bt_file_read(path, 1 << 20, &b, NULL), 0);
+    b.p[b.n - 5] ^= 1;
+    assert_int_equal(bt_file_write(path, 0644, b.p, b.n, NULL), 0);
+    assert_int_equal(publish_recover(&f->o, &visitor, &n, &err), -BT_ERR_CORRUPT);
+    assert_int_equal(put.next, 10);
+}
+
 static void a_lost_guard_file_is_refused(void **state)
 {
     struct facility *f = *state;
@@ -503,6 +567,8 @@ int main(void)
         cmocka_unit_test(a_crash_at_any_step_signs_the_same_tree_again),
         T(a_restored_database_is_refused),
         T(a_restored_database_is_refused_by_the_served_checkpoint_alone),
+        T(a_restored_database_gets_back_what_was_signed),
+        T(files_that_prove_nothing_give_nothing_back),
         T(a_lost_guard_file_is_refused),
         T(other_entries_than_those_signed_are_refused),
         T(a_checkpoint_row_of_another_tree_is_refused),
