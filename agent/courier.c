@@ -130,7 +130,7 @@ static bool settle(struct trip *t, const char *what, int rc, const struct bt_err
         t->fenced = true;
         return true;
     }
-    if (t->failures == 0 || t->failures == 8)
+    if (t->failures == 2 || t->failures == 8) /* the first ones may be a daemon's start */
         complain(t->c, what, e);
     t->next_call_us = bt_mono_us() + backoff_us(t->failures++, RETRY_BASE_US, RETRY_LIMIT_US);
     return false;

@@ -21,7 +21,13 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-enum { RETRY_BASE_US = 100000, RETRY_LIMIT_US = 20000000, FINISHED = 64, ATTEMPTS_MAX = 256 };
+enum {
+    RETRY_BASE_US = 100000,
+    RETRY_LIMIT_US = 20000000,
+    FINISHED = 64,
+    ATTEMPTS_MAX = 256,
+    SWEEP_S = 86400,
+};
 
 struct node {
     const struct settings *set;
@@ -35,6 +41,7 @@ struct node {
     int n_finished;
     int64_t seq;
     int64_t heartbeat_due_us;
+    int64_t sweep_due_us;
     int failures;
     bool registered;
     bool daemon_is_here; /* on this machine: it cannot be cut off from us */
@@ -320,9 +327,20 @@ static int find_attempts(struct node *n, struct bt_err *err)
     return 0;
 }
 
-/* Checkpoints survive attempts; nobody tells us when the last one was. */
-static void sweep_checkpoints(const struct settings *set)
+static bool has_attempt_of(const struct node *n, const char *checkpoint)
 {
+    char id[BT_UUID_TEXT];
+
+    for (int i = 0; i < n->n_couriers; i++)
+        if (bt_starts(checkpoint, bt_uuid_format(n->couriers[i]->id.job, id)))
+            return true;
+    return false;
+}
+
+/* Checkpoints survive attempts; nobody tells us when the last one was. Once a day. */
+static void sweep_checkpoints(struct node *n)
+{
+    const struct settings *set = n->set;
     BT_AUTO char *work = bt_printf("%s/work", set->state_dir);
     int64_t now_s = bt_now_us() / BT_US_PER_S;
     DIR *dir = set->keep_checkpoints ? opendir(work) : NULL;
@@ -335,15 +353,20 @@ static void sweep_checkpoints(const struct settings *set)
         struct account a;
         char uid[16];
 
-        if (!bt_ends(e->d_name, ".checkpoint") || lstat(path, &st) < 0 ||
-            now_s - st.st_mtim.tv_sec < set->keep_checkpoints)
+        if (!bt_ends(e->d_name, ".checkpoint") || has_attempt_of(n, e->d_name) ||
+            lstat(path, &st) < 0 || now_s - st.st_mtim.tv_sec < SWEEP_S)
             continue;
+        if (now_s - st.st_mtim.tv_sec < set->keep_checkpoints) {
+            (void)rmdir(path); /* goes only if the job never wrote one */
+            continue;
+        }
         (void)snprintf(uid, sizeof uid, "%u", st.st_uid);
         if (account_find(uid, &a, &err) < 0 || layout_remove(path, &a, &err) < 0)
             bt_log_err(BT_WARN, "checkpoint_left", &err);
     }
     if (dir)
         closedir(dir);
+    n->sweep_due_us = bt_mono_us() + SWEEP_S * BT_US_PER_S;
 }
 
 static bool is_loopback(const char *url)
@@ -366,7 +389,6 @@ static int begin(struct node *n, struct bt_err *err)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR)
         return bt_fail_errno(err, BT_ERR_IO, "cannot become a subreaper");
     (void)signal(SIGPIPE, SIG_IGN);
-    sweep_checkpoints(n->set);
     write_contact(n, boot_us()); /* shepherds gave us the lease's time to come back */
     rc = n->maker->open(n->maker->arg, &n->link, err);
     return rc < 0 ? rc : find_attempts(n, err);
@@ -378,6 +400,7 @@ static void fall_back(struct node *n, const struct bt_err *e)
         bt_log_err(BT_WARN, "daemon_not_reached", e);
     if (n->daemon_is_here)
         write_contact(n, boot_us());
+    n->heartbeat_due_us = 0; /* a daemon that starts anew shall see us at once */
     (void)poll(NULL, 0, (int)(backoff_us(n->failures++, RETRY_BASE_US, RETRY_LIMIT_US) / 1000));
 }
 
@@ -386,6 +409,8 @@ static int turn(struct node *n, struct bt_err *err)
     int rc = n->registered ? 0 : say_hello(n, err);
 
     drop_finished(n);
+    if (bt_mono_us() >= n->sweep_due_us)
+        sweep_checkpoints(n);
     if (rc == 0 && bt_mono_us() >= n->heartbeat_due_us)
         rc = say_alive(n, err);
     return rc < 0 ? rc : listen_for_wants(n, err);

@@ -83,10 +83,18 @@ static void judge_run(struct shepherd *s, struct verdict *ret)
     ret->checkpointed |= checkpointed_since(s);
 }
 
-static void judge_error(const struct bt_err *e, struct verdict *ret)
+/* A start that failed is the facility's fault, and the job may be run again; a program of the job
+ * that cannot be run is the job's, as a shell would say it: status 127. */
+static void judge_error(struct shepherd *s, const struct bt_err *e, struct verdict *ret)
 {
-    *ret = (struct verdict){.reason = "start-failed"};
+    bool own =
+        e->code == BT_ERR_USAGE && (s->spec.kind == JOB_SCRIPT || s->spec.kind == JOB_COMMAND);
+    BT_AUTO char *line = bt_printf("beamtime: %s\n", e->text);
+
+    *ret = own ? (struct verdict){.reason = "exited", .exit_code = EXIT_NO_PROGRAM}
+               : (struct verdict){.reason = "start-failed"};
     (void)bt_copy(ret->text, sizeof ret->text, e->text);
+    stream_add(&s->log_err, line, strlen(line));
 }
 
 /* Reads what to run and as whom. */
@@ -151,7 +159,7 @@ static int run_ranks(struct shepherd *s, struct verdict *ret, struct bt_err *err
     }
     if (read_orders(s, &e) < 0 || shepherd_start(s, &e) < 0) {
         bt_log_err(BT_WARN, "start_failed", &e);
-        judge_error(&e, ret);
+        judge_error(s, &e, ret);
         return 0;
     }
     rc = spool_put(s->dir, "started", "", err);

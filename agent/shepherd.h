@@ -14,7 +14,7 @@
 #include "agent/spool.h"
 #include "lib/base/err.h"
 
-enum { EXIT_CHECKPOINTED = 85, RANKS_MAX = 64 };
+enum { EXIT_CHECKPOINTED = 85, EXIT_NO_PROGRAM = 127, RANKS_MAX = 64 };
 
 /* Why the ranks were told to end. */
 enum stop_cause {

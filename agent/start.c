@@ -22,7 +22,8 @@ enum { NOFILE = 65536 };
 /* What the child says through the pipe when a step fails: exec closes the pipe. */
 struct failure {
     int error;
-    char step[60];
+    bool program; /* it was the job's program that could not be entered */
+    char step[59];
 };
 
 static int set_limit(int what, rlim_t value)
@@ -100,6 +101,7 @@ static void BT_NORETURN child(const struct start *s, int report)
     STEP("tie it to its shepherd", prctl(PR_SET_PDEATHSIG, SIGKILL)); /* setuid cleared it */
     STEP("enter its working folder", chdir(s->dir));
     environ = s->envp; /* its PATH is searched */
+    f.program = true;
     STEP("run its program", execvpe(s->program, (char *const *)(uintptr_t)s->argv, s->envp));
 failed:
     f.error = errno;
@@ -114,7 +116,7 @@ static int reap_failed(const struct start *s, pid_t pid, const struct failure *f
 {
     (void)waitpid(pid, NULL, 0);
     errno = f->error;
-    return bt_fail_errno(err, f->error == ENOENT ? BT_ERR_NOT_FOUND : BT_ERR_FORBIDDEN,
+    return bt_fail_errno(err, f->program ? BT_ERR_USAGE : BT_ERR_IO,
                          "cannot start \"%.60s\" as %s: could not %s", s->program, s->account->name,
                          f->step);
 }

@@ -27,7 +27,8 @@ struct start {
 };
 
 /* Returns after the program was entered: *ret_pid leads its own session and process group. When
- * any step fails nothing of it is left and the error names the step. */
+ * any step fails nothing of it is left and the error names the step: BT_ERR_USAGE when only the
+ * program itself could not be run, else BT_ERR_IO. */
 int start_rank(const struct start *s, pid_t *ret_pid, struct bt_err *err) BT_MUSTUSE;
 
 /* "0-1,4" into a set; -1 if it is anything else. */

@@ -62,7 +62,7 @@ static void an_attempt_ends_as_its_ranks_end(void **state)
         {"#!/bin/sh\nexit 85\n", 60, 5, "exited", 85, 0, true},
         {"#!/bin/sh\nkill -SEGV $$\n", 60, 5, "exited", 0, SIGSEGV, false},
         {"exit 4\n", 60, 5, "exited", 4, 0, false},
-        {"#!/no/such/interpreter\n", 60, 5, "start-failed", 0, 0, false},
+        {"#!/no/such/interpreter\n", 60, 5, "exited", 127, 0, false},
         {"#!/bin/sh\nexec sleep 60\n", 2, 1, "walltime", 0, SIGTERM, false},
         {"#!/bin/sh\ntrap 'exit 0' TERM\nsleep 60 & wait\n", 2, 1, "exited", 0, 0, false},
         {"#!/bin/sh\ntrap 'exit 85' TERM\nsleep 60 & wait\n", 2, 1, "exited", 85, 0, true},
@@ -247,6 +247,27 @@ static void only_true_files_of_the_job_are_published(void **state)
     lab_close(&l);
 }
 
+static void what_the_facility_lacks_is_no_fault_of_the_job(void **state)
+{
+    static const char *const documents[] = {
+        "{\"kind\":\"train\",\"code\":{\"config\":\"\"}}", /* libexec has no trainer */
+        "{\"kind\":\"script\",\"code\":{\"script\":\"\"},\"inputs\":[{\"record\":1}]}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(documents); i++) {
+        struct lab l;
+
+        lab_open(&l);
+        lab_order(&l, documents[i]);
+        struct verdict v = lab_run(&l);
+        assert_string_equal(v.reason, "start-failed");
+        BT_AUTO char *err = lab_text(l.dir, "log.err");
+        assert_non_null(strstr(err, "beamtime: "));
+        lab_close(&l);
+    }
+}
+
 static void when_a_rank_fails_the_others_end(void **state)
 {
     struct lab l;
@@ -283,6 +304,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_output_is_cut_with_a_note),
         cmocka_unit_test(metrics_reach_the_log_and_the_manifest),
         cmocka_unit_test(only_true_files_of_the_job_are_published),
+        cmocka_unit_test(what_the_facility_lacks_is_no_fault_of_the_job),
         cmocka_unit_test(when_a_rank_fails_the_others_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
