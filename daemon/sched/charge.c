@@ -144,10 +144,21 @@ static uint32_t pick_slot(const struct fab_pick *p)
     return p->rack * FAB_RACK + (uint32_t)__builtin_ctzll(p->nodes);
 }
 
+/* Remembers in each whole node when it is free again. */
+static void note_until(struct plan_timeline *e, const struct eng_job *j)
+{
+    for (uint32_t i = 0; i < j->picks.n; i++) {
+        const struct fab_pick *p = &j->picks.v[i];
+        for (uint64_t m = p->mask ? 0 : p->nodes; m; m &= m - 1)
+            e->fabric.until[p->rack * FAB_RACK + (uint32_t)__builtin_ctzll(m)] = j->limit;
+    }
+}
+
 void run_charge(struct plan_timeline *e, uint32_t job)
 {
     const struct eng_job *j = &e->jobs[job];
     charge_whole(e, j, 1);
+    note_until(e, j);
     for (uint32_t i = 0; i < j->picks.n; i++) {
         const struct fab_pick *p = &j->picks.v[i];
         if (p->mask)
@@ -187,6 +198,7 @@ void run_set_limit(struct plan_timeline *e, uint32_t job, int32_t limit)
         fab_take(&e->fabric, slot, p->mask, limit);
     }
     charge_whole(e, j, 1);
+    note_until(e, j);
     charge_rights(e, j, e->now, j->limit, -(int32_t)j->ask.min_acc);
 }
 

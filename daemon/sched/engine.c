@@ -70,6 +70,7 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
     e->occ_head = bt_new_n(uint32_t, slots + 1);
     for (size_t i = 0; i < slots; i++)
         e->occ_head[i] = PLAN_NONE;
+    e->node_free = bt_new_n(int32_t, slots + 1);
     init_rights(e, facility);
     return e;
 }
@@ -110,6 +111,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->starts);
     bt_free(e->promised);
     bt_free(e->prio);
+    bt_free(e->node_free);
     bt_free(e);
 }
 
@@ -242,7 +244,7 @@ void order_sort(struct order *v, uint32_t n, struct order *spare)
 size_t eng_bytes(const struct plan_timeline *e)
 {
     size_t n = sizeof *e + fab_bytes(&e->fabric) + e->cap_jobs * sizeof *e->jobs +
-               e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 4 +
+               e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 8 +
                e->cap_matches * sizeof *e->matches +
                (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos +
                2 * e->cap_order * sizeof *e->order + e->cap_prio * sizeof *e->prio +

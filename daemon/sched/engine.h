@@ -144,8 +144,9 @@ struct plan_timeline {
     uint32_t n_promised, cap_promised;
     struct waiting *prio; /* order of the last pass, and who came since */
     uint32_t n_prio, cap_prio;
-    int32_t longest; /* of what waits */
-    int32_t due;     /* the next planned start */
+    int32_t *node_free; /* [slot], sorted in each rack: when running jobs leave whole nodes */
+    int32_t longest;    /* of what waits */
+    int32_t due;        /* the next planned start */
     struct plan_victim *victims;
     uint32_t n_victims, cap_victims;
 };
@@ -186,6 +187,12 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
 bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
 /* Whether a reservation's slot is free. */
 bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r);
+/* When running jobs leave room in place, not only in number: `nodes` of one rack, or accelerators
+ * of one node. Later than now. */
+void node_times(struct plan_timeline *e); /* sorts node_free, once a pass */
+int32_t place_time(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone);
+/* Whether what runs leaves room in place by a time; gangs over zones are taken at their count. */
+bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by);
 /* Whether some zone has the free nodes now, promises aside. */
 bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);

@@ -4,6 +4,8 @@
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
 
+enum { RECLAIMS = 4 }; /* vain searches for victims in one pass */
+
 static int32_t end_of(const struct eng_job *j, int32_t start)
 {
     return (int32_t)BT_MIN((int64_t)start + j->len, PROFILE_NEVER - 1);
@@ -219,7 +221,7 @@ static bool plan_one(struct plan_timeline *e, uint32_t job, int32_t latest)
             break;
         if (try_start(e, job, j->ask.min_acc, &r))
             return true;
-        at = profile_next(&e->time[r.zone].whole, e->now); /* free in number, not in place */
+        at = place_time(e, j, r.zone); /* free in number, not in place */
         bt_free(r.span);
         r = (struct resv){0};
         now = false;
@@ -272,6 +274,7 @@ static void begin(struct plan_timeline *e, int32_t now)
     e->n_victims = e->n_starts = e->n_promised = 0;
     e->due = PROFILE_NEVER;
     memo_clear(e);
+    node_times(e);
     if (e->explains) {
         bt_map_done(&e->ends);
         bt_map_reserve(&e->ends, e->n_jobs + 16);
@@ -288,6 +291,7 @@ static void begin(struct plan_timeline *e, int32_t now)
  * where its old promise cannot be kept. */
 static void plan_owned(struct plan_timeline *e, uint32_t n)
 {
+    uint32_t failed = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
         if (!j->may_own)
@@ -305,8 +309,8 @@ static void plan_owned(struct plan_timeline *e, uint32_t n)
             struct resv r = {0};
             bool now = eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r);
             bt_free(r.span);
-            if (!now)
-                rights_reclaim(e, job);
+            if (!now && failed < RECLAIMS && !rights_reclaim(e, job))
+                failed++;
         }
         plan_job(e, job);
         if (e->cause != PLAN_CAUSE_OWNED) {

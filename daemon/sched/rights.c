@@ -223,32 +223,32 @@ static int32_t start_by(struct plan_timeline *e, uint32_t owner, int32_t by)
     struct resv r = {0};
     const struct eng_job *j = &e->jobs[owner];
     memo_clear(e);
-    if (!eng_earliest(e, j, j->ask.min_acc, e->now, by, &r))
+    node_times(e);
+    if (!place_by(e, j, by) || !eng_earliest(e, j, j->ask.min_acc, e->now, by, &r))
         return PROFILE_NEVER;
     bt_free(r.span);
     return r.start;
 }
 
-/* Stops the cheapest until the owner fits, then spares each that is not needed, dearest first:
- * what remains is minimal, none of it can be left out. Returns its cost, -1 if it never fits
- * (all limits as they were). */
+/* Stops the cheapest, twice as many each time, until the owner fits; then spares each that is not
+ * needed, dearest first: what remains is minimal, none of it can be left out. Returns its cost, -1
+ * if it never fits (all limits as they were). */
 static int64_t choose(struct plan_timeline *e, uint32_t owner, struct candidate *v, uint32_t n)
 {
     int32_t by = e->now;
     uint32_t k = 0;
     bool fits = false;
-    while (!fits && k < n) {
-        stop(e, &v[k], true);
-        by = BT_MAX(by, e->jobs[v[k].job].limit);
-        k++;
+    for (uint32_t goal = 1; !fits && k < n; goal *= 2) {
+        for (; k < BT_MIN(goal, n); k++) {
+            stop(e, &v[k], true);
+            by = BT_MAX(by, e->jobs[v[k].job].limit);
+        }
         fits = start_by(e, owner, by) != PROFILE_NEVER;
     }
     int64_t cost = 0;
     for (uint32_t i = k; i-- > 0;) {
         stop(e, &v[i], false);
-        if (!fits)
-            continue;
-        if (start_by(e, owner, by) != PROFILE_NEVER)
+        if (!fits || start_by(e, owner, by) != PROFILE_NEVER)
             continue;
         stop(e, &v[i], true);
         cost += v[i].cost;
@@ -301,5 +301,6 @@ bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
     if (done)
         announce(e, v, n, owner);
     memo_clear(e);
+    node_times(e);
     return done;
 }

@@ -9,6 +9,7 @@
 enum {
     SPAN_STEPS = 512,   /* exact steps of a search over several zones; longer ones after */
     RIGHTS_STEPS = 256, /* between a zone's and a nation's profile */
+    LONG_QUEUE = 2000,  /* jobs */
     SPAN_ZONES = 256,   /* zones that one gang may span */
 };
 
@@ -151,6 +152,108 @@ static bool zone_open_now(const struct plan_timeline *e, uint32_t zone, const st
            (!one_leaf || fab_fit(&e->fabric, zone, need->nodes, true) != UINT32_MAX);
 }
 
+/* ---- in place, not only in number ---- */
+
+static int by_time(const void *x, const void *y)
+{
+    int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
+    return (a > b) - (a < b);
+}
+
+void node_times(struct plan_timeline *e)
+{
+    const struct fabric *f = &e->fabric;
+    for (uint32_t r = 0; r < f->n_racks; r++) {
+        uint64_t whole = f->by_free[(size_t)r * f->stride + f->zones[f->racks[r].zone].acc];
+        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
+        for (uint32_t i = 0; i < f->racks[r].n; i++)
+            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
+        qsort(at, f->racks[r].n, sizeof *at, by_time);
+    }
+}
+
+/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
+static int32_t rack_time(const struct plan_timeline *e, const struct fab_zone *z, uint32_t nodes)
+{
+    int32_t best = PROFILE_NEVER;
+    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
+        if (nodes <= e->fabric.racks[r].n)
+            best = BT_MIN(best, e->node_free[(size_t)r * FAB_RACK + nodes - 1]);
+    return best;
+}
+
+/* When one node has `acc` accelerators that the jobs on it have left. */
+static int32_t node_time(const struct plan_timeline *e, uint32_t slot, uint32_t acc)
+{
+    uint32_t have = (uint32_t)__builtin_popcountll(fab_free(&e->fabric, slot));
+    int32_t at = e->now;
+    while (have < acc) {
+        int32_t next = PROFILE_NEVER;
+        for (uint32_t i = e->occ_head[slot]; i != PLAN_NONE; i = e->occ[i].next)
+            if (e->occ[i].end > at)
+                next = BT_MIN(next, e->occ[i].end);
+        if (next == PROFILE_NEVER)
+            return BT_MAX(e->fabric.until[slot], e->now);
+        at = next;
+        for (uint32_t i = e->occ_head[slot]; i != PLAN_NONE; i = e->occ[i].next)
+            have += e->occ[i].end == at ? e->occ[i].acc : 0;
+    }
+    return at;
+}
+
+int32_t place_time(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
+{
+    const struct fab_zone *z = &e->fabric.zones[zone];
+    struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
+    if (!need.below)
+        return profile_next(&e->time[zone].whole, e->now);
+    int32_t best = PROFILE_NEVER;
+    for (uint32_t slot = z->rack0 * FAB_RACK; slot < (z->rack0 + z->n_racks) * FAB_RACK; slot++)
+        if (slot % FAB_RACK < e->fabric.racks[slot / FAB_RACK].n)
+            best = BT_MIN(best, node_time(e, slot, need.acc));
+    return BT_MAX(best, e->now + 1);
+}
+
+/* Whether the job is less than a node wherever it may run. */
+static bool below_all(const struct plan_timeline *e, const struct eng_job *j)
+{
+    const struct match *m = &e->matches[j->match];
+    for (uint32_t i = 0; i < m->n_zones; i++)
+        if (j->ask.min_acc >= e->fabric.zones[e->match_zones[m->zone_off + i]].acc)
+            return false;
+    return true;
+}
+
+/* Nodes of a rack that are left alone by `by`, or have `per` accelerators by then. */
+static uint32_t nodes_by(const struct plan_timeline *e, uint32_t rack, uint32_t per, int32_t by)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->fabric.racks[rack].n; i++) {
+        uint32_t slot = rack * FAB_RACK + i;
+        bool whole = fab_free(&e->fabric, slot) == e->fabric.usable[slot];
+        n += whole || (per ? node_time(e, slot, per) : e->fabric.until[slot]) <= by;
+    }
+    return n;
+}
+
+bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by)
+{
+    const struct match *m = &e->matches[j->match];
+    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        const struct fab_zone *z = &e->fabric.zones[e->match_zones[m->zone_off + i]];
+        struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
+        uint32_t n = 0;
+        for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++) {
+            n = nodes_by(e, r, need.below ? need.acc : need.per, by) + (one_leaf ? 0 : n);
+            if (n >= need.nodes)
+                return true;
+        }
+    }
+    return !one_leaf && e->matches[j->match].n_zones > 1 && j->ask.min_acc > 1 &&
+           !j->ask.per_node && !below_all(e, j);
+}
+
 /* ---- several zones ---- */
 
 /* Splits `nodes` over zones that have left[i] each, most first. */
@@ -219,13 +322,15 @@ static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, 
     return false;
 }
 
-static bool may_span(const struct match *m, const struct eng_job *j, uint32_t nodes)
+/* In a long queue, gangs that are small beside a pod do not look over several pods. */
+static bool may_span(const struct plan_timeline *e, const struct match *m, const struct eng_job *j,
+                     uint32_t nodes)
 {
     if (j->ask.level_required && j->ask.level >= PLAN_POD)
         return false;
     if (j->ask.level >= PLAN_POD)
         return nodes > m->most_nodes;
-    return nodes > m->most_nodes / 4;
+    return nodes > (e->n_pending > LONG_QUEUE ? m->most_nodes / 4 : 1);
 }
 
 /* Where the run of zones that one gang may span, from index i on, ends. */
@@ -253,7 +358,7 @@ static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
         end = span_group(e, m, i, one_site);
         struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zones[i]].acc);
         struct resv r;
-        if (end - i < 2 || need.per || !may_span(m, j, need.nodes))
+        if (end - i < 2 || need.per || !may_span(e, m, j, need.nodes))
             continue;
         uint32_t memo = e->fabric.n_zones + e->fabric.zones[zones[i]].kind;
         int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
@@ -332,6 +437,7 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
     bool found = false, at_once = from <= e->now;
+    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
     struct need need = {0};
     uint32_t acc = 0;
     for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
@@ -343,8 +449,11 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
         int32_t known = memo_ask(e, zones[i], n_acc, j->len);
         if (known > upto)
             continue;
-        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, BT_MAX(from, known), upto);
-        if (at_once)
+        int32_t open = BT_MAX(from, known);
+        if (one_leaf && !need.per && !need.below)
+            open = BT_MAX(open, rack_time(e, z, need.nodes));
+        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, open, upto);
+        if (at_once && !one_leaf)
             memo_tell(e, zones[i], n_acc, j->len, start == PROFILE_NEVER ? upto : start);
         if (start == PROFILE_NEVER)
             continue;
