@@ -1,6 +1,7 @@
 /* main.c - beamtimed: reads its settings, starts the facility, waits for signals.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,15 @@ static int complain(const struct bt_err *err)
     if (err->next[0])
         fprintf(stderr, "  next: %s\n", err->next);
     return bt_err_exit(err->code);
+}
+
+/* Plans of many jobs come and go as large arrays: they go back to the system at once, and threads
+ * share a few heaps instead of keeping one each. */
+static void tame_malloc(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    (void)mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    (void)mallopt(M_ARENA_MAX, 2);
 }
 
 /* As many connections as the system lets us have. */
@@ -86,6 +96,7 @@ static int serve(const struct settings *set)
     if (signals < 0)
         return complain(&err);
     raise_descriptors();
+    tame_malloc();
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) /* keys must not reach a core file */
         bt_log(BT_WARN, "dumpable", NULL);
     rc = facility_start(set, &f, &err);

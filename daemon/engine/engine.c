@@ -22,6 +22,8 @@ struct work {
 
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
 
+enum { WAKE_EVERY = 32 };
+
 struct engine {
     struct engine_settings set;
     struct store *store;
@@ -106,7 +108,10 @@ int engine_post(struct engine *e, struct event *ev, struct bt_err *err)
         ev->next = NULL;
         *e->queue_end = ev;
         e->queue_end = &ev->next;
-        if (e->n_queue++ == 0)
+        e->n_queue++;
+        /* While a batch is being committed the core need not wake for each event: it is woken when
+         * that ends, and now and then so that stepping and committing overlap. */
+        if (e->n_queue == 1 ? e->flight == FLIGHT_NONE : e->n_queue % WAKE_EVERY == 0)
             pthread_cond_signal(&e->to_core);
     }
     pthread_mutex_unlock(&e->lock);

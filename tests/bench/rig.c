@@ -237,12 +237,17 @@ void rig_people(struct rig *r, int persons, int projects)
     rig_call(r->council, "POST", "/v1/nations", "{\"nation\":\"cz\",\"name\":\"Czechia\"}");
     rig_call(r->council, "PUT", "/v1/quota",
              "{\"nation\":\"cz\",\"granted_mras\":\"1000000000000000\"}");
+    rig_more_people(r, 0, persons, projects);
+}
+
+void rig_more_people(struct rig *r, int from, int persons, int projects)
+{
     for (int i = 0; i < projects; i++) {
         rig_call(r->council, "POST", "/v1/projects", "{\"nation\":\"cz\",\"project\":\"p%d\"}", i);
         rig_call(r->council, "PUT", "/v1/quota",
                  "{\"nation\":\"cz\",\"project\":\"p%d\",\"granted_mras\":\"90000000000000\"}", i);
     }
-    for (int i = 0; i < persons; i++) {
+    for (int i = from; i < persons; i++) {
         char name[16];
         char path[64];
 

@@ -31,6 +31,8 @@ void rig_kill(struct rig *r, int sig); /* and waits for its end */
 /* Nation cz with quota, `projects` projects p0…, `persons` people u0… (member of project i mod
  * projects), each enrolled. */
 void rig_people(struct rig *r, int persons, int projects);
+/* People u<from>… and projects that rig_people has not made yet. */
+void rig_more_people(struct rig *r, int from, int persons, int projects);
 /* A node that registers `accelerators` of class cpu and says nothing more. */
 void rig_node(struct rig *r, const char *name, int accelerators);
 
