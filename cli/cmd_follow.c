@@ -363,21 +363,30 @@ int cmd_job_log(struct app *app, const struct cli_args *a, struct bt_err *err)
 struct drawing {
     struct lines lines;
     struct curve curve;
+    struct bt_buf evaluation; /* the last one, as a line */
 };
+
+enum { LANGUAGES_NAMED = 7 };
 
 static void draw_line(void *arg, const char *line, size_t n)
 {
+    struct drawing *d = arg;
+    struct bt_buf evaluation = {0};
     struct metric m;
 
     if (metric_read(line, n, &m))
-        curve_add(arg, m.loss);
+        curve_add(&d->curve, m.loss);
+    if (metric_evaluation(line, n, LANGUAGES_NAMED, &evaluation)) {
+        bt_buf_done(&d->evaluation);
+        d->evaluation = evaluation;
+    }
 }
 
 static void draw_part(void *arg, const char *p, size_t n)
 {
     struct drawing *d = arg;
 
-    lines_feed(&d->lines, p, n, draw_line, &d->curve);
+    lines_feed(&d->lines, p, n, draw_line, d);
 }
 
 int cmd_job_curve(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -391,9 +400,11 @@ int cmd_job_curve(struct app *app, const struct cli_args *a, struct bt_err *err)
         rc = bt_fail(err, BT_ERR_NOT_FOUND, "job %s has told no loss yet", a->pos[0]);
     if (rc >= 0) {
         curve_draw(&d.curve, 60, 7, &text);
+        bt_buf_add(&text, bt_buf_text(&d.evaluation), d.evaluation.n);
         out_text(&text);
     }
     lines_done(&d.lines);
     curve_done(&d.curve);
+    bt_buf_done(&d.evaluation);
     return rc;
 }

@@ -27,6 +27,41 @@ bool metric_read(const char *line, size_t n, struct metric *ret)
     return ret->step >= 0 && isfinite(ret->loss);
 }
 
+struct languages {
+    struct bt_buf *to;
+    int n, most;
+};
+
+static int one_language(void *arg, const char *key, const struct json *v)
+{
+    struct languages *l = arg;
+
+    if (l->n++ >= l->most)
+        return 0;
+    bt_buf_str(l->to, l->n > 1 ? " · " : " ");
+    text_clean(l->to, key);
+    bt_buf_printf(l->to, " %.2f", json_f64(v, NAN));
+    return 0;
+}
+
+bool metric_evaluation(const char *line, size_t n, int most, struct bt_buf *to)
+{
+    JSON_AUTO struct json *j = NULL;
+    struct languages l = {.to = to, .most = most};
+    const struct json *by;
+
+    if (json_parse(line, n, LINE_MAX_BYTES, &j, NULL) < 0)
+        return false;
+    by = json_get(j, "bits_per_byte");
+    if (json_is(by) != JSON_IS_OBJECT || !json_len(by))
+        return false;
+    bt_buf_str(to, "  bits/byte held out:");
+    json_each(by, one_language, &l);
+    bt_buf_printf(to, "%s (%d languages, mean %.2f)\n", l.n > most ? " · …" : "", l.n,
+                  json_f64(json_get(j, "bits_per_byte_mean"), NAN));
+    return true;
+}
+
 static void facts(const struct metric *m, struct bt_buf *to)
 {
     char digits[TEXT_MAX];

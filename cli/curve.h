@@ -20,6 +20,10 @@ struct metric {
 /* True if the line is a step of a training with its loss. */
 bool metric_read(const char *line, size_t n, struct metric *ret);
 
+/* Appends "  bits/byte held out: cs 4.48 · de 4.40 · … (35 languages, mean 3.80)" and LF if the
+ * line is an evaluation, with at most `most` languages named; false if it is none. */
+bool metric_evaluation(const char *line, size_t n, int most, struct bt_buf *to);
+
 /* "train   ████░░  332/400  loss 1.93  3,912 tok/s  ETA 6 s", at most `columns` wide. */
 void progress_bar(const struct metric *m, int columns, struct bt_buf *to);
 /* The same without the bar: a line for a log. */

@@ -158,6 +158,20 @@ static void metrics_are_steps_with_a_loss(void **state)
     assert_false(metric_read("not json", 8, &m));
 }
 
+static void an_evaluation_names_some_languages(void **state)
+{
+    static const char line[] = "{\"step\":4,\"bits_per_byte_mean\":3.5,\"bits_per_byte\":{\"cs\":4."
+                               "476,\"de\":4.4,\"et\":2}}";
+    BT_BUF_AUTO struct bt_buf b = {0};
+
+    (void)state;
+    assert_true(metric_evaluation(line, sizeof line - 1, 2, &b));
+    assert_string_equal(bt_buf_text(&b),
+                        "  bits/byte held out: cs 4.48 · de 4.40 · … (3 languages, mean 3.50)\n");
+    assert_false(metric_evaluation("{\"step\":1}", 10, 2, &b));
+    assert_false(metric_evaluation("{\"bits_per_byte\":{}}", 20, 2, &b));
+}
+
 static void the_bar_fits_its_terminal(void **state)
 {
     static const struct metric m = {332, 400, 1.934, 3912.4, 5.2};
@@ -247,6 +261,7 @@ int main(void)
         cmocka_unit_test(sizes_and_compute_round),
         cmocka_unit_test(nothing_reaches_the_terminal_but_text),
         cmocka_unit_test(metrics_are_steps_with_a_loss),
+        cmocka_unit_test(an_evaluation_names_some_languages),
         cmocka_unit_test(the_bar_fits_its_terminal),
         cmocka_unit_test(a_curve_falls_with_the_loss),
         cmocka_unit_test(lines_survive_any_cut),
