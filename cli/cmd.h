@@ -38,6 +38,7 @@ CMD(cmd_clearance_set);
 CMD(cmd_clearance_request);
 CMD(cmd_token_new);
 CMD(cmd_credential_revoke);
+CMD(cmd_site_list);
 CMD(cmd_site_set);
 CMD(cmd_rate_list);
 CMD(cmd_rate_set);

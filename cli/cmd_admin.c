@@ -8,6 +8,7 @@
 #include "cli/cmd.h"
 #include "cli/out.h"
 #include "cli/text.h"
+#include "lib/api/limits.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -79,7 +80,7 @@ LIST(cmd_node_list, "/v1/nodes", "node", "no node has registered yet", {"NODE", 
      {"SITE", "site", OUT_STR, 0}, {"CLASS", "class", OUT_STR, 0},
      {"ACC", "accelerators", OUT_NUM, 0}, {"BUSY", "busy", OUT_NUM, 0},
      {"STATE", "state", OUT_STATE, 0}, {"REASON", "reason", OUT_STR, 0},
-     {"UNTIL", "until", OUT_WHEN, 1}, {"SEEN", "last_seen_at", OUT_WHEN, 1})
+     {"UNTIL", "until", OUT_WHEN, 1}, {"TIER", "tier", OUT_NUM, 1})
 
 int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
@@ -127,6 +128,77 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     }
     return bt_next(err, bt_fail(err, BT_ERR_NOT_FOUND, "there is no node '%.60s'", a->pos[0]),
                    "beamtime node list");
+}
+
+/* A site as its nodes show it: a line for each that is cleared for `tier` at least. */
+struct site_row {
+    const char *name;
+    int64_t tier, nodes, accelerators;
+};
+
+static struct site_row *site_of(struct site_row *rows, size_t *n, const char *name)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (bt_streq(rows[i].name, name))
+            return &rows[i];
+    rows[*n].name = name;
+    return &rows[(*n)++];
+}
+
+static void sum_sites(const struct json *nodes, int64_t tier, struct json_writer *w)
+{
+    size_t n = 0, count = json_len(nodes);
+    BT_AUTO struct site_row *rows = bt_new_n(struct site_row, count + 1);
+
+    for (size_t i = 0; i < count; i++) {
+        const struct json *node = json_at(nodes, i);
+        struct site_row *row = site_of(rows, &n, out_str(node, "site"));
+
+        row->tier = json_i64(json_get(node, "tier"), 0);
+        row->nodes++;
+        row->accelerators += json_i64(json_get(node, "accelerators"), 0);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].tier < tier)
+            continue;
+        jw_object(w, NULL);
+        jw_str(w, "site", rows[i].name);
+        jw_i64(w, "tier", rows[i].tier);
+        jw_i64(w, "nodes", rows[i].nodes);
+        jw_i64(w, "accelerators", rows[i].accelerators);
+        jw_end_object(w);
+    }
+}
+
+int cmd_site_list(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"SITE", "site", OUT_STR, 0},
+                                          {"TIER", "tier", OUT_NUM, 0},
+                                          {"NODES", "nodes", OUT_NUM, 0},
+                                          {"ACC", "accelerators", OUT_NUM, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "site",
+                                        "no site with nodes is cleared for that"};
+    REPLY_AUTO struct reply nodes = {0};
+    REPLY_AUTO struct reply sites = {0};
+    struct json_writer w = {.to = &sites.body};
+    int64_t tier = 0;
+    int rc = 0;
+
+    if (cli_has(a, "tier"))
+        rc = bt_parse_i64(cli_value(a, "tier"), "--tier", 0, 4, &tier, err);
+    if (rc >= 0)
+        rc = app_get(app, "/v1/nodes?limit=1000", &nodes, err);
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_array(&w, "items");
+    sum_sites(json_get(nodes.json, "items"), tier, &w);
+    jw_end_array(&w);
+    jw_end_object(&w);
+    rc = json_parse(bt_buf_text(&sites.body), sites.body.n, LIMIT_REPLY_BYTES, &sites.json, err);
+    if (rc >= 0)
+        out_reply(app, &sites, &how);
+    return rc;
 }
 
 /* ---- changes ---- */

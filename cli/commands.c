@@ -107,6 +107,8 @@ static const struct cli_opt token_opts[] = {
     {0}};
 static const struct cli_opt revoke_opts[] = {
     {"spki", 0, "HEX", "one credential, by the SHA-256 of its key", NULL}, {0}};
+static const struct cli_opt site_list_opts[] = {
+    {"tier", 0, "N", "cleared for this tier at least", "0|1|2|3|4"}, {0}};
 static const struct cli_opt site_opts[] = {
     {"kind", 0, "KIND", "local or slurm", "local|slurm"},
     {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
@@ -222,6 +224,8 @@ const struct cli_cmd cli_commands[] = {
      1, 1, 0},
     {"credential", "revoke", "[PERSON]", "End a person's credentials now", cmd_credential_revoke,
      revoke_opts, NULL, 0, 1, 0},
+    {"site", "list", "", "The sites whose nodes work here", cmd_site_list, site_list_opts, NULL, 0,
+     0, 0},
     {"site", "set", "SITE", "Make or change a site", cmd_site_set, site_opts, NULL, 1, 1, 0},
     {"rate", "list", "", "What an accelerator of each class costs", cmd_rate_list, NULL, NULL, 0, 0,
      0},

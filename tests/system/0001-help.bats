@@ -108,3 +108,21 @@ END
     [ "$(jq -r .program <<<"$output")" = beamtime ]
     run -0 bash -c "'$BEAMTIME' --help | head -n 1 >/dev/null"
 }
+
+@test "the example settings are what the programs print" {
+    [ -x "$BUILD/daemon/beamtimed" ] || skip "beamtimed is not built"
+    diff <("$BUILD/daemon/beamtimed" --print-config) <(tail -n +2 "$SOURCE/deploy/beamtimed.conf")
+    diff <("$BUILD/agent/beamtime-agent" --print-config) <(tail -n +2 "$SOURCE/deploy/agent.conf")
+}
+
+@test "every next step that a program names is a command" {
+    # "beamtime NOUN [VERB]" in the texts of all sources.
+    grep -rhoE '"[^"]*beamtime [a-z]+( [a-z]+)?' "$SOURCE"/{lib,daemon,policy,agent,cli} --include='*.c' \
+        --include='*.lua' | grep -oE 'beamtime [a-z]+( [a-z]+)?' |
+        sed 's/^beamtime //' | sort -u >"$BATS_TEST_TMPDIR/steps"
+    "$BEAMTIME" --help | sed -n 's/^  \([a-z]*\( [a-z]*\)\{0,1\}\).*/\1/p' >"$BATS_TEST_TMPDIR/commands"
+    while read -r noun verb; do
+        case $noun in schema | beamtime | result) continue ;; esac
+        grep -qE "^$noun( |\$)" "$BATS_TEST_TMPDIR/commands" || { echo "no command: $noun $verb"; return 1; }
+    done <"$BATS_TEST_TMPDIR/steps"
+}
