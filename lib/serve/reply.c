@@ -4,8 +4,10 @@
 
 #include "lib/api/limits.h"
 #include "lib/api/problem.h"
+#include "lib/base/enc.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/crypto/hash.h"
 #include "lib/serve/own.h"
 
 void serve_reply_header(struct serve_reply *reply, const char *name, const char *value)
@@ -111,14 +113,41 @@ static struct MHD_Response *response_of(struct sent *p)
     return m;
 }
 
+/* An ETag of its bytes for JSON that was asked for; the client that has them already gets 304. */
+static bool tag(struct serve_request *r, struct sent *p, char out[40])
+{
+    const char *have;
+    uint8_t sha[32];
+
+    if (p->status != 200 || !p->body || !p->type || strcmp(p->type, "application/json") != 0 ||
+        strcmp(r->method, "GET") != 0)
+        return false;
+    bt_sha256(p->body, p->n, sha);
+    out[0] = '"';
+    bt_hex(sha, 16, out + 1);
+    out[33] = '"';
+    out[34] = '\0';
+    have = serve_header(r, "If-None-Match");
+    if (have && !strcmp(have, out)) {
+        bt_free(BT_TAKE(p->body));
+        p->type = NULL;
+        p->status = 304;
+    }
+    return true;
+}
+
 enum MHD_Result request_send(struct serve_request *r)
 {
     struct sent *p = &r->reply;
+    char etag[40];
+    bool tagged = tag(r, p, etag);
     struct MHD_Response *m = response_of(p);
     enum MHD_Result ok;
 
     if (!m)
         return MHD_NO;
+    if (tagged)
+        MHD_add_response_header(m, "ETag", etag);
     if (p->type)
         MHD_add_response_header(m, "Content-Type", p->type);
     MHD_add_response_header(m, "Beamtime-Request-Id", r->id);

@@ -516,6 +516,29 @@ static void a_failing_stream_answers_with_its_error(void **state)
     app_stop(&a);
 }
 
+static void json_that_the_client_has_is_not_sent_again(void **state)
+{
+    struct serve_settings set = {0};
+    BT_BUF_AUTO struct bt_buf all = {0}, again = {0};
+    const char *tag;
+    struct app a;
+    struct raw c;
+
+    (void)state;
+    app_start(&a, &set, false);
+    raw_plain(&c, server_port(a.s));
+    assert_int_equal(say(&c, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", &all), 200);
+    tag = strstr(all.p, "ETag: \"");
+    assert_non_null(tag);
+    bt_buf_printf(&again, "GET /who HTTP/1.1\r\nHost: h\r\nIf-None-Match: %.34s\r\n\r\n", tag + 6);
+    assert_int_equal(say(&c, again.p, &all), 304);
+    assert_null(strstr(all.p, "nobody"));
+    assert_int_equal(say(&c, "GET /who HTTP/1.1\r\nHost: h\r\nIf-None-Match: \"x\"\r\n\r\n", &all),
+                     200);
+    raw_close(&c);
+    app_stop(&a);
+}
+
 static void strangers_of_one_address_are_counted(void **state)
 {
     struct serve_settings set = {.per_address = 3, .count_loopback = true};
@@ -633,6 +656,7 @@ int main(void)
         cmocka_unit_test(a_client_that_leaves_while_it_waits_leaks_nothing),
         cmocka_unit_test(stopping_ends_waits_and_answers_the_rest),
         cmocka_unit_test(a_failing_stream_answers_with_its_error),
+        cmocka_unit_test(json_that_the_client_has_is_not_sent_again),
         cmocka_unit_test(strangers_of_one_address_are_counted),
         cmocka_unit_test(each_of_many_waiting_requests_gets_its_reply),
         cmocka_unit_test(wrong_settings_are_named),
