@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -90,6 +91,33 @@ static int own_dir(const struct embedded *e, const char *path, struct bt_err *er
         return bt_fail(err, BT_ERR_FORBIDDEN, "%s belongs to another user", path);
     if ((st.st_mode & 07777) != 0700 && chmod(path, 0700) < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot protect %s", path);
+    return 0;
+}
+
+/* Every folder above must let the server's user pass. */
+static int reachable(const struct embedded *e, struct bt_err *err)
+{
+    BT_AUTO char *path = bt_strdup(e->dir);
+
+    for (char *end = path; (end = strchr(end + 1, '/'));) {
+        struct stat st;
+        bool passes;
+
+        *end = '\0';
+        if (stat(path, &st) < 0)
+            return bt_fail_errno(err, BT_ERR_IO, "cannot look at %s", path);
+        passes = st.st_uid == e->uid   ? st.st_mode & S_IXUSR
+                 : st.st_gid == e->gid ? st.st_mode & S_IXGRP
+                                       : st.st_mode & S_IXOTH;
+        if (!passes)
+            return bt_next(err,
+                           bt_fail(err, BT_ERR_FORBIDDEN,
+                                   "user %s, who runs PostgreSQL, may not "
+                                   "pass %s",
+                                   e->user, path),
+                           "choose a state directory elsewhere, or chmod o+x %s", path);
+        *end = '/';
+    }
     return 0;
 }
 
@@ -450,9 +478,17 @@ static void set_paths(struct embedded *e, char *dir, const char *bindir)
 /* The state directory as an absolute path: the server leaves the folder it was started in. */
 static int resolve(const char *dir, char **ret, struct bt_err *err)
 {
+    BT_AUTO char *above = bt_strdup(dir);
+    char *slash = strrchr(above, '/');
     char *real;
-    int rc = bt_mkdirs(dir, 0700, err);
+    int rc = 0;
 
+    if (slash && slash > above) { /* what lies above is not ours to close */
+        *slash = '\0';
+        rc = bt_mkdirs(above, 0755, err);
+    }
+    if (rc >= 0)
+        rc = bt_mkdirs(dir, 0700, err);
     if (rc < 0)
         return rc;
     real = realpath(dir, NULL);
@@ -475,6 +511,8 @@ int embedded_start(const struct embedded_settings *s, struct embedded **ret, str
     e->pidfd = -1;
     set_paths(e, dir, s->bindir);
     rc = find_user(e, s->user, err);
+    if (rc >= 0)
+        rc = reachable(e, err);
     if (rc >= 0)
         rc = make_dirs(e, err);
     if (rc >= 0 && !has_cluster(e))
