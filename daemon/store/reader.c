@@ -15,6 +15,7 @@
 struct line {
     char *conninfo;
     PGconn *conn;
+    bool reads; /* only */
 };
 
 struct store_reader {
@@ -27,7 +28,8 @@ struct ledger_store {
 
 static int64_t deadline(void)
 {
-    return bt_mono_us() + READER_TIMEOUT_S * BT_US_PER_S;
+    /* behind the server's own timeout, so that a slow query ends there and the line stays good */
+    return bt_mono_us() + (READER_TIMEOUT_S + 2) * BT_US_PER_S;
 }
 
 static void hang_up(struct line *l)
@@ -36,13 +38,24 @@ static void hang_up(struct line *l)
     l->conn = NULL;
 }
 
+/* What a reader may not: write, or work longer than anybody waits. */
+static const char reading[] = "SET default_transaction_read_only = on;"
+                              "SET statement_timeout = '10s'";
+
 static int dial(struct line *l, struct bt_err *err)
 {
+    int rc;
+
     if (l->conn && PQstatus(l->conn) != CONNECTION_OK)
         hang_up(l);
     if (l->conn)
         return 0;
-    return pg_open(l->conninfo, NULL, deadline(), &l->conn, err);
+    rc = pg_open(l->conninfo, NULL, deadline(), &l->conn, err);
+    if (rc >= 0 && l->reads)
+        rc = pg_run(l->conn, reading, -1, NULL, deadline(), NULL, err);
+    if (rc < 0)
+        hang_up(l);
+    return rc;
 }
 
 /* Runs a named statement; once more on a fresh connection if the old one turns out to be dead
@@ -66,6 +79,8 @@ static int ask(struct line *l, const char *name, const char *const *params, int 
         if (rc >= 0)
             rc = pg_run(l->conn, q->text, n, params, deadline(), ret, err);
     }
+    if (rc < 0 && l->conn && PQtransactionStatus(l->conn) == PQTRANS_ACTIVE)
+        hang_up(l); /* an answer is still to come: not to the next question */
     return rc;
 }
 
@@ -74,6 +89,7 @@ struct store_reader *reader_new(const char *conninfo)
     struct store_reader *r = bt_new(struct store_reader);
 
     r->line.conninfo = bt_strdup(conninfo);
+    r->line.reads = true;
     return r;
 }
 

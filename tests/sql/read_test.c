@@ -1,0 +1,142 @@
+/* read_test.c - what is asked is answered, by a reader that can do nothing else.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/check.h"
+
+#include <string.h>
+
+#include "daemon/store/queries.h"
+#include "daemon/store/reader.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "tests/sql/db.h"
+
+static struct store_reader *reader;
+static char id[BT_UUID_TEXT];
+
+static int setup(void **state)
+{
+    struct store *store;
+    struct batch *b = batch_new();
+
+    if (db_start(state) < 0)
+        return -1;
+    db_fresh();
+    store = db_store(NULL);
+    db_facility(b, 2, 1000000);
+    db_commit(store, b);
+    bt_uuid_format(db_life(store, 1, 0), id);
+    for (int i = 2; i <= 5; i++) {
+        b = batch_new();
+        db_job_state(b, db_job(b, i, 1), "queued");
+        db_commit(store, b);
+    }
+    store_close(store);
+    reader = reader_new(embedded_conninfo(db_server(), EMBEDDED_READ));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    reader_free(reader);
+    return db_stop(state);
+}
+
+static void each_question_has_its_answer(void **state)
+{
+    static const struct {
+        const char *name;
+        int n;
+        const char *params[6]; /* "$" is the id of the job that has ended */
+        int rc;
+        const char *has; /* in the answer without its blanks */
+    } cases[] = {
+        {"job_id", 1, {"1"}, 0, "-7"},
+        {"job_id", 1, {"77"}, -BT_ERR_NOT_FOUND, ""},
+        {"job_id", 1, {"x"}, -BT_ERR_INVALID, ""},
+        {"job_state", 1, {"$"}, 0, "\"completed\""},
+        {"job", 1, {"$"}, 0, "\"start_by\":\"2026-"},
+        {"job", 1, {"1"}, 0, "\"exit_code\":0"},
+        {"job_brief", 1, {"1"}, 0, "\"charged_mras\":\"2000\""},
+        {"job_spec", 1, {"$"}, 0, "\"name\":\"tiny\""},
+        {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "2"}, 0, "\"next\":\"4\""},
+        {"jobs", 6, {NULL, NULL, NULL, NULL, "3", "2"}, 0, "\"next\":null"},
+        {"jobs", 6, {"queued", "cz", "cz/lang", "1", NULL, "100"}, 0, "\"number\":5"},
+        {"jobs", 6, {"queued", "xx", NULL, NULL, NULL, "100"}, 0, "\"items\":[]"},
+        {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "many"}, -BT_ERR_INVALID, ""},
+        {"quota", 2, {"cz", "lang"}, 0, "\"spent_mras\":\"2000\""},
+        {"nations", 0, {0}, 0, "\"nation\":\"cz\""},
+        {"institutions", 1, {NULL}, 0, "\"institution\":\"uni\""},
+        {"projects", 1, {"cz"}, 0, "\"role\":\"lead\""},
+        {"people", 1, {"cz"}, 0, "\"roles\":[\"researcher\"]"},
+        {"whoami", 1, {"1"}, 0, "\"name\":\"cz/lang\""},
+        {"whoami", 1, {"9"}, -BT_ERR_NOT_FOUND, ""},
+        {"nodes", 0, {0}, 0, "\"accelerators\":8"},
+        {"rates", 0, {0}, 0, "\"rate_milli\":10"},
+        {"ledger", 5, {"0", "1", NULL, NULL, NULL}, 0, "\"next\":\"1\""},
+        {"ledger", 5, {NULL, "10", "record", "1", NULL}, 0, "\"index\":1"},
+        {"ledger_one", 1, {"1"}, 0, "\"kind\":\"record\""},
+        {"ledger_one", 1, {"7"}, -BT_ERR_NOT_FOUND, ""},
+        {"ledger_leaf", 1, {"0"}, 0, "\"kind\":\"submit\""},
+        {"public_front", 0, {0}, 0, "\"checkpoint_size\":0"},
+        {"public_record", 1, {"1"}, 0, "\"later\":[]"},
+        {"attempt_node", 2, {"$", "1"}, 0, "n1"},
+        {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
+        {"events", 3, {NULL, NULL, "10"}, 0, "\"actor\":\"cz/ada\""},
+        {"policy_text", 0, {0}, 0, "\"text\":\"rules\""},
+        {"status", 0, {0}, 0, "\"queued\":4"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        BT_BUF_AUTO struct bt_buf json = {0}, dense = {0};
+        const char *params[6];
+        struct bt_err err = {0};
+        int rc;
+
+        for (int k = 0; k < 6; k++)
+            params[k] = bt_streq(cases[i].params[k], "$") ? id : cases[i].params[k];
+        rc = reader_query(reader, cases[i].name, params, cases[i].n, &json, &err);
+        for (size_t k = 0; k < json.n; k++)
+            if (json.p[k] != ' ' && json.p[k] != '\n')
+                bt_buf_char(&dense, json.p[k]);
+        if (rc != cases[i].rc || !strstr(bt_buf_text(&dense), cases[i].has))
+            fail_msg("%s (%d): %d %s %s", cases[i].name, (int)i, rc, err.text, bt_buf_text(&dense));
+    }
+}
+
+static void a_reader_can_write_nothing_even_as_the_owner(void **state)
+{
+    struct store_reader *owner = reader_new(embedded_conninfo(db_server(), EMBEDDED_OWNER));
+    BT_BUF_AUTO struct bt_buf json = {0};
+    struct bt_err err = {0};
+
+    (void)state;
+    assert_int_equal(reader_query(owner, "lead", NULL, 0, &json, &err), -BT_ERR_BUSY);
+    assert_non_null(strstr(err.text, "25006"));
+    reader_free(owner);
+}
+
+static void a_reader_whose_session_was_ended_asks_again(void **state)
+{
+    PGconn *conn = db_connect();
+    BT_BUF_AUTO struct bt_buf json = {0};
+    struct bt_err err = {0};
+
+    (void)state;
+    db_ask(conn, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                 "WHERE usename = 'beamtime_read'");
+    if (reader_query(reader, "nations", NULL, 0, &json, &err) < 0)
+        fail_msg("%s", err.text);
+    PQfinish(conn);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_question_has_its_answer),
+        cmocka_unit_test(a_reader_can_write_nothing_even_as_the_owner),
+        cmocka_unit_test(a_reader_whose_session_was_ended_asks_again),
+    };
+
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
