@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "daemon/facility.h"
+#include "daemon/upkeep.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
@@ -131,6 +132,10 @@ int main(int argc, char **argv)
         bt_log_init("beamtimed", (enum bt_level)set.log_level);
         if (bt_streq(command, "serve") && args.n_rest <= 1) {
             status = serve(&set);
+        } else if (upkeep_knows(command, args.n_rest)) {
+            int n = upkeep(&set, command, args.n_rest > 1 ? args.rest[1] : NULL, &err);
+
+            status = n < 0 ? complain(&err) : n > 0;
         } else {
             bt_fail(&err, BT_ERR_USAGE, "'%s' is not a command", command);
             bt_next(&err, -BT_ERR_USAGE, "beamtimed --help");

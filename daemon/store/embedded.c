@@ -542,6 +542,11 @@ pid_t embedded_pid(const struct embedded *e)
     return e->pid;
 }
 
+bool embedded_adopted(const struct embedded *e)
+{
+    return e->pid && !e->ours;
+}
+
 int embedded_poll(struct embedded *e, struct bt_err *err)
 {
     int rc;

@@ -13,6 +13,7 @@
 #ifndef BT_DAEMON_STORE_EMBEDDED_H
 #define BT_DAEMON_STORE_EMBEDDED_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "lib/base/err.h"
@@ -41,7 +42,8 @@ int embedded_start(const struct embedded_settings *settings, struct embedded **r
 /* libpq's connection string of a role; borrowed, the same after every restart. */
 const char *embedded_conninfo(const struct embedded *e, enum embedded_role role);
 const char *embedded_bindir(const struct embedded *e);
-pid_t embedded_pid(const struct embedded *e); /* of the postmaster */
+pid_t embedded_pid(const struct embedded *e);    /* of the postmaster */
+bool embedded_adopted(const struct embedded *e); /* another process started it */
 
 /* To be called now and then: 0 it runs, 1 it had died and was started again (it may not take
  * connections yet: the store retries), negative: it cannot be started. Never waits long. */
