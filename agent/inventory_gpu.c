@@ -1,6 +1,6 @@
 /* GPUs without any of their headers: NVML by dlopen with our own prototypes (NVIDIA Management
- * Library reference, nvml.h of release 12), AMD's by sysfs. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * Library reference, nvml.h of release 12), AMD's by sysfs.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <ctype.h>
 #include <dlfcn.h>
 #include <string.h>

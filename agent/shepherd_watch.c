@@ -1,5 +1,5 @@
-/* What a shepherd does while its ranks run, and how it ends them. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+/* What a shepherd does while its ranks run, and how it ends them.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* What the daemon wants of this node, read and turned into orders. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+/* What the daemon wants of this node, read and turned into orders.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
 #include "agent/node.h"

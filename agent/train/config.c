@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/train/config.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -99,10 +100,12 @@ static bool is_choice(const char *choices, const char *value)
 
 static int set_value(struct config *c, const struct key *k, const char *value, struct bt_err *err)
 {
-    void *at = (char *)c + k->offset;
+    void *at;
     double real;
     int rc = 0;
 
+    assert(k); /* the caller knows its keys */
+    at = (char *)c + k->offset;
     switch (k->kind) {
     case KIND_INT:
         return bt_parse_i64(value, k->name, (int64_t)k->min, k->int_max, at, err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/train/corpus.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -417,6 +418,7 @@ void corpus_sample(const struct corpus *c, uint64_t seed, uint64_t i, int t, int
 
     kern_philox(seed, TAG_STREAM, i, u);
     l = pick(c, u[0] * 0x1p-32);
+    assert(l); /* corpus_open leaves no corpus without a share */
     at = (int64_t)below((uint64_t)u[2] << 32 | u[3], (uint64_t)l->train_tokens);
     f = &c->files[file_at(c, l, at)];
     at -= f->first_token;

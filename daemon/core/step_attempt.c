@@ -1,5 +1,6 @@
 /* An attempt's life while it holds accelerators: placed, claimed, running, or lost.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -342,6 +343,7 @@ void step_started(struct core *c, const struct event *ev)
     struct job *j = present(c, e->job, e->attempt, &slot, &err);
     int rc = j ? speaks_for(c, ev, j, &err) : -err.code;
 
+    assert(j || rc < 0);
     if (rc == 0 && (!j->att->claimed_us || !bt_streq(j->att->foreign_id, e->foreign_id)))
         rc = bt_fail(&err, BT_ERR_FENCED, "attempt %d of job %" PRId64 " is not claimed by it",
                      e->attempt, j->number);

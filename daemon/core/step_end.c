@@ -1,5 +1,6 @@
 /* How a job ends: its ranks go, its manifest comes, its record enters the ledger.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <assert.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -498,6 +499,7 @@ void step_result(struct core *c, const struct event *ev)
     struct job *j = own_job(c, ev, e->job, &slot, &who, &err);
     int rc = j ? 0 : -err.code;
 
+    assert(j || rc < 0);
     if (rc == 0 && !job_state_terminal(j->state))
         rc = bt_fail(&err, BT_ERR_JOB_STATE, "job %" PRId64 " has not ended yet", j->number);
     if (rc == 0) {

@@ -1,5 +1,5 @@
-/* What anybody may read: pages, the ledger's files, blobs. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+/* What anybody may read: pages, the ledger's files, blobs.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

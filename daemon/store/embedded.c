@@ -218,7 +218,7 @@ int embedded_run(const struct embedded *e, const char *const *argv, int out, str
     char *list[32] = {program};
     pid_t pid;
 
-    for (size_t i = 1; argv[i] && i < BT_ARRAY_LEN(list) - 1; i++)
+    for (size_t i = 1; i < BT_ARRAY_LEN(list) - 1 && argv[i]; i++)
         list[i] = (char *)(uintptr_t)argv[i]; /* execve's old signature */
     if (access(program, X_OK) < 0)
         return bt_next(err, bt_fail(err, BT_ERR_UNSUPPORTED, "there is no %s", program),
