@@ -35,12 +35,14 @@ enum {
 
 /* How a rank finds the others. Rank 0 listens at host:port, the others connect to it. */
 struct coll_config {
-    int rank;                          /* 0 .. world-1 */
-    int world;                         /* 1 .. COLL_WORLD_MAX; 1 needs no host, port or secret */
-    const char *host;                  /* rank 0's name or address, borrowed for the call */
-    uint16_t port;                     /* rank 0's port; never 0 for world > 1 */
+    int rank;         /* 0 .. world-1 */
+    int world;        /* 1 .. COLL_WORLD_MAX; 1 needs no host, port, secret or mac */
+    const char *host; /* rank 0's name or address, borrowed for the call */
+    uint16_t port;    /* rank 0's port; never 0 for world > 1 */
     uint8_t secret[COLL_SECRET_BYTES]; /* the job's own; peers prove it, it is never sent */
-    int64_t timeout_us;                /* deadline of init and of each call; > 0 */
+    int64_t timeout_us;                /* deadline of open and of each call; > 0 */
+    /* HMAC-SHA-256 (RFC 2104) or as good: this folder knows no cryptography of its own. */
+    void (*mac)(const void *key, size_t n_key, const void *p, size_t n, uint8_t out[32]);
 };
 
 struct coll; /* a communicator */
