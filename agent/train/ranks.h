@@ -24,6 +24,8 @@ struct ranks {
     size_t lo, hi;     /* this rank's part of the arena, clipped to n_params */
 };
 
+/* Waits for the other ranks. BT_ERR_INVALID, BT_ERR_FORBIDDEN (a secret open to others), and
+ * whatever the communicator's open gives. */
 int ranks_open(struct ranks *r, struct bt_err *err) BT_MUSTUSE;
 void ranks_close(struct ranks *r);
 

@@ -342,6 +342,7 @@ static int open_all(struct run *r, struct bt_err *err)
     r->report.flops_per_token = model_flops_per_token(&shape, (int)c->context);
     r->report.peak_gflops =
         c->peak_gflops > 0 ? c->peak_gflops : kern_gemm_gflops(1024, 1536, 384, 100000);
+    r->report.peak_gflops *= r->ranks.world;
     return 0;
 }
 

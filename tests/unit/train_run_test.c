@@ -2,13 +2,17 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/check.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <math.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +26,12 @@
 extern char **environ;
 
 enum { FILE_MAX = 1 << 26, ANSWER_MS = 60000 };
+
+/* Which of several ranks a process is; zeroed: the only one. */
+struct place_in_world {
+    int rank, world;
+    uint16_t port;
+};
 
 struct place {
     char *dir, *corpus, *program;
@@ -69,11 +79,17 @@ static int tear_down(void **state)
 }
 
 /* Starts a run into dir/name with steps of a tiny model; metrics may be NULL; extra is one more
- * --set or NULL. What it says goes to dir/said. */
-static pid_t launch(const struct place *p, const char *name, const char *metrics, const char *extra)
+ * --set or NULL. What rank 0 says goes to dir/said. */
+static pid_t launch_rank(const struct place *p, const char *name, const char *metrics,
+                         const char *extra, struct place_in_world in)
 {
     BT_AUTO char *output = bt_printf("%s/%s", p->dir, name);
-    BT_AUTO char *said = bt_printf("%s/said", p->dir);
+    BT_AUTO char *said =
+        in.rank ? bt_printf("%s/said.%d", p->dir, in.rank) : bt_printf("%s/said", p->dir);
+    BT_AUTO char *rank = bt_printf("BEAM_RANK=%d", in.rank);
+    BT_AUTO char *world = bt_printf("BEAM_WORLD_SIZE=%d", in.world ? in.world : 1);
+    BT_AUTO char *where = bt_printf("BEAM_RENDEZVOUS=127.0.0.1:%d", in.port);
+    BT_AUTO char *secret = bt_printf("BEAM_SECRET_FILE=%s/secret", p->dir);
     BT_AUTO char *variable = bt_printf("BEAM_METRICS=%s", metrics ? metrics : "");
     char *args[] = {p->program,
                     (char[]){"--corpus"},
@@ -99,7 +115,8 @@ static pid_t launch(const struct place *p, const char *name, const char *metrics
                     (char[]){"--set"},
                     (char *)(uintptr_t)(extra ? extra : "warmup=5"),
                     NULL};
-    char *env[] = {variable, (char[]){"ASAN_OPTIONS=detect_leaks=1"}, NULL};
+    char *env[] = {variable, rank, world, where, secret, (char[]){"ASAN_OPTIONS=detect_leaks=1"},
+                   NULL};
     posix_spawn_file_actions_t files;
     pid_t pid;
 
@@ -109,6 +126,11 @@ static pid_t launch(const struct place *p, const char *name, const char *metrics
     assert_int_equal(posix_spawn(&pid, p->program, &files, NULL, args, env), 0);
     posix_spawn_file_actions_destroy(&files);
     return pid;
+}
+
+static pid_t launch(const struct place *p, const char *name, const char *metrics, const char *extra)
+{
+    return launch_rank(p, name, metrics, extra, (struct place_in_world){0});
 }
 
 static int finish(pid_t pid)
@@ -296,6 +318,92 @@ static void a_checkpoint_of_another_run_is_not_continued(void **state)
     assert_non_null(strstr(bt_buf_text(&said), "it has seed=1, this run seed=2"));
 }
 
+/* ---- several ranks ---- */
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static int run_world(const struct place *p, const char *name, int world)
+{
+    BT_AUTO char *secret = bt_printf("%s/secret", p->dir);
+    struct place_in_world in = {.world = world, .port = free_port()};
+    pid_t pids[8];
+    int status = 0;
+
+    assert_int_equal(
+        bt_file_write(secret, 0600,
+                      "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n", 65,
+                      NULL),
+        0);
+    for (in.rank = 0; in.rank < world; in.rank++)
+        pids[in.rank] = launch_rank(p, name, NULL, NULL, in);
+    for (int i = 0; i < world; i++) {
+        int one = finish(pids[i]);
+
+        status = BT_MAX(status, one);
+    }
+    return status;
+}
+
+/* The losses of dir/name/metrics.jsonl in order; returns how many. */
+static int read_losses(const struct place *p, const char *name, double *losses, int max)
+{
+    BT_AUTO char *file = bt_printf("%s/metrics.jsonl", name);
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int n = 0;
+
+    read_output(p, file, &text);
+    for (const char *at = text.p; n < max && (at = strstr(at, "\"loss\":")); at++)
+        losses[n++] = strtod(at + 7, NULL);
+    return n;
+}
+
+static void any_number_of_ranks_draws_the_same_curve(void **state)
+{
+    static const int worlds[] = {2, 4};
+    const struct place *p = *state;
+    double one[64], many[64];
+
+    assert_int_equal(finish(launch(p, "one", NULL, NULL)), 0);
+    assert_int_equal(read_losses(p, "one", one, 64), 24);
+    for (size_t i = 0; i < BT_ARRAY_LEN(worlds); i++) {
+        BT_AUTO char *name = bt_printf("w%d", worlds[i]), *again = bt_printf("again%d", worlds[i]);
+        BT_AUTO char *a = bt_printf("%s/model.safetensors", name);
+        BT_AUTO char *b = bt_printf("%s/model.safetensors", again);
+
+        assert_int_equal(run_world(p, name, worlds[i]), 0);
+        assert_int_equal(read_losses(p, name, many, 64), 24);
+        for (int k = 0; k < 24; k++)
+            assert_true(fabs(many[k] / one[k] - 1) < 1e-5);
+        assert_int_equal(run_world(p, again, worlds[i]), 0);
+        assert_same_file(p, a, b);
+    }
+}
+
+static void a_checkpoint_goes_on_with_another_number_of_ranks(void **state)
+{
+    const struct place *p = *state;
+    double one[64], mixed[64];
+
+    assert_int_equal(finish(launch(p, "one", NULL, NULL)), 0);
+    assert_int_equal(run_world(p, "mixed", 2), 0);
+    remove_file(p, "mixed.checkpoint/step-0000000024.ckpt");
+    assert_int_equal(run_world(p, "mixed", 3), 0);
+    assert_int_equal(read_losses(p, "one", one, 64), 24);
+    assert_int_equal(read_losses(p, "mixed", mixed, 64), 24);
+    for (int k = 0; k < 24; k++)
+        assert_true(fabs(mixed[k] / one[k] - 1) < 1e-5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +416,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_checkpoint_is_refused_and_kept, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_checkpoint_of_another_run_is_not_continued, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(any_number_of_ranks_draws_the_same_curve, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_checkpoint_goes_on_with_another_number_of_ranks, set_up,
                                         tear_down),
     };
 
