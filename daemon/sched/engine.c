@@ -71,6 +71,7 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
     for (size_t i = 0; i < slots; i++)
         e->occ_head[i] = PLAN_NONE;
     e->node_free = bt_new_n(int32_t, slots + 1);
+    e->part_free = bt_new_n(int32_t, (size_t)e->fabric.n_zones * e->fabric.stride + 1);
     init_rights(e, facility);
     return e;
 }
@@ -112,6 +113,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->promised);
     bt_free(e->prio);
     bt_free(e->node_free);
+    bt_free(e->part_free);
     bt_free(e);
 }
 
@@ -213,6 +215,7 @@ void eng_remove(struct plan_timeline *e, uint32_t job)
         e->n_pending--;
     } else {
         run_give_back(e, job);
+        e->n_tried = 0;
     }
     bt_map_del(&e->by_handle, j->ask.handle);
     job_done(j);

@@ -144,7 +144,9 @@ struct plan_timeline {
     uint32_t n_promised, cap_promised;
     struct waiting *prio; /* order of the last pass, and who came since */
     uint32_t n_prio, cap_prio;
+    uint32_t n_tried;   /* of prio: nothing was freed since they did not fit */
     int32_t *node_free; /* [slot], sorted in each rack: when running jobs leave whole nodes */
+    int32_t *part_free; /* [zone * stride + k]: when a node of it has k accelerators free */
     int32_t longest;    /* of what waits */
     int32_t due;        /* the next planned start */
     struct plan_victim *victims;

@@ -399,7 +399,7 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     rights_own(e);
     uint32_t n = e->n_pending;
     rights_order(e, rights);
-    e->n_prio = 0;
+    e->n_prio = e->n_tried = 0;
     e->longest = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
@@ -427,28 +427,30 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     certify(e, n);
 }
 
-/* Starts a job beside all certificates, if it fits now. */
+/* Starts a job beside all certificates, if it fits now. Its own is in the way only if it begins
+ * before the job would end. */
 static bool quick_one(struct plan_timeline *e, uint32_t job)
 {
     struct eng_job *j = &e->jobs[job];
     struct resv r = {0};
-    cert_uncharge(e, j);
+    bool apart = j->cert.mode == RESV_NONE || j->cert.start >= end_of(j, e->now);
+    if (!apart)
+        cert_uncharge(e, j);
     if (eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r) &&
         try_start(e, job, j->ask.min_acc, &r)) {
-        bt_free(j->cert.span);
-        j->cert = (struct resv){0};
+        cert_forget(e, j);
         return true;
     }
     bt_free(r.span);
+    if (apart)
+        return false;
     r = j->cert;
-    if (r.mode != RESV_NONE && r.start <= e->now && try_start(e, job, j->ask.min_acc, &r)) {
+    if (r.start <= e->now && try_start(e, job, j->ask.min_acc, &r)) {
         j->cert = (struct resv){0};
         return true;
     }
-    if (j->cert.mode != RESV_NONE) {
-        resv_charge(e, j, &j->cert, 1);
-        j->cert_charged = true;
-    }
+    resv_charge(e, j, &j->cert, 1);
+    j->cert_charged = true;
     return false;
 }
 
@@ -497,9 +499,11 @@ void eng_quick(struct plan_timeline *e, int32_t now)
     memo_clear(e);
     for (uint32_t i = 0; i < e->n_matches; i++)
         e->matches[i].closed = UINT32_MAX;
-    uint32_t k = 0;
+    if (e->due <= now)
+        e->n_tried = 0;
+    uint32_t k = e->n_tried;
     bool full = all_busy(e);
-    for (uint32_t i = 0; i < e->n_prio; i++) {
+    for (uint32_t i = k; i < e->n_prio; i++) {
         struct waiting w = e->prio[i];
         e->prio[k++] = w;
         if (w.acc >= e->matches[w.match].closed || full)
@@ -514,7 +518,7 @@ void eng_quick(struct plan_timeline *e, int32_t now)
         k--;
         full = all_busy(e);
     }
-    e->n_prio = k;
+    e->n_prio = e->n_tried = k;
     if (e->due <= now)
         e->due = next_due(e);
 }

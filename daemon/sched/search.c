@@ -160,28 +160,6 @@ static int by_time(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-void node_times(struct plan_timeline *e)
-{
-    const struct fabric *f = &e->fabric;
-    for (uint32_t r = 0; r < f->n_racks; r++) {
-        uint64_t whole = f->by_free[(size_t)r * f->stride + f->zones[f->racks[r].zone].acc];
-        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
-        for (uint32_t i = 0; i < f->racks[r].n; i++)
-            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
-        qsort(at, f->racks[r].n, sizeof *at, by_time);
-    }
-}
-
-/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
-static int32_t rack_time(const struct plan_timeline *e, const struct fab_zone *z, uint32_t nodes)
-{
-    int32_t best = PROFILE_NEVER;
-    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
-        if (nodes <= e->fabric.racks[r].n)
-            best = BT_MIN(best, e->node_free[(size_t)r * FAB_RACK + nodes - 1]);
-    return best;
-}
-
 /* When one node has `acc` accelerators that the jobs on it have left. */
 static int32_t node_time(const struct plan_timeline *e, uint32_t slot, uint32_t acc)
 {
@@ -201,17 +179,52 @@ static int32_t node_time(const struct plan_timeline *e, uint32_t slot, uint32_t 
     return at;
 }
 
+static void part_times(struct plan_timeline *e, uint32_t slot, uint32_t zone)
+{
+    uint32_t acc = e->fabric.zones[zone].acc;
+    int32_t *at = e->part_free + (size_t)zone * e->fabric.stride;
+    bool broken = e->occ_head[slot] != PLAN_NONE;
+    bool whole = fab_free(&e->fabric, slot) == e->fabric.usable[slot];
+    for (uint32_t k = 1; k < acc; k++)
+        at[k] = BT_MIN(at[k], broken  ? node_time(e, slot, k)
+                              : whole ? e->now
+                                      : e->fabric.until[slot]);
+}
+
+void node_times(struct plan_timeline *e)
+{
+    const struct fabric *f = &e->fabric;
+    for (uint32_t i = 0; i < f->n_zones * f->stride; i++)
+        e->part_free[i] = PROFILE_NEVER;
+    for (uint32_t r = 0; r < f->n_racks; r++) {
+        uint32_t acc = f->zones[f->racks[r].zone].acc;
+        uint64_t whole = f->by_free[(size_t)r * f->stride + acc];
+        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
+        for (uint32_t i = 0; i < f->racks[r].n; i++) {
+            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
+            if (acc > 1)
+                part_times(e, r * FAB_RACK + i, f->racks[r].zone);
+        }
+        qsort(at, f->racks[r].n, sizeof *at, by_time);
+    }
+}
+
+/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
+static int32_t rack_time(const struct plan_timeline *e, const struct fab_zone *z, uint32_t nodes)
+{
+    int32_t best = PROFILE_NEVER;
+    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
+        if (nodes <= e->fabric.racks[r].n)
+            best = BT_MIN(best, e->node_free[(size_t)r * FAB_RACK + nodes - 1]);
+    return best;
+}
+
 int32_t place_time(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
 {
     const struct fab_zone *z = &e->fabric.zones[zone];
     struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
-    if (!need.below)
-        return profile_next(&e->time[zone].whole, e->now);
-    int32_t best = PROFILE_NEVER;
-    for (uint32_t slot = z->rack0 * FAB_RACK; slot < (z->rack0 + z->n_racks) * FAB_RACK; slot++)
-        if (slot % FAB_RACK < e->fabric.racks[slot / FAB_RACK].n)
-            best = BT_MIN(best, node_time(e, slot, need.acc));
-    return BT_MAX(best, e->now + 1);
+    int32_t at = need.below ? e->part_free[zone * e->fabric.stride + need.acc] : e->now;
+    return at > e->now ? at : profile_next(&e->time[zone].whole, e->now);
 }
 
 /* Whether the job is less than a node wherever it may run. */
@@ -452,6 +465,8 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
         int32_t open = BT_MAX(from, known);
         if (one_leaf && !need.per && !need.below)
             open = BT_MAX(open, rack_time(e, z, need.nodes));
+        if (need.below)
+            open = BT_MAX(open, e->part_free[zones[i] * e->fabric.stride + need.acc]);
         int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, open, upto);
         if (at_once && !one_leaf)
             memo_tell(e, zones[i], n_acc, j->len, start == PROFILE_NEVER ? upto : start);
