@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -272,15 +271,17 @@ static int listen_for_wants(struct node *n, struct bt_err *err)
 
 /* ---- start ---- */
 
-/* One agent a state folder. The descriptor stays open until the process ends. */
+/* One agent a state folder. A record lock, for a child that is being started would share a flock
+ * and outlive us for a moment; the descriptor stays open until the process ends. */
 static int lock_state(const char *state_dir, struct bt_err *err)
 {
     BT_AUTO char *path = bt_printf("%s/agent.lock", state_dir);
+    struct flock l = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+    if (fcntl(fd, F_SETLK, &l) == 0)
         return 0;
     close(fd);
     return bt_next(err, bt_fail(err, BT_ERR_LOCKED, "another agent runs on %s", state_dir),
@@ -389,7 +390,8 @@ static int begin(struct node *n, struct bt_err *err)
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR)
         return bt_fail_errno(err, BT_ERR_IO, "cannot become a subreaper");
     (void)signal(SIGPIPE, SIG_IGN);
-    write_contact(n, boot_us()); /* shepherds gave us the lease's time to come back */
+    if (n->daemon_is_here) /* else only an answer of the daemon prolongs a lease */
+        write_contact(n, boot_us());
     rc = n->maker->open(n->maker->arg, &n->link, err);
     return rc < 0 ? rc : find_attempts(n, err);
 }

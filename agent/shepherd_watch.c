@@ -22,6 +22,7 @@
 enum {
     RANK_GRACE_US = 10000000, /* for the others when one rank failed */
     RECHECK_US = 1000000,     /* at most so long between two looks at the spool folder */
+    LOST_LOOKS = 3,           /* without a find, at orphans that only their marks betray */
     KILL_STEP_US = 20000,     /* between two looks for processes that are being killed */
     CHUNK = 65536,
 };
@@ -226,20 +227,20 @@ void shepherd_watch(struct shepherd *s)
     }
 }
 
-/* Kills what `find` finds until it finds nothing. A process in the kernel's hands (a dead file
- * server) keeps us here: its accelerator is not free. */
-static void hunt(struct shepherd *s, void (*find)(struct shepherd *, struct pids *))
+/* Kills what `find` finds until it has found nothing `calm` times in a row. A process in the
+ * kernel's hands (a dead file server) keeps us here: its accelerator is not free. */
+static void hunt(struct shepherd *s, void (*find)(struct shepherd *, struct pids *), int calm)
 {
-    for (;;) {
+    for (int empty = 0; empty < calm;) {
         struct pids left = {0};
 
         reap(s);
         find(s, &left);
-        if (left.n == 0) {
-            pids_done(&left);
-            return;
-        }
-        cage_kill(&s->cage);
+        empty = left.n ? 0 : empty + 1;
+        if (empty == calm)
+            continue;
+        if (left.n)
+            cage_kill(&s->cage);
         for (size_t i = 0; i < left.n; i++)
             (void)kill(left.v[i], SIGKILL);
         pids_done(&left);
@@ -255,7 +256,7 @@ static void find_rest(struct shepherd *s, struct pids *to)
 
 void shepherd_kill_rest(struct shepherd *s)
 {
-    hunt(s, find_rest);
+    hunt(s, find_rest, 1); /* a tree and a group miss nothing */
 }
 
 static void find_lost(struct shepherd *s, struct pids *to)
@@ -272,7 +273,7 @@ static void find_lost(struct shepherd *s, struct pids *to)
 
 void shepherd_kill_lost(struct shepherd *s)
 {
-    hunt(s, find_lost);
+    hunt(s, find_lost, LOST_LOOKS); /* in the middle of execve(2) a process shows no environment */
 }
 
 void shepherd_drain(struct shepherd *s)

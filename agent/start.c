@@ -80,12 +80,22 @@ static int close_rest(void)
             goto failed; \
     } while (0)
 
-static void BT_NORETURN child(const struct start *s, int report)
+/* Its shepherd's end is its end, also when that came before the tie. */
+static int tie(pid_t shepherd)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return -1;
+    if (getppid() != shepherd)
+        _exit(126);
+    return 0;
+}
+
+static void BT_NORETURN child(const struct start *s, pid_t shepherd, int report)
 {
     struct failure f = {0};
     const char *step;
 
-    STEP("tie it to its shepherd", prctl(PR_SET_PDEATHSIG, SIGKILL));
+    STEP("tie it to its shepherd", tie(shepherd));
     STEP("make a session", setsid());
     STEP("reset its signals", reset_signals());
     STEP("enter its control group", cage_enter(s->cage));
@@ -98,7 +108,7 @@ static void BT_NORETURN child(const struct start *s, int report)
     STEP("become its user", account_become(s->account));
     STEP("set its limits", set_limits(s));
     STEP("forbid new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    STEP("tie it to its shepherd", prctl(PR_SET_PDEATHSIG, SIGKILL)); /* setuid cleared it */
+    STEP("tie it to its shepherd", tie(shepherd)); /* setuid untied it */
     STEP("enter its working folder", chdir(s->dir));
     environ = s->envp; /* its PATH is searched */
     f.program = true;
@@ -128,9 +138,10 @@ int start_rank(const struct start *s, pid_t *ret_pid, struct bt_err *err)
 
     if (pipe2(p, O_CLOEXEC) < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot make a pipe");
+    pid_t shepherd = getpid();
     pid_t pid = fork();
     if (pid == 0)
-        child(s, p[1]);
+        child(s, shepherd, p[1]);
     close(p[1]);
     BT_FD_AUTO int from = p[0];
     if (pid < 0)

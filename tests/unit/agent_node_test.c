@@ -6,6 +6,7 @@
 
 #include "agent/courier.h"
 #include "agent/node.h"
+#include "agent/procs.h"
 #include "lib/base/enc.h"
 #include "lib/crypto/hash.h"
 #include "tests/unit/agent_lab.h"
@@ -348,6 +349,64 @@ static void a_killed_shepherd_is_reported_lost_once(void **state)
     lab_close(&l);
 }
 
+/* Every line of a file of the daemon is the same one. */
+static void assert_one_story(const char *file)
+{
+    BT_AUTO char *text = lab_text(daemon_dir, file);
+    size_t n = strcspn(text, "\n");
+
+    for (const char *p = text; p; p = strchr(p, '\n'), p = p && p[1] ? p + 1 : NULL)
+        if (strncmp(p, text, n) != 0)
+            fail_msg("%s tells two stories: %s", file, text);
+}
+
+static void kill_now_and_then(struct lab *l, unsigned *seed)
+{
+    for (int i = 0; i < 4; i++) {
+        pid_t agent = start_agent(l);
+
+        (void)poll(NULL, 0, rand_r(seed) % 60);
+        pid_t shepherd = spool_has(l->dir, "order.json") ? spool_shepherd(l->dir) : 0;
+        if (shepherd && rand_r(seed) % 3 == 0)
+            (void)kill(shepherd, SIGKILL);
+        end_agent(agent);
+    }
+}
+
+/* Killed at any moment, an attempt ends once, with one verdict, and nothing of it is left. */
+static void whoever_is_killed_the_attempt_ends_once(void **state)
+{
+    const char *rounds = getenv("BT_KILL_ROUNDS"); /* the soak asks for more */
+    int n = rounds ? (int)strtol(rounds, NULL, 10) : 6;
+    unsigned seed = 7;
+
+    (void)state;
+    for (int i = 0; i < n; i++) {
+        struct lab l;
+
+        open_all(&l, "#!/bin/sh\n(setsid sleep 60 &)\necho $$ >> $BEAM_CHECKPOINT/starts\n"
+                     "sleep 0.05\necho x > $BEAM_OUTPUT/x\n");
+        want(&l, 5, "run");
+        kill_now_and_then(&l, &seed);
+        pid_t agent = start_agent(&l);
+        await_daemon("manifest");
+        await_gone(l.dir);
+        end_agent(agent);
+        assert_one_story("claim");
+        assert_one_story("ended");
+        assert_one_story("manifest");
+        BT_AUTO char *starts = lab_text(l.places.checkpoint, "starts");
+        assert_true(strlen(starts) < 12 && (!*starts || strchr(starts, '\n')[1] == '\0'));
+        struct pids left = {0};
+        char id[BT_UUID_TEXT];
+        BT_AUTO char *mark = bt_printf("BEAM_JOB=%s", bt_uuid_format(l.order.job, id));
+        procs_marked(mark, "BEAM_ATTEMPT=1", &left);
+        assert_int_equal(left.n, 0);
+        pids_done(&left);
+        lab_close(&l);
+    }
+}
+
 static void an_absent_daemon_hears_everything_later(void **state)
 {
     struct lab l;
@@ -548,6 +607,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_attempt_goes_from_want_to_manifest),
         cmocka_unit_test(a_killed_agent_finds_its_attempt_again),
         cmocka_unit_test(a_killed_shepherd_is_reported_lost_once),
+        cmocka_unit_test(whoever_is_killed_the_attempt_ends_once),
         cmocka_unit_test(an_absent_daemon_hears_everything_later),
         cmocka_unit_test(a_fenced_claim_runs_nothing),
         cmocka_unit_test(what_is_not_wanted_any_more_is_killed),
