@@ -46,8 +46,9 @@ static void fail_page(struct call *c, const struct bt_err *err)
 
 static void send_text(struct call *c, const char *type, char *text, size_t n, const char *cache)
 {
-    struct serve_reply reply = {.status = 200, .type = type, .body = text, .n = n};
+    struct serve_reply reply = {.status = 200, .type = type, .n = n};
 
+    reply.body = text;
     serve_reply_header(&reply, "X-Content-Type-Options", "nosniff");
     serve_reply_header(&reply, "Cache-Control", cache);
     serve_reply(c->r, &reply);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "lib/api/route.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "lib/base/buf.h"
@@ -68,6 +69,7 @@ static bool fits(const char *pattern, const char *path, struct spans *p)
             continue;
         }
         close = strchr(pattern, '}');
+        assert(close); /* the patterns are ours */
         len = close[-1] == '+' ? strlen(path) : strcspn(path, "/");
         if (!take(p, path, len))
             return false;

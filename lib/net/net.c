@@ -398,15 +398,16 @@ static void pause_for(const struct net_client *c, int64_t ms)
     }
 }
 
-int net_call(struct net_client *c, const struct net_request *q, struct net_reply *reply,
+int net_call(struct net_client *c, const struct net_request *request, struct net_reply *reply,
              struct bt_err *err)
 {
-    bool writes = q->method && (!strcmp(q->method, "POST") || !strcmp(q->method, "PUT"));
+    bool writes =
+        request->method && (!strcmp(request->method, "POST") || !strcmp(request->method, "PUT"));
     int64_t from = bt_mono_us() / 1000, connected = from, left;
-    int64_t end = from + (q->deadline_ms ? q->deadline_ms : c->deadline_ms);
+    int64_t end = from + (request->deadline_ms ? request->deadline_ms : c->deadline_ms);
     struct bt_uuid fresh = bt_uuid_new(bt_now_us());
-    const struct bt_uuid *id = q->id ? q->id : writes ? &fresh : NULL;
-    struct attempt a = {.c = c, .q = q, .r = reply};
+    const struct bt_uuid *id = request->id ? request->id : writes ? &fresh : NULL;
+    struct attempt a = {.c = c, .q = request, .r = reply};
     CURLcode rc;
 
     *reply = (struct net_reply){.offset = -1, .have = -1};

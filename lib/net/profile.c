@@ -49,14 +49,16 @@ int net_config_dir(char **ret, struct bt_err *err)
 
 /* ---- names ---- */
 
+enum { PROFILE_NAME = 65 }; /* with its NUL */
+
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return strcmp(a, b);
 }
 
 int net_profile_list(const char *dir, struct bt_buf *to, struct bt_err *err)
 {
-    char **names = NULL;
+    char(*names)[PROFILE_NAME] = NULL;
     int n = 0, cap = 0;
     DIR *d = opendir(dir);
 
@@ -65,18 +67,16 @@ int net_profile_list(const char *dir, struct bt_buf *to, struct bt_err *err)
     for (struct dirent *e; (e = readdir(d));) {
         BT_AUTO char *path = bt_printf("%s/%s/facility.conf", dir, e->d_name);
 
-        if (!bt_is_name(e->d_name, 64) || access(path, F_OK) != 0)
+        if (!bt_is_name(e->d_name, PROFILE_NAME - 1) || access(path, F_OK) != 0)
             continue;
         BT_GROW(names, n, cap);
-        names[n++] = bt_strdup(e->d_name);
+        bt_copy(names[n++], PROFILE_NAME, e->d_name);
     }
     closedir(d);
     if (n)
         qsort(names, (size_t)n, sizeof *names, by_name);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         bt_buf_printf(to, "%s\n", names[i]);
-        bt_free(names[i]);
-    }
     bt_free(names);
     return 0;
 }
@@ -144,15 +144,15 @@ int net_profile_load(const char *dir, const char *name, struct net_profile *ret,
         return rc;
     }
     *ret = (struct net_profile){
-        .url = BT_TAKE(f.url),
-        .agents_url = f.agents_url ? BT_TAKE(f.agents_url) : bt_strdup(""),
-        .public_url = f.public_url ? BT_TAKE(f.public_url) : bt_strdup(""),
-        .facility = f.facility ? BT_TAKE(f.facility) : bt_strdup(""),
+        .name = bt_strdup(chosen),
         .ca_file = bt_printf("%s/%s/ca.pem", dir, chosen),
         .cert_file = bt_printf("%s/%s/cert.pem", dir, chosen),
         .key_file = bt_printf("%s/%s/key.pem", dir, chosen),
-        .name = bt_strdup(chosen),
     };
+    ret->url = bt_strdup(f.url);
+    ret->agents_url = bt_strdup(f.agents_url ? f.agents_url : "");
+    ret->public_url = bt_strdup(f.public_url ? f.public_url : "");
+    ret->facility = bt_strdup(f.facility ? f.facility : "");
     conf_done(&table, &f);
     return 0;
 }

@@ -55,8 +55,9 @@ void reply_done(struct sent *reply)
 
 void serve_json(struct serve_request *r, int status, char *text, size_t n)
 {
-    struct serve_reply reply = {.status = status, .type = "application/json", .body = text, .n = n};
+    struct serve_reply reply = {.status = status, .type = "application/json", .n = n};
 
+    reply.body = text;
     serve_reply(r, &reply);
 }
 

@@ -36,9 +36,10 @@ void request_ref(struct serve_request *r)
     atomic_fetch_add(&r->refs, 1);
 }
 
-void request_unref(struct serve_request *r)
+/* Gives n references back. */
+static void give_back(struct serve_request *r, int n)
 {
-    if (atomic_fetch_sub(&r->refs, 1) != 1)
+    if (atomic_fetch_sub(&r->refs, n) != n)
         return;
     reply_done(&r->reply);
     if (r->release)
@@ -48,6 +49,11 @@ void request_unref(struct serve_request *r)
     bt_free(r->failed);
     pthread_mutex_destroy(&r->lock);
     bt_free(r);
+}
+
+void request_unref(struct serve_request *r)
+{
+    give_back(r, 1);
 }
 
 void request_gone(struct serve_request *r)
@@ -64,9 +70,7 @@ void request_gone(struct serve_request *r)
     /* the handler saw the head but never got the body: it owes nothing any more */
     owed = r->begun && !r->handed && !r->answered;
     pthread_mutex_unlock(&r->lock);
-    if (owed)
-        request_unref(r);
-    request_unref(r);
+    give_back(r, owed ? 2 : 1);
     if (atomic_fetch_sub(&s->active, 1) == 1 && atomic_load(&s->stopping)) {
         pthread_mutex_lock(&s->lock);
         pthread_cond_broadcast(&s->quiet);
@@ -166,6 +170,7 @@ enum MHD_Result request_begin(struct serve_request *r, const char *method, const
     struct bt_err err;
     int status;
 
+    head.length = 0;
     young_remove(c);
     r->method = method;
     r->path = path;

@@ -118,6 +118,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *mhd)
     return request_new(cls, c, mhd, uri);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): libmicrohttpd's signature */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
                                   const char *method, const char *version, const char *p, size_t *n,
                                   void **context)
@@ -169,8 +170,8 @@ static int listen_at(const struct serve_settings *set, int *ret_fd, int *ret_por
     bool v6 = inet_pton(AF_INET6, address, &sa6.sin6_addr) == 1;
     struct sockaddr *sa = v6 ? (struct sockaddr *)(void *)&sa6 : (struct sockaddr *)(void *)&sa4;
     socklen_t n = v6 ? sizeof sa6 : sizeof sa4;
-    BT_FD_AUTO int fd = -1;
     int on = 1;
+    int fd;
 
     if (!v6 && inet_pton(AF_INET, address, &sa4.sin_addr) != 1)
         return bt_fail(err, BT_ERR_INVALID, "'%s' is no IP address to listen on", address);
@@ -178,13 +179,14 @@ static int listen_at(const struct serve_settings *set, int *ret_fd, int *ret_por
     if (fd < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot make a socket");
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, sa, n) < 0 || listen(fd, 4096) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot listen on %s port %d", address, set->port);
-    if (getsockname(fd, sa, &n) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot learn the port of %s", address);
+    if (bind(fd, sa, n) < 0 || listen(fd, 4096) < 0 || getsockname(fd, sa, &n) < 0) {
+        int rc = bt_fail_errno(err, BT_ERR_IO, "cannot listen on %s port %d", address, set->port);
+
+        close(fd);
+        return rc;
+    }
     *ret_port = ntohs(v6 ? sa6.sin6_port : sa4.sin_port);
     *ret_fd = fd;
-    fd = -1;
     return 0;
 }
 
