@@ -106,5 +106,5 @@ void send_explain(struct call *c)
     }
     jw_end_object(&w);
     plan_unref(p);
-    serve_json(c->r, 200, body.p, body.n);
+    http_json(c, &body);
 }

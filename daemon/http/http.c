@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "daemon/http/own.h"
+#include "lib/base/enc.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/crypto/hash.h"
 
 handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_JOB_SUBMIT] = job_submit,
@@ -86,6 +88,28 @@ static void call_free(void *user)
 void http_fail(struct call *c, const struct bt_err *err)
 {
     serve_problem(c->r, err, 0, NULL);
+}
+
+void http_json(struct call *c, struct bt_buf *json)
+{
+    struct serve_reply reply = {.status = 200, .type = "application/json"};
+    uint8_t hash[BT_SHA256_SIZE];
+    char etag[40] = "\"";
+
+    bt_sha256(bt_buf_text(json), json->n, hash);
+    bt_hex(hash, 16, etag + 1);
+    etag[33] = '"';
+    etag[34] = '\0';
+    serve_reply_header(&reply, "ETag", etag);
+    if (bt_streq(etag, c->etag)) {
+        reply.status = 304;
+        reply.type = NULL;
+        bt_buf_done(json);
+    } else {
+        reply.n = json->n;
+        reply.body = bt_buf_take(json);
+    }
+    serve_reply(c->r, &reply);
 }
 
 struct event *http_event(const struct call *c, enum event_kind kind)
@@ -248,8 +272,12 @@ static int parse_body(struct call *c, struct bt_err *err)
 static void ready(void *arg, struct serve_request *r)
 {
     struct call *c = serve_user(r);
+    const char *etag = serve_header(r, "If-None-Match");
     struct bt_err err = {0};
     int rc = parse_body(c, &err);
+
+    if (etag)
+        bt_copy(c->etag, sizeof c->etag, etag);
 
     (void)arg;
     if (rc < 0)

@@ -134,7 +134,7 @@ static void send_job(struct call *c)
         return;
     }
     merge_plans(c, &json);
-    serve_json(c->r, 200, json.p, json.n);
+    http_json(c, &json);
 }
 
 void job_get(struct call *c)

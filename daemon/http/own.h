@@ -34,6 +34,7 @@ struct call {
     uint64_t hub_key;
     enum { HUB_OUT, HUB_AWAKE, HUB_WOKEN, HUB_ASLEEP } hub_state;
     int64_t after; /* agents' wants: seq; logs: offset */
+    char etag[72]; /* If-None-Match of a GET, "" if absent */
     char text[64]; /* watch: the state that is known */
     void *data;    /* the handler's, released with drop_data */
     void (*drop_data)(void *data);
@@ -74,6 +75,8 @@ void http_post(struct call *c, struct event *ev,
                void (*done)(struct call *c, const struct reply *r));
 void http_answer(struct call *c, const struct reply *r);
 void http_fail(struct call *c, const struct bt_err *err); /* a problem document */
+/* 200 with the JSON and an ETag of its bytes, or 304 when the client has these already. */
+void http_json(struct call *c, struct bt_buf *json);
 struct event *http_event(const struct call *c, enum event_kind kind);
 /* The Idempotency-Key header, or a fresh id when there is none. */
 int http_request_id(struct call *c, struct bt_uuid *ret, struct bt_err *err);

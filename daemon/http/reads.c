@@ -66,7 +66,7 @@ static void send_asked(struct call *c)
         http_fail(c, &err);
         return;
     }
-    serve_json(c->r, 200, json.p, json.n);
+    http_json(c, &json);
 }
 
 static struct asked *ask(struct call *c, const char *name)
@@ -259,7 +259,7 @@ void send_jobs(struct call *c)
         return;
     }
     merge_plans(c, &json);
-    serve_json(c->r, 200, json.p, json.n);
+    http_json(c, &json);
 }
 
 static void write_roles(struct json_writer *w, int32_t roles)
@@ -295,7 +295,7 @@ static void send_whoami(struct call *c)
         bt_buf_add(&body, more.p + 1, more.n - 2); /* the members of {…} */
     }
     jw_end_object(&w);
-    serve_json(c->r, 200, body.p, body.n);
+    http_json(c, &body);
 }
 
 void read_whoami(struct call *c)
@@ -323,7 +323,7 @@ static void send_status(struct call *c)
     bt_buf_char(&body, ',');
     bt_buf_add(&body, more.p + 1, more.n - 2);
     jw_end_object(&w);
-    serve_json(c->r, 200, body.p, body.n);
+    http_json(c, &body);
 }
 
 void read_status(struct call *c)

@@ -67,8 +67,12 @@ static int set_option(struct walk *w, const char *name, const char *inline_value
             row = NULL;
         value = "no";
     }
-    if (!row)
-        return conf_unknown(w->t, name, w->err);
+    if (!row) { /* a file that names an unknown setting is one thing, a wrong option another */
+        conf_unknown(w->t, name, w->err);
+        if (w->err)
+            w->err->code = BT_ERR_USAGE;
+        return -BT_ERR_USAGE;
+    }
     if (!value && row->type == CONF_BOOL)
         value = "yes";
     if (!value)
