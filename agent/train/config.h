@@ -42,7 +42,7 @@ int config_text(struct config_asked *a, char *text, const char *name,
 int config_set(struct config_asked *a, const char *pair, const char *where,
                struct bt_err *err) BT_MUSTUSE;
 /* Resolves: every key known, every value in its range, the shape possible. */
-int config_resolve(struct config *c, const struct config_asked *a, struct bt_err *err) BT_MUSTUSE;
+int config_resolve(struct config *ret, const struct config_asked *a, struct bt_err *err) BT_MUSTUSE;
 void config_asked_done(struct config_asked *a);
 
 struct model_shape config_shape(const struct config *c);

@@ -61,7 +61,7 @@ struct corpus_config {
 /* Maps and checks everything. BT_ERR_NOT_FOUND (no such folder, no
  * text, no text in a language asked for), BT_ERR_CORRUPT (not
  * UTF-8, names file and offset), BT_ERR_TOO_LARGE, BT_ERR_IO. */
-int corpus_open(struct corpus *c, const char *root, const struct corpus_config *config,
+int corpus_open(struct corpus *ret, const char *root, const struct corpus_config *config,
                 struct bt_err *err) BT_MUSTUSE;
 void corpus_close(struct corpus *c);
 

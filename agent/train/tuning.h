@@ -27,7 +27,7 @@ struct tuning {
 };
 
 /* BT_ERR_NOT_FOUND (no file, no pair), BT_ERR_CORRUPT names the line. */
-int tuning_open(struct tuning *u, const char *path, struct bt_err *err) BT_MUSTUSE;
+int tuning_open(struct tuning *ret, const char *path, struct bt_err *err) BT_MUSTUSE;
 void tuning_close(struct tuning *u);
 
 /* Sample number i: every pair comes once in each round of n samples, in an order that the seed
