@@ -202,7 +202,7 @@ static int reach_end(struct shepherd *s, struct bt_err *err)
     stream_close(&s->log_err);
     stream_close(&s->log_metrics);
     if (cage_remove(&s->cage, &e) < 0)
-        bt_log_err(BT_WARN, "cgroup_left", &e);
+        bt_log_err(BT_DEBUG, "cgroup_busy", &e); /* shepherd_clean comes later */
     if (rc < 0)
         return rc;
     return spool_put_verdict(s->dir, &v, err);
@@ -318,11 +318,17 @@ int shepherd_clean(const char *dir, struct bt_err *err)
     struct order o;
     struct places p;
     struct account a;
+    struct cage cage;
+    struct bt_err e = {0};
+    char name[SPOOL_NAME_MAX];
     int rc = spool_order(dir, &o, err);
 
     if (rc < 0)
         return rc;
     places_of(&o, &p);
+    cage_find(&cage, spool_name(o.job, o.attempt, name));
+    if (cage_remove(&cage, &e) < 0) /* it stayed if something killed was not reaped yet */
+        bt_log_err(BT_WARN, "cgroup_left", &e);
     BT_AUTO char *secret = bt_printf("%s.secret", p.home);
     (void)unlink(secret);
     if (access(p.home, F_OK) < 0)
