@@ -430,20 +430,46 @@ static bool has_role(const struct json *person, const char *role)
     return false;
 }
 
+/* The command that gives what is asked for, and whose administrators may run it (ret_nation). */
+static int request_command(struct app *app, const struct cli_args *a, char ret_nation[16],
+                           struct bt_buf *to, struct bt_err *err)
+{
+    const char *institution = cli_value(a, "institution"), *project = cli_value(a, "project");
+    const char *tier = cli_has(a, "tier") ? cli_value(a, "tier") : "N";
+    REPLY_AUTO struct reply who = {0};
+    char name[64];
+    int rc = 0;
+
+    if (institution && project)
+        return bt_fail(err, BT_ERR_USAGE, "either --institution or --project");
+    if (institution || project) {
+        rc = app_pair(app, institution ? institution : project, "name", ret_nation, name, err);
+        bt_buf_printf(to, "beamtime %s set", institution ? "institution" : "project");
+    } else {
+        rc = app_get(app, "/v1/whoami", &who, err);
+        bt_copy(ret_nation, 16, out_str(who.json, "nation"));
+        bt_copy(name, sizeof name, out_str(who.json, "subject"));
+        bt_buf_str(to, "beamtime clearance set");
+    }
+    if (rc >= 0)
+        bt_buf_printf(to, " %s/%s --tier %s --until 365d", ret_nation, name, tier);
+    return rc;
+}
+
 /* Clearances are given by people, not by programs: this names the people and their command. */
 int cmd_clearance_request(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    const char *tier = cli_has(a, "tier") ? cli_value(a, "tier") : "N";
+    BT_BUF_AUTO struct bt_buf command = {0};
     BT_BUF_AUTO struct bt_buf url = {0};
-    REPLY_AUTO struct reply who = {0};
     REPLY_AUTO struct reply people = {0};
     const struct json *items;
-    int rc = app_get(app, "/v1/whoami", &who, err);
+    char nation[16] = "";
+    int rc = request_command(app, a, nation, &command, err);
 
     if (rc < 0)
         return rc;
     bt_buf_str(&url, "/v1/people");
-    url_query(&url, "nation", out_str(who.json, "nation"));
+    url_query(&url, "nation", nation);
     rc = app_get(app, bt_buf_text(&url), &people, err);
     if (rc < 0)
         return rc;
@@ -451,10 +477,7 @@ int cmd_clearance_request(struct app *app, const struct cli_args *a, struct bt_e
         out_json(&people);
         return 0;
     }
-    printf("ask an administrator of %s to run\n  beamtime clearance set %s/%s --tier %s --until "
-           "365d\n",
-           out_str(who.json, "nation"), out_str(who.json, "nation"), out_str(who.json, "subject"),
-           tier);
+    printf("ask an administrator of %s to run\n  %s\n", nation, bt_buf_text(&command));
     items = json_get(people.json, "items");
     for (size_t i = 0; i < json_len(items); i++) {
         BT_BUF_AUTO struct bt_buf name = {0};

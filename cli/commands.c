@@ -97,7 +97,10 @@ static const struct cli_opt clearance_opts[] = {
     {"until", 0, "TIME", "a date, a time, or 365d from now", NULL},
     {0}};
 static const struct cli_opt request_opts[] = {
-    {"tier", 0, "N", "the tier that is needed: 0 to 4", "0|1|2|3|4"}, {0}};
+    {"tier", 0, "N", "the tier that is needed: 0 to 4", "0|1|2|3|4"},
+    {"institution", 0, "NAME", "for an institution instead of yourself", NULL},
+    {"project", 0, "PROJECT", "for a project's protocol", NULL},
+    {0}};
 static const struct cli_opt token_opts[] = {
     {"kind", 0, "KIND", "person (the default), agent, helper or operator",
      "person|agent|helper|operator"},

@@ -73,6 +73,15 @@ teardown_file() { facility_end; }
     run -0 as cz-admin clearance set cz/ana --tier 1 --until 365d
 }
 
+@test "whom to ask for a clearance is said with the command" {
+    run -0 as ana clearance request --tier 3
+    [[ "$output" == *"beamtime clearance set cz/ana --tier 3"*"cz/admin"* ]]
+    run -0 as ana clearance request --institution university --tier 3
+    [[ "$output" == *"beamtime institution set cz/university --tier 3"* ]]
+    run -0 as ana clearance request --project cz/multilingual --tier 3
+    [[ "$output" == *"beamtime project set cz/multilingual --tier 3"* ]]
+}
+
 @test "a suspended nation submits nothing" {
     run -0 as council nation set cz --state suspended
     run as ana submit -n 1 --time 1m -- true
