@@ -11,7 +11,13 @@
 #include "lib/base/str.h"
 #include "lib/json/json.h"
 
-enum { LINE_MAX_BYTES = 65536, BAR_MAX = 34, CURVE_MAX_WIDTH = 120, CURVE_MAX_HEIGHT = 32 };
+enum {
+    LINE_MAX_BYTES = 65536,
+    BAR_MAX = 34,
+    FACTS_WIDTH = 48,
+    CURVE_MAX_WIDTH = 120,
+    CURVE_MAX_HEIGHT = 32
+};
 
 bool metric_read(const char *line, size_t n, struct metric *ret)
 {
@@ -88,7 +94,8 @@ void progress_bar(const struct metric *m, int columns, struct bt_buf *to)
     int room, filled;
 
     facts(m, &right);
-    room = columns - 8 - 2 - (int)right.n - 1;
+    /* Room for the longest facts, so that the bar keeps its length. */
+    room = columns - 8 - 2 - BT_MAX((int)right.n, FACTS_WIDTH) - 1;
     room = BT_MIN(room, BAR_MAX);
     bt_buf_str(to, "train   ");
     if (room >= 8 && m->steps > 0) {
