@@ -78,6 +78,7 @@ static char *text_of(const struct query *q)
 static void every_statement_prepares_with_the_parameters_that_it_names(void **state)
 {
     (void)state;
+    db_ask(conn, "CREATE EXTENSION amcheck"); /* as backup_check does */
     for (int i = 0; i < n_queries; i++) {
         BT_AUTO char *sql = text_of(&queries[i]);
         PGresult *res = PQprepare(conn, queries[i].name, sql, 0, NULL);
@@ -91,6 +92,7 @@ static void every_statement_prepares_with_the_parameters_that_it_names(void **st
                      highest_parameter(sql));
         PQclear(res);
     }
+    db_ask(conn, "DROP EXTENSION amcheck");
 }
 
 static void every_kind_that_is_written_has_its_statement(void **state)
