@@ -21,8 +21,6 @@
 
 enum { CONNECT_S = 10, CHECK_S = 3600 };
 
-extern char **environ;
-
 /* ---- PostgreSQL's tools ---- */
 
 /* The connection string without its password, for the command line, and the password as a file of
@@ -44,7 +42,7 @@ static void add_quoted(struct bt_buf *to, const char *s, char quote)
 static int keep_password(const char *password, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf line = {0};
-    int fd = memfd_create("pgpass", 0), rc;
+    int fd = memfd_create("pgpass", MFD_CLOEXEC), rc;
 
     if (fd < 0 || fchmod(fd, 0600) < 0) {
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot hand the password over");
@@ -103,15 +101,18 @@ static int secret_of(const char *conninfo, struct secret *ret, struct bt_err *er
     return rc < 0 ? rc : 0;
 }
 
-/* In the child. */
-static void BT_NORETURN become(char *const *argv, int in, int out, int log, char *const *env)
+/* In the child: fds are its first three and the password (-1: none). */
+static void BT_NORETURN become(char *const *argv, const int fds[4], char *const *env)
 {
     sigset_t none;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(log, 2) < 0)
+    for (int i = 0; i < 3; i++)
+        if (dup2(fds[i], i) < 0)
+            _exit(126);
+    if (fds[3] >= 0 && fcntl(fds[3], F_SETFD, 0) < 0) /* the password's file is inherited */
         _exit(126);
     execve(argv[0], argv, env);
     _exit(127);
@@ -148,7 +149,7 @@ static int run_tool(const struct backup_db *db, const char *tool, const char *co
         snprintf(passfile, sizeof passfile, "PGPASSFILE=/proc/self/fd/%d", secret.fd);
     pid = fork();
     if (pid == 0)
-        become(argv, in, out, log, env);
+        become(argv, (const int[]){in, out, log, secret.fd}, env);
     if (pid < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "fork");
     while (pid > 0 && waitpid(pid, &status, 0) < 0)

@@ -162,7 +162,7 @@ static void BT_NORETURN become(const struct embedded *e, char *const *argv, int 
     static char *const env[] = {
         (char *)(uintptr_t) "PATH=/usr/bin:/bin", (char *)(uintptr_t) "LANG=C.UTF-8",
         (char *)(uintptr_t) "LC_ALL=C.UTF-8", (char *)(uintptr_t) "TZ=UTC", NULL};
-    int null = open("/dev/null", O_RDONLY);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     sigset_t none;
 
     sigemptyset(&none);

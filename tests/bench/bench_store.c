@@ -148,6 +148,28 @@ static void measure(struct bench *s, const char *what, bool whole, int seconds)
     fflush(stdout);
 }
 
+static int pass_by(void *arg, enum row_kind kind, const void *row, struct bt_err *err)
+{
+    (void)row;
+    (void)err;
+    *(int64_t *)arg += kind == ROW_KIND_job;
+    return 0;
+}
+
+static void measure_load(struct bench *s)
+{
+    struct store_loaded loaded;
+    struct bt_err err = {0};
+    int64_t jobs = 0, begin = bt_mono_us();
+
+    if (store_load(s->store, 0, pass_by, &jobs, &loaded, &err) < 0) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+    printf("{\"bench\":\"store\",\"what\":\"load\",\"jobs\":%lld,\"rows\":%lld,\"load_ms\":%.0f}\n",
+           (long long)jobs, (long long)loaded.n_rows, (double)(bt_mono_us() - begin) / 1e3);
+}
+
 int main(int argc, char **argv)
 {
     int64_t size = 64, seconds = 5;
@@ -169,6 +191,7 @@ int main(int argc, char **argv)
     commit(&s, b);
     measure(&s, "submit", false, (int)seconds);
     measure(&s, "submit+end", true, (int)seconds);
+    measure_load(&s);
     store_close(s.store);
     bt_free(s.ids);
     bt_free(s.took_us);

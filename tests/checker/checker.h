@@ -25,9 +25,9 @@ struct checker_totals {
     long jobs, entries, leaves, allocations, checkpoints, acks;
 };
 
-/* Calls found() for every violation; returns how many, or negative when it could not look. */
+/* Calls tell() for every violation; returns how many, or negative when it could not look. */
 int checker_run(const struct checker_settings *s,
-                void (*found)(void *arg, const char *invariant, const char *what), void *arg,
+                void (*tell)(void *arg, const char *invariant, const char *what), void *arg,
                 struct checker_totals *ret, struct bt_err *err);
 
 #endif
