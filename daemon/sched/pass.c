@@ -239,7 +239,11 @@ static void plan_job(struct plan_timeline *e, uint32_t job)
     struct eng_job *j = &e->jobs[job];
     cert_uncharge(e, j);
     int32_t latest = j->cert.mode == RESV_NONE ? PROFILE_NEVER - 1 : j->cert.start;
-    if (plan_one(e, job, latest)) {
+    bool started = plan_one(e, job, latest);
+    if (!started && j->plan.mode == RESV_NONE && j->cert.mode != RESV_NONE &&
+        !place_by(e, j, j->cert.start)) /* reserved in number, but not in place: say so */
+        started = plan_one(e, job, PROFILE_NEVER - 1);
+    if (started) {
         bt_free(j->cert.span);
         j->cert = (struct resv){0};
         return;
