@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -50,26 +52,31 @@ static char *program(void)
     return bt_printf("%s/../../daemon/beamtimed", exe);
 }
 
-/* Waits for DIR/run/ready without polling: inotify tells of each file made there. */
+/* Waits for DIR/run/ready without polling: inotify tells of each file made there, the process's
+ * descriptor of its end. */
 static void wait_ready(struct rig *r)
 {
     BT_AUTO char *run = bt_printf("%s/run", r->dir);
     BT_AUTO char *ready = bt_printf("%s/ready", run);
-    int fd = inotify_init1(IN_CLOEXEC);
+    struct pollfd fds[2] = {{.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN},
+                            {.fd = pidfd_open(r->pid, 0), .events = POLLIN}};
 
-    if (fd < 0 || bt_mkdirs(run, 0711, NULL) < 0 ||
-        inotify_add_watch(fd, run, IN_CREATE | IN_MOVED_TO) < 0)
+    if (fds[0].fd < 0 || fds[1].fd < 0 || bt_mkdirs(run, 0711, NULL) < 0 ||
+        inotify_add_watch(fds[0].fd, run, IN_CREATE | IN_MOVED_TO) < 0)
         rig_die("cannot watch %s", run);
     while (access(ready, F_OK) < 0) {
         char events[4096];
         int status;
 
-        if (waitpid(r->pid, &status, WNOHANG) == r->pid)
+        if (poll(fds, 2, -1) < 0)
+            rig_die("cannot wait for %s", ready);
+        if (fds[1].revents && waitpid(r->pid, &status, WNOHANG) == r->pid)
             rig_die("the daemon ended with status %d, see %s.log", status, r->dir);
-        if (read(fd, events, sizeof events) < 0)
+        if (fds[0].revents && read(fds[0].fd, events, sizeof events) < 0)
             rig_die("cannot read events of %s", run);
     }
-    close(fd);
+    close(fds[0].fd);
+    close(fds[1].fd);
 }
 
 static void read_ports(struct rig *r)
@@ -82,13 +89,15 @@ static void read_ports(struct rig *r)
     fclose(f);
 }
 
-int64_t rig_restart(struct rig *r)
+void rig_spawn(struct rig *r)
 {
     BT_AUTO char *exe = program();
     BT_AUTO char *log = bt_printf("%s.log", r->dir);
     BT_AUTO char *ready = bt_printf("%s/run/ready", r->dir);
-    int64_t began = bt_mono_us();
+    char at[3][32];
 
+    for (int i = 0; i < 3; i++)
+        snprintf(at[i], sizeof at[i], "127.0.0.1:%d", r->asked[i]);
     unlink(ready);
     r->pid = fork();
     if (r->pid == 0) {
@@ -96,11 +105,18 @@ int64_t rig_restart(struct rig *r)
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(fd, 2);
-        execl(exe, exe, "--embedded", "--state-dir", r->dir, "--listen", "127.0.0.1:0",
-              "--listen-agents", "127.0.0.1:0", "--listen-public", "127.0.0.1:0", "--start-grace",
-              "600s", "--log-level", "warn", (char *)NULL);
+        execl(exe, exe, "--embedded", "--state-dir", r->dir, "--listen", at[0], "--listen-agents",
+              at[1], "--listen-public", at[2], "--start-grace", "600s", "--log-level", "warn",
+              (char *)NULL);
         _exit(127);
     }
+}
+
+int64_t rig_restart(struct rig *r)
+{
+    int64_t began = bt_mono_us();
+
+    rig_spawn(r);
     wait_ready(r);
     read_ports(r);
     return (bt_mono_us() - began) / 1000;
@@ -117,12 +133,17 @@ void rig_kill(struct rig *r, int sig)
 
 void rig_start(struct rig *r)
 {
+    rig_start_on(r, (const int[3]){0, 0, 0});
+}
+
+void rig_start_on(struct rig *r, const int ports[3])
+{
     BT_BUF_AUTO struct bt_buf token = {0};
     BT_AUTO char *path = NULL;
     char *temp = bt_strdup("/tmp/bt-bench-XXXXXX");
 
     current = r;
-    *r = (struct rig){0};
+    *r = (struct rig){.asked = {ports[0], ports[1], ports[2]}};
     if (!mkdtemp(temp))
         rig_die("cannot make a temporary folder");
     r->ids = temp;

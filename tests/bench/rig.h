@@ -15,17 +15,22 @@ struct rig {
     char *ids;                /* certificates and keys: <name>.pem, <name>.key */
     pid_t pid;                /* of the daemon */
     int people, agents, open; /* ports */
+    int asked[3];             /* ports that the daemon is told to use; 0: any free one */
     struct net_client *council;
 };
 
 /* Starts a daemon on a fresh folder and enrols the council. */
 void rig_start(struct rig *r);
+/* The same on these ports (people, agents, public) at every start, so that clients find it again.
+ */
+void rig_start_on(struct rig *r, const int ports[3]);
 /* Stops it and removes the folder. */
 void rig_stop(struct rig *r);
 
 /* Starts the daemon of an existing rig again; returns ms until it serves. `sig` 0: it is stopped.
  */
 int64_t rig_restart(struct rig *r);
+void rig_spawn(struct rig *r); /* the first half of it: the daemon is started, nobody waits */
 void rig_kill(struct rig *r, int sig); /* and waits for its end */
 
 /* Nation cz with quota, `projects` projects p0…, `persons` people u0… (member of project i mod
