@@ -564,7 +564,8 @@ static int check_attempts(struct checker *c, struct bt_err *err)
     return rc;
 }
 
-/* Of what was started and is not being stopped: each of the five locks, at the time of start. */
+/* Of what was started and is not being stopped: each of the five locks, at the time of start.
+ * Open work (tier 0) needs nobody's clearance, also none that has not ended. */
 static int check_clearances(struct checker *c, struct bt_err *err)
 {
     static const char sql[] =
@@ -576,8 +577,9 @@ static int check_clearances(struct checker *c, struct bt_err *err)
         " JOIN project p ON p.id = j.project LEFT JOIN site s ON s.id = a.site"
         " LEFT JOIN node d ON d.id = a.node"
         " WHERE j.state IN ('starting', 'running') AND coalesce(j.stop, 0) = 0)"
-        "SELECT number, tier > t1 OR u1 <= wanted_us, tier > t2 OR u2 <= wanted_us,"
-        " tier > t3 OR u3 <= wanted_us, tier > t4 OR u4 <= wanted_us, tier > t5,"
+        "SELECT number, tier > t1 OR (tier > 0 AND u1 <= wanted_us),"
+        " tier > t2 OR (tier > 0 AND u2 <= wanted_us), tier > t3 OR (tier > 0 AND u3 <= wanted_us),"
+        " tier > t4 OR (tier > 0 AND u4 <= wanted_us), tier > t5,"
         " js = 'running' AND claimed_us IS NULL FROM live";
     static const char *const locks[] = {"person", "institution", "project", "site", "node"};
     RESULT_AUTO PGresult *res = NULL;

@@ -300,6 +300,21 @@ static void every_planted_fault_is_found(void **state)
     a_sound_facility_has_no_violations(state);
 }
 
+static void open_work_needs_no_clearance(void **state)
+{
+    (void)state;
+    db_ask(conn, "SET session_replication_role = replica");
+    db_ask(conn, "CREATE TABLE was AS SELECT id, tier FROM job");
+    db_ask(conn, "UPDATE job SET tier = 0");
+    db_ask(conn, "UPDATE person SET tier_until_us = coalesce(tier_until_us, 0) - 100000000000000");
+    a_sound_facility_has_no_violations(state);
+    db_ask(conn, "UPDATE person SET tier_until_us = tier_until_us + 100000000000000");
+    db_ask(conn, "UPDATE job SET tier = was.tier FROM was WHERE was.id = job.id");
+    db_ask(conn, "DROP TABLE was");
+    db_ask(conn, "SET session_replication_role = origin");
+    a_sound_facility_has_no_violations(state);
+}
+
 static void change_byte(const char *path, long at)
 {
     FILE *f = fopen(path, "r+e");
@@ -343,6 +358,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_facility_has_no_violations),
+        cmocka_unit_test(open_work_needs_no_clearance),
         cmocka_unit_test(every_planted_fault_is_found),
         cmocka_unit_test(a_published_file_that_was_changed_is_found),
         cmocka_unit_test(an_acknowledgement_without_its_job_is_found),
