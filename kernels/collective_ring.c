@@ -443,10 +443,13 @@ static int ring_sendrecv(struct coll *c, const void *send, int to, void *recv, i
 {
     struct ring *r = (struct ring *)c;
     const struct ticket t = {CALL_SENDRECV, type, 0, 0, count};
+    BT_AUTO char *copy = NULL;
     int rc = start(r, to, err);
 
     if (rc == 0)
         rc = start(r, from, err);
+    if (send == recv && rc == 0) /* what comes in must not overtake what goes out */
+        send = copy = bt_memdup(send, count * coll_type_size(type));
     return rc < 0 ? rc : finish(r, swap(r, send, to, recv, from, &t, err));
 }
 

@@ -199,6 +199,10 @@ static int body_pairs(struct rank *r, struct coll *c, struct bt_err *err)
     for (size_t i = 0; rc == 0 && i < n; i++)
         CHECK(recv[i] == value(from, i));
     if (rc == 0)
+        rc = c->ops->sendrecv(c, recv, to, recv, from, n, COLL_F32, err);
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        CHECK(recv[i] == value((from + c->world - 1) % c->world, i));
+    if (rc == 0)
         rc = c->ops->alltoall(c, send, send, n, COLL_F32, err);
     for (size_t k = 0; rc == 0 && k < w; k++)
         for (size_t i = 0; i < n; i++)
