@@ -17,7 +17,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 
-enum { SEGMENT = 1 << 20, CHUNK = 1 << 17 };
+enum { SEGMENT = 1 << 19, CHUNK = 1 << 17 };
 
 /* ---- adding ---- */
 
