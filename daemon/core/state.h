@@ -263,8 +263,14 @@ void attempt_settle(struct core *c, struct job *j, int64_t charge);
 int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
 void job_requeue(struct core *c, uint32_t slot, int64_t charge);
 struct leaf_job;
-/* flops has LEAF_FLOPS_TEXT bytes and must outlive *ret */
-void leaf_job_of(const struct core *c, const struct job *j, char *flops, struct leaf_job *ret);
+/* Texts that a leaf_job borrows. The ledger names nobody: a person is known by a number whose
+ * name stands in an erasable table. */
+struct leaf_texts {
+    char flops[48]; /* LEAF_FLOPS_TEXT */
+    char person[16];
+};
+void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
+                 struct leaf_job *ret);
 /* The terminal transaction: record leaf, settlement, state. */
 void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct ev_manifest *m);
 

@@ -152,10 +152,10 @@ void job_requeue(struct core *c, uint32_t slot, int64_t charge)
 static void emit_submit_leaf(struct core *c, struct job *j)
 {
     struct bt_buf leaf = {0};
-    char flops[LEAF_FLOPS_TEXT];
+    struct leaf_texts texts;
     struct leaf_submit in = {.walltime_s = j->walltime_s, .embargo_days = j->embargo_days};
 
-    leaf_job_of(c, j, flops, &in.job);
+    leaf_job_of(c, j, &texts, &in.job);
     in.publish_days = c->policy->tiers[j->tier].result_days;
     if (leaf_submit_build(&in, &leaf, NULL) < 0) {
         bt_buf_done(&leaf);

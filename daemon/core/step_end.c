@@ -17,22 +17,25 @@ enum { EXIT_CHECKPOINTED = 85 };
 
 /* ---- leaves ---- */
 
-void leaf_job_of(const struct core *c, const struct job *j, char *flops, struct leaf_job *ret)
+void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
+                 struct leaf_job *ret)
 {
-    leaf_flops_text((double)j->gflop * 1e9, flops);
+    _Static_assert(sizeof texts->flops == LEAF_FLOPS_TEXT, "as long as leaf.h says");
+    leaf_flops_text((double)j->gflop * 1e9, texts->flops);
+    snprintf(texts->person, sizeof texts->person, "p%d", j->person);
     *ret = (struct leaf_job){
         .facility = c->facility,
         .job = j->id,
         .number = j->number,
         .nation = nation_code(c, j->nation),
         .project = c->projects[j->project - 1].row.name,
-        .person = c->persons[j->person - 1].row.login,
+        .person = texts->person,
         .tier = j->tier,
         .job_kind = job_kind_names[j->kind],
         .accelerators = j->accelerators,
         .class = j->class_word ? word_text(c, j->class_word) : NULL,
         .held_mras = j->hold_mras,
-        .flop_ceiling = flops,
+        .flop_ceiling = texts->flops,
         .submitted_us = j->submit_us,
     };
     memcpy(ret->spec_commitment, j->commit, 32);
@@ -95,7 +98,7 @@ static void emit_record_leaf(struct core *c, struct job *j, enum job_state to, i
     struct metrics list = {.n = 0};
     struct bt_buf leaf = {0};
     struct bt_err err = {0};
-    char flops[LEAF_FLOPS_TEXT];
+    struct leaf_texts texts;
     struct leaf_record in = {
         .name = j->name,
         .attempts = j->attempt,
@@ -109,7 +112,7 @@ static void emit_record_leaf(struct core *c, struct job *j, enum job_state to, i
         .publish_by_us = j->result_due_us,
     };
 
-    leaf_job_of(c, j, flops, &in.job);
+    leaf_job_of(c, j, &texts, &in.job);
     in.job.held_mras = held;
     in.job.rules = ids;
     in.job.n_rules = split_rules(rules, ids, LEAF_RULES_MAX);

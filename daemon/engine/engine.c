@@ -22,7 +22,7 @@ struct work {
 
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
 
-enum { WAKE_EVERY = 32 };
+enum { WAKE_EVERY = 32, STOP_PATIENCE_US = 5000000 };
 
 struct engine {
     struct engine_settings set;
@@ -35,6 +35,7 @@ struct engine {
     /* under the lock */
     struct event *queue, **queue_end;
     int n_queue;
+    int64_t stop_us; /* monotonic, when it was told to stop */
     struct work in_flight;
     enum flight flight;
     bool stopping, store_ends, down;
@@ -281,6 +282,18 @@ static void hand_over(struct engine *e)
     pthread_cond_signal(&e->to_store);
 }
 
+/* A daemon that is told to stop does not wait for ever for a database that is gone: what was not
+ * committed was not acknowledged either. */
+static bool given_up(struct engine *e)
+{
+    bool yes;
+
+    pthread_mutex_lock(&e->lock);
+    yes = e->stopping && bt_mono_us() > e->stop_us + STOP_PATIENCE_US;
+    pthread_mutex_unlock(&e->lock);
+    return yes;
+}
+
 /* Commits one event's batch now, in this thread, while the store thread rests. */
 static bool settle_alone(struct engine *e, struct event *ev)
 {
@@ -293,7 +306,7 @@ static bool settle_alone(struct engine *e, struct event *ev)
         w.batch->seq = e->seq + 1;
     do
         got = store_commit(e->store, w.batch, &err);
-    while (got == STORE_RETRY || got == STORE_DOWN);
+    while (got == STORE_RETRY || (got == STORE_DOWN && !given_up(e)));
     if (got == STORE_COMMITTED) {
         e->seq += w.batch->rows.n != 0;
         e->set.committed(e->set.arg, w.batch);
@@ -465,6 +478,8 @@ static enum store_outcome commit(struct engine *e, struct batch *b, struct bt_er
 
         if (got == STORE_DOWN) {
             went_down(e, err, &wait_us);
+            if (given_up(e))
+                return got;
             continue;
         }
         if (got != STORE_RETRY)
@@ -483,7 +498,7 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
     } else {
         if (got == STORE_FENCED)
             e->set.fatal(e->set.arg, err);
-        else
+        else if (got == STORE_COMMITTED)
             e->set.committed(e->set.arg, w.batch);
         pthread_mutex_lock(&e->lock);
         e->status.n_batches++;
@@ -624,7 +639,9 @@ void engine_stop(struct engine *e)
         return;
     pthread_mutex_lock(&e->lock);
     e->stopping = true;
+    e->stop_us = bt_mono_us();
     pthread_cond_broadcast(&e->to_core);
+    pthread_cond_broadcast(&e->to_store);
     pthread_cond_broadcast(&e->to_plan);
     pthread_mutex_unlock(&e->lock);
     pthread_join(e->plan_thread, NULL);
