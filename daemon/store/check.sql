@@ -62,13 +62,15 @@ GROUP BY j.id
 HAVING count(a.n) > 1 OR (j.record_idx IS NOT NULL AND count(a.n) > 0)
     OR (j.state IN ('starting', 'running') AND count(a.n) <> 1)
 -- name: check_clearances
+-- open work (tier 0) needs nobody's clearance
 SELECT format('job %s was started above a clearance', j.number)
 FROM job j JOIN attempt a ON a.job = j.id AND a.n = j.attempt
 JOIN person w ON w.id = j.person LEFT JOIN institution i ON i.id = w.institution
 JOIN project p ON p.id = j.project LEFT JOIN site s ON s.id = a.site LEFT JOIN node d ON d.id = a.node
 WHERE j.state IN ('starting', 'running') AND coalesce(j.stop, 0) = 0
   AND (j.tier > least(w.tier, i.tier, p.tier, s.tier, d.tier)
-       OR least(w.tier_until_us, i.tier_until_us, p.tier_until_us, s.tier_until_us) <= a.wanted_us)
+       OR (j.tier > 0 AND least(w.tier_until_us, i.tier_until_us, p.tier_until_us,
+           s.tier_until_us) <= a.wanted_us))
 
 -- The files of the database itself, by PostgreSQL's extension amcheck.
 -- name: pages_heap
