@@ -361,6 +361,14 @@ static uint32_t span_group(const struct plan_timeline *e, const struct match *m,
     return k;
 }
 
+static uint64_t free_nodes(const struct plan_timeline *e, const uint32_t *zones, uint32_t n)
+{
+    uint64_t free = 0;
+    for (uint32_t i = 0; i < n; i++)
+        free += e->fabric.zones[zones[i]].whole;
+    return free;
+}
+
 static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
                   int32_t upto, struct resv *ret)
 {
@@ -371,7 +379,8 @@ static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
         end = span_group(e, m, i, one_site);
         struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zones[i]].acc);
         struct resv r;
-        if (end - i < 2 || need.per || !may_span(e, m, j, need.nodes))
+        if (end - i < 2 || need.per || !may_span(e, m, j, need.nodes) ||
+            (upto <= e->now && free_nodes(e, zones + i, end - i) < need.nodes))
             continue;
         uint32_t memo = e->fabric.n_zones + e->fabric.zones[zones[i]].kind;
         int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
@@ -486,6 +495,8 @@ static bool slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_ac
         from = e->now;
         if (now_slot(e, j, n_acc, ret))
             return true;
+        if (upto <= e->now) /* no zone by itself */
+            return spans(e, j, n_acc, from, upto, ret);
     }
     return later_slot(e, j, n_acc, from, upto, ret);
 }
