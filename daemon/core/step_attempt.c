@@ -13,6 +13,9 @@
 #include "lib/json/json.h"
 #include "lib/record/leaf.h"
 
+/* Promises are bulk work: submissions must not wait behind more than this of it. */
+enum { PROMISES_A_PLAN = 1000 };
+
 void job_move(struct core *c, uint32_t slot, enum job_state to)
 {
     struct job *j = job_at(c, slot);
@@ -216,13 +219,18 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
     emit_want(c, j, WANT_RUN);
 }
 
-/* The first promise, or one that moved for a named cause. */
-static void promise(struct core *c, struct job *j, const struct plan_slot *s)
+/* The first promise, or one that moved for a named cause; *left bounds how many a batch holds. */
+static void promise(struct core *c, struct job *j, const struct plan_slot *s, int *left)
 {
     struct row_promise *r;
 
     if (!s->promise_us || s->promise_us == j->promise_us || s->promise_us == INT64_MAX)
         return;
+    if (*left == 0) {
+        c->plan_due = true; /* the next plan gives the next ones */
+        return;
+    }
+    --*left;
     r = rows_add(&c->batch->rows, ROW_KIND_promise);
     r->job = j->id;
     r->given_us = c->now_us;
@@ -235,6 +243,7 @@ static void promise(struct core *c, struct job *j, const struct plan_slot *s)
 void step_plan_ready(struct core *c, const struct event *ev)
 {
     const struct plan *p = ev->u.plan_ready.plan;
+    int left = PROMISES_A_PLAN;
 
     for (uint32_t i = 0; i < p->out.n_slots; i++) {
         const struct plan_slot *s = &p->out.slots[i];
@@ -243,7 +252,7 @@ void step_plan_ready(struct core *c, const struct event *ev)
         if (j->state != JOB_QUEUED)
             continue;
         j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
-        promise(c, j, s);
+        promise(c, j, s, &left);
         if (s->starts_now && may_start(c, j, p, s))
             start(c, s->handle, p, s);
         else if (s->starts_now)
