@@ -185,6 +185,8 @@ static int open_exchange(struct ring *r, int to, int from, const struct ticket *
     x->in = (char *)&theirs;
     x->n_out = x->n_in = sizeof *t;
     rc = run_exchange(r, x, err);
+    x->in = NULL; /* theirs ends with this function */
+    x->out = NULL;
     if (rc == 0 && memcmp(&theirs, t, sizeof theirs) != 0)
         rc = bt_fail(err, BT_ERR_CONFLICT, "ranks %d and %d make different calls", r->coll.rank,
                      from);
