@@ -52,33 +52,6 @@ static char *program(void)
     return bt_printf("%s/../../daemon/beamtimed", exe);
 }
 
-/* Waits for DIR/run/ready without polling: inotify tells of each file made there, the process's
- * descriptor of its end. */
-static void wait_ready(struct rig *r)
-{
-    BT_AUTO char *run = bt_printf("%s/run", r->dir);
-    BT_AUTO char *ready = bt_printf("%s/ready", run);
-    struct pollfd fds[2] = {{.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN},
-                            {.fd = pidfd_open(r->pid, 0), .events = POLLIN}};
-
-    if (fds[0].fd < 0 || fds[1].fd < 0 || bt_mkdirs(run, 0711, NULL) < 0 ||
-        inotify_add_watch(fds[0].fd, run, IN_CREATE | IN_MOVED_TO) < 0)
-        rig_die("cannot watch %s", run);
-    while (access(ready, F_OK) < 0) {
-        char events[4096];
-        int status;
-
-        if (poll(fds, 2, -1) < 0)
-            rig_die("cannot wait for %s", ready);
-        if (fds[1].revents && waitpid(r->pid, &status, WNOHANG) == r->pid)
-            rig_die("the daemon ended with status %d, see %s.log", status, r->dir);
-        if (fds[0].revents && read(fds[0].fd, events, sizeof events) < 0)
-            rig_die("cannot read events of %s", run);
-    }
-    close(fds[0].fd);
-    close(fds[1].fd);
-}
-
 static void read_ports(struct rig *r)
 {
     BT_AUTO char *path = bt_printf("%s/run/ports", r->dir);
@@ -87,6 +60,39 @@ static void read_ports(struct rig *r)
     if (!f || fscanf(f, "people %d agents %d public %d", &r->people, &r->agents, &r->open) != 3)
         rig_die("cannot read %s", path);
     fclose(f);
+}
+
+/* Waits for DIR/run/ready without polling: inotify tells of each file made there, the process's
+ * descriptor of its end. */
+int rig_await(struct rig *r, int limit_ms)
+{
+    BT_AUTO char *run = bt_printf("%s/run", r->dir);
+    BT_AUTO char *ready = bt_printf("%s/ready", run);
+    BT_FD_AUTO int events = inotify_init1(IN_CLOEXEC);
+    BT_FD_AUTO int end = pidfd_open(r->pid, 0);
+    struct pollfd fds[2] = {{.fd = events, .events = POLLIN}, {.fd = end, .events = POLLIN}};
+    int64_t until = bt_mono_us() + limit_ms * INT64_C(1000);
+
+    if (events < 0 || end < 0 || bt_mkdirs(run, 0711, NULL) < 0 ||
+        inotify_add_watch(events, run, IN_CREATE | IN_MOVED_TO) < 0)
+        rig_die("cannot watch %s", run);
+    while (access(ready, F_OK) < 0) {
+        int64_t left_ms = (until - bt_mono_us()) / 1000;
+        char text[4096];
+
+        if (limit_ms >= 0 && left_ms <= 0)
+            return -1;
+        if (poll(fds, 2, limit_ms < 0 ? -1 : (int)left_ms) < 0)
+            rig_die("cannot wait for %s", ready);
+        if (fds[1].revents && waitpid(r->pid, NULL, WNOHANG) == r->pid) {
+            r->pid = 0;
+            return 0;
+        }
+        if (fds[0].revents && read(events, text, sizeof text) < 0)
+            rig_die("cannot read events of %s", run);
+    }
+    read_ports(r);
+    return 1;
 }
 
 void rig_spawn(struct rig *r)
@@ -117,8 +123,8 @@ int64_t rig_restart(struct rig *r)
     int64_t began = bt_mono_us();
 
     rig_spawn(r);
-    wait_ready(r);
-    read_ports(r);
+    if (rig_await(r, -1) != 1)
+        rig_die("the daemon ended before it served, see %s.log", r->dir);
     return (bt_mono_us() - began) / 1000;
 }
 

@@ -30,7 +30,10 @@ void rig_stop(struct rig *r);
 /* Starts the daemon of an existing rig again; returns ms until it serves. `sig` 0: it is stopped.
  */
 int64_t rig_restart(struct rig *r);
-void rig_spawn(struct rig *r); /* the first half of it: the daemon is started, nobody waits */
+/* The two halves of it. rig_await: 1 it serves, 0 it has ended (and was reaped), -1 neither within
+ * limit_ms (-1: no limit). */
+void rig_spawn(struct rig *r);
+int rig_await(struct rig *r, int limit_ms);
 void rig_kill(struct rig *r, int sig); /* and waits for its end */
 
 /* Nation cz with quota, `projects` projects p0…, `persons` people u0… (member of project i mod

@@ -25,21 +25,40 @@ enum {
     SLOW_EVERY = 4, /* rounds between looks at the ledger's files */
     JOB_S = 120,    /* a job that waits longer will never run */
     LOOKS = 5,
+    START_MS = 120000, /* a start that takes longer hangs */
 };
 
-enum kind { DAEMON, STARTING, AGENT, BACKEND, POSTMASTER, SHEPHERD, ALL, N_KINDS };
+enum kind {
+    DAEMON,
+    STARTING,
+    STARTING_DATABASE,
+    AGENT,
+    BACKEND,
+    POSTMASTER,
+    SHEPHERD,
+    ALL,
+    N_KINDS
+};
 
-static const char *const kind_names[N_KINDS] = {
-    "daemon", "daemon_while_starting", "agent", "backend", "postmaster", "shepherd", "all"};
+static const char *const kind_names[N_KINDS] = {"daemon",
+                                                "daemon_while_starting",
+                                                "postmaster_while_starting",
+                                                "agent",
+                                                "backend",
+                                                "postmaster",
+                                                "shepherd",
+                                                "all"};
 
 struct programme {
     int rounds;
     double seconds;
     uint64_t first_seed, seed;
+    uint64_t picks; /* a seed of its own: how many processes there are may not move the others */
     struct site site;
     struct findings found;
     struct clients clients;
     struct client *own; /* the main thread's */
+    const char *only;   /* a kind's name, to look closer; NULL: all */
     enum kind bag[N_KINDS];
     int in_bag;
     int64_t *restart_ms;
@@ -164,7 +183,7 @@ static void kill_postmaster(struct programme *p)
 
 static void kill_backend(struct programme *p)
 {
-    pid_t pid = site_pick(&p->seed, site_postmaster(&p->site), NULL);
+    pid_t pid = site_pick(&p->picks, site_postmaster(&p->site), NULL);
 
     if (pid > 0)
         site_kill(pid);
@@ -174,7 +193,7 @@ static void kill_backend(struct programme *p)
 static void kill_some_shepherd(struct programme *p)
 {
     BT_AUTO char *needle = site_shepherds(&p->site, "");
-    pid_t pid = site_pick(&p->seed, 0, needle);
+    pid_t pid = site_pick(&p->picks, 0, needle);
 
     if (pid > 0)
         site_kill(pid);
@@ -196,7 +215,7 @@ static void kill_a_shepherd_at_work(struct programme *p)
         soak_found(&p->found, "service", "job %s does not run but is %s", text, state);
         return;
     }
-    pid = site_pick(&p->seed, 0, needle);
+    pid = site_pick(&p->picks, 0, needle);
     if (pid <= 0) {
         soak_found(&p->found, "I7", "job %s runs without a shepherd", text);
         return;
@@ -213,23 +232,72 @@ static void nap_ms(int64_t ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
+static int64_t some_ms(struct programme *p)
+{
+    return (int64_t)soak_random(&p->seed, 400);
+}
+
+/* Starts the daemon as a supervisor does: again, if the database was killed under its start. */
+static void start_daemon(struct programme *p, bool may_end)
+{
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i <= may_end; i++) {
+        if (p->site.rig.pid == 0)
+            rig_spawn(&p->site.rig);
+        rc = rig_await(&p->site.rig, START_MS);
+    }
+    if (rc != 1)
+        rig_die("the daemon %s, see %s.log", rc ? "hangs while it starts" : "does not start",
+                p->site.rig.dir);
+}
+
+static void kill_starting(struct programme *p, bool database)
+{
+    rig_kill(&p->site.rig, SIGKILL);
+    rig_spawn(&p->site.rig);
+    nap_ms(some_ms(p));
+    if (database)
+        kill_postmaster(p);
+    else
+        rig_kill(&p->site.rig, SIGKILL);
+    start_daemon(p, database);
+}
+
+static void kill_all(struct programme *p)
+{
+    kill(p->site.agent, SIGKILL);
+    kill(p->site.rig.pid, SIGSTOP); /* so that it cannot tell PostgreSQL to stop */
+    if (soak_random(&p->seed, 2))
+        site_kill_shepherds(&p->site);
+    else
+        kill_some_shepherd(p);
+    kill_postmaster(p);
+    kill_agent(p);
+    rig_kill(&p->site.rig, SIGKILL);
+    start_daemon(p, false);
+    site_agent(&p->site);
+}
+
 static void kill_and_restart(struct programme *p, enum kind kind)
 {
     switch (kind) {
     case STARTING:
-        rig_kill(&p->site.rig, SIGKILL);
-        rig_spawn(&p->site.rig);
-        nap_ms((int64_t)soak_random(&p->seed, 400));
-        rig_kill(&p->site.rig, SIGKILL);
-        rig_restart(&p->site.rig);
+    case STARTING_DATABASE:
+        kill_starting(p, kind == STARTING_DATABASE);
         break;
     case DAEMON:
         rig_kill(&p->site.rig, SIGKILL);
-        rig_restart(&p->site.rig);
+        start_daemon(p, false);
         break;
     case AGENT:
         kill_agent(p);
         site_agent(&p->site);
+        if (soak_random(&p->seed, 2)) {
+            nap_ms(some_ms(p));
+            kill_agent(p);
+            site_agent(&p->site);
+        }
         break;
     case BACKEND:
         kill_backend(p);
@@ -244,14 +312,7 @@ static void kill_and_restart(struct programme *p, enum kind kind)
             kill_a_shepherd_at_work(p);
         break;
     default:
-        kill(p->site.agent, SIGKILL);
-        kill(p->site.rig.pid, SIGSTOP); /* so that it cannot tell PostgreSQL to stop */
-        kill_some_shepherd(p);
-        kill_postmaster(p);
-        kill_agent(p);
-        rig_kill(&p->site.rig, SIGKILL);
-        rig_restart(&p->site.rig);
-        site_agent(&p->site);
+        kill_all(p);
     }
 }
 
@@ -261,6 +322,9 @@ static enum kind next_kind(struct programme *p)
     enum kind k;
     int i;
 
+    for (i = 0; p->only && i < N_KINDS; i++)
+        if (bt_streq(p->only, kind_names[i]))
+            return (enum kind)i;
     if (p->in_bag == 0)
         for (; p->in_bag < N_KINDS; p->in_bag++)
             p->bag[p->in_bag] = (enum kind)p->in_bag;
@@ -388,9 +452,13 @@ int main(int argc, char **argv)
     static const struct option options[] = {{"rounds", required_argument, NULL, 'r'},
                                             {"seed", required_argument, NULL, 's'},
                                             {"seconds-per-round", required_argument, NULL, 'x'},
+                                            {"only", required_argument, NULL, 'o'},
                                             {NULL, 0, NULL, 0}};
-    struct programme p = {
-        .rounds = 10, .seconds = 1, .seed = 1, .found.lock = PTHREAD_MUTEX_INITIALIZER};
+    static struct programme p = {/* until the end of the process: at_exit looks at it */
+                                 .rounds = 10,
+                                 .seconds = 1,
+                                 .seed = 1,
+                                 .found.lock = PTHREAD_MUTEX_INITIALIZER};
     int status;
     int o;
 
@@ -401,20 +469,24 @@ int main(int argc, char **argv)
             p.seed = strtoull(optarg, NULL, 10);
         else if (o == 'x')
             p.seconds = strtod(optarg, NULL);
+        else if (o == 'o')
+            p.only = optarg;
         else
             return 2;
     }
     if (optind < argc || p.rounds < 1 || p.seconds < 0.01) {
-        fputs("usage: bt-kill [--rounds N] [--seed S] [--seconds-per-round X]\n", stderr);
+        fputs("usage: bt-kill [--rounds N] [--seed S] [--seconds-per-round X] [--only KIND]\n",
+              stderr);
         return 2;
     }
     p.first_seed = p.seed;
+    p.picks = ~p.seed;
     current = &p;
     atexit(at_exit);
     soak(&p);
     report(&p);
     status = p.found.n > 0;
-    if (!status) {
+    if (!status && !getenv("BT_KEEP")) {
         site_stop(&p.site);
         p.over = true;
     } else {

@@ -205,7 +205,7 @@ char *site_shepherds(const struct site *s, const char *attempt)
     return bt_printf("shepherd %s/attempts/%s", s->agent_dir, attempt);
 }
 
-static void end_shepherds(const struct site *s)
+void site_kill_shepherds(const struct site *s)
 {
     BT_AUTO char *needle = site_shepherds(s, "");
     uint64_t seed = 1;
@@ -219,7 +219,7 @@ void site_stop(struct site *s)
 {
     kill(s->agent, SIGTERM);
     waitpid(s->agent, NULL, 0);
-    end_shepherds(s);
+    site_kill_shepherds(s);
     rig_stop(&s->rig);
     bt_free(s->agent_dir);
 }
@@ -231,7 +231,7 @@ void site_abandon(struct site *s)
     if (s->agent > 0)
         kill(s->agent, SIGKILL);
     if (s->agent_dir)
-        end_shepherds(s);
+        site_kill_shepherds(s);
     if (s->rig.pid > 0)
         kill(s->rig.pid, SIGKILL);
     if (postmaster > 0)

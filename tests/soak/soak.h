@@ -42,6 +42,7 @@ pid_t site_postmaster(struct site *s);
 pid_t site_pick(uint64_t *seed, pid_t parent, const char *needle);
 /* SIGKILL, and waits until it is gone; of a child, the caller reaps. */
 void site_kill(pid_t pid);
+void site_kill_shepherds(const struct site *s);                  /* all of them */
 char *site_shepherds(const struct site *s, const char *attempt); /* what their command line has */
 
 char *site_conninfo(const struct site *s);
