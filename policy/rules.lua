@@ -90,7 +90,7 @@ return {
         -- facility starts, and a collective benchmark has nothing to publish.
         id = "PUB-X", forbid = true, since = "2026-01-01",
         when = all(ge("user.publish_due", 1), no(eq("kind", "coll"))),
-        reason = "{user.publish_due} result(s) of this project are overdue; publish them first: beamtime result due",
+        reason = "{user.publish_due} result(s) of this project are overdue; publish them first",
         cite = "publication duty",
     },
 }

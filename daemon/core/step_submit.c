@@ -148,8 +148,7 @@ static void judge_policy(struct core *c, struct judging *g)
 
             policy_hit_reason(c->policy, d, &d->hits[i], &g->facts, &why);
             miss(g, due ? BT_ERR_UNPUBLISHED : BT_ERR_POLICY_DENIED,
-                 policy_hit_id(c->policy, &d->hits[i]), bt_buf_text(&why),
-                 due ? "beamtime result due" : "");
+                 policy_hit_id(c->policy, &d->hits[i]), bt_buf_text(&why), "");
         }
     if (d->outcome == POLICY_HOLD) {
         char text[120];

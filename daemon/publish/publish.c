@@ -28,7 +28,7 @@ bool publish_is_final(int rc)
 
 static int recover_hint(struct bt_err *err, int rc)
 {
-    return bt_next(err, rc, "beamtimed recover (nothing is signed until then)");
+    return bt_next(err, rc, "restore a newer copy of the database; nothing is signed until then");
 }
 
 static int step(struct publisher *p, enum publish_step at, struct bt_err *err)

@@ -12,7 +12,7 @@
  *
  * The rollback guard: what was ever signed must be contained in what the database holds. When the
  * database has fewer entries than `last-signed` or DIR/checkpoint says, or other ones, nothing is
- * signed (BT_ERR_STALE, BT_ERR_LEDGER; next step `beamtimed recover`).
+ * signed (BT_ERR_STALE, BT_ERR_LEDGER; next step: a newer copy of the database).
  *
  * This folder sees no database: three callbacks stand for it. A publisher belongs to one thread;
  * publish_thread.h runs one. */
@@ -98,7 +98,7 @@ int publish_commit(struct publisher *p, struct bt_err *err) BT_MUSTUSE;
 /* read and commit until everything that was committed when it is called is published. */
 int publish_catch_up(struct publisher *p, uint64_t committed, struct bt_err *err) BT_MUSTUSE;
 
-/* For `beamtimed recover`: gives the entries that were signed but that the database no longer
+/* For a recovery: gives the entries that were signed but that the database no longer
  * holds, in order, read from the served files once all of these were recomputed against the
  * newest head that was signed. put() stores each, durably before it returns from the last one;
  * publish_open then checks that the database holds what was signed. *ret_n counts them.

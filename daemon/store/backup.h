@@ -17,7 +17,7 @@ struct backup_db {
 int backup_write(const struct backup_db *db, const char *file, struct bt_err *err) BT_MUSTUSE;
 
 /* Fills a database that has no tables of ours (BT_ERR_CONFLICT), in one transaction. What was
- * acknowledged since the copy is gone: the daemon serves reads until `beamtimed recover`. */
+ * acknowledged since the copy is gone, and the publisher signs nothing if it signed more before. */
 int backup_read(const struct backup_db *db, const char *file, struct bt_err *err) BT_MUSTUSE;
 
 /* Calls found() for every violation of an invariant and every damaged page or index (those only

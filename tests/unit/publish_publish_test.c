@@ -303,7 +303,7 @@ static void a_restored_database_is_refused(void **state)
     f->committed = 120;
     assert_int_equal(run(f, &err), -BT_ERR_STALE);
     assert_non_null(strstr(err.text, "rolled back"));
-    assert_non_null(strstr(err.next, "beamtimed recover"));
+    assert_non_null(strstr(err.next, "newer copy"));
     assert_true(publish_is_final(-err.code));
     check_outside(f, 300); /* what was signed stays served */
 }
