@@ -182,7 +182,8 @@ static void add_jobs(struct core *c, struct plan *p)
 {
     uint32_t n_parts = 0;
 
-    qsort(c->live, c->n_live, sizeof *c->live, by_slot);
+    if (c->n_live > 1)
+        qsort(c->live, c->n_live, sizeof *c->live, by_slot);
     for (uint32_t i = 0; i < c->n_live; i++) {
         const struct job *j = job_at(c, c->live[i]);
 
