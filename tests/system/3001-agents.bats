@@ -50,11 +50,6 @@ start() { # SCRIPT [OPTION...]
     [ "$(jq -r '.items[0].class' <<<"$output")" = cpu ]
 }
 
-@test "an idle agent has little memory of its own" {
-    kib=$(awk '/^RssAnon/ { print $2 }' "/proc/$(agent_pid)/status")
-    [ "$kib" -le 4096 ]
-}
-
 @test "a second agent on the same state is refused" {
     run "$BUILD/agent/beamtime-agent" --state-dir "$FACILITY/agent" \
         --url "https://127.0.0.1:$(port agents)" --ca-file "$FACILITY/pki/root.pem"
