@@ -111,7 +111,7 @@ static int open_at(struct upload *u, const char *path, int64_t offset, struct bt
         return bt_fail_errno(err, BT_ERR_IO, "a file cannot be looked at");
     u->at = st.st_size;
     if (flock(u->fd, LOCK_EX | LOCK_NB) < 0)
-        return bt_fail(err, BT_ERR_CONFLICT, "another upload of it is under way");
+        return bt_fail(err, BT_ERR_BUSY, "another upload of it is under way");
     if (offset != u->at)
         return bt_fail(err, BT_ERR_CONFLICT, "%" PRId64 " bytes are here, not %" PRId64, u->at,
                        offset);
