@@ -15,6 +15,7 @@
 
 /* Events of a batch and the batch that they made. */
 struct work {
+    struct work *next; /* while it waits to be given out */
     struct batch *batch;
     struct event *first, **last;
     int n;
@@ -22,15 +23,15 @@ struct work {
 
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
 
-enum { WAKE_EVERY = 32, STOP_PATIENCE_US = 5000000 };
+enum { WAKE_EVERY = 8, STOP_PATIENCE_US = 5000000 };
 
 struct engine {
     struct engine_settings set;
     struct store *store;
     struct core *core; /* the core thread's */
-    pthread_t core_thread, store_thread, plan_thread;
+    pthread_t core_thread, store_thread, out_thread, plan_thread;
     pthread_mutex_t lock;
-    pthread_cond_t to_core, to_store, to_plan;
+    pthread_cond_t to_core, to_store, to_out, to_plan;
 
     /* under the lock */
     struct event *queue, **queue_end;
@@ -38,6 +39,8 @@ struct engine {
     int64_t stop_us; /* monotonic, when it was told to stop */
     struct work in_flight;
     enum flight flight;
+    struct work *out, **out_end; /* committed, in order, not given out yet */
+    bool giving, out_ends;       /* the out thread is at work; shall end */
     bool stopping, store_ends, down;
     struct bt_err down_err, bug_err;
     struct plan *to_do; /* a snapshot that waits for the planner */
@@ -417,6 +420,8 @@ static void *core_loop(void *arg)
         bool idle;
 
         if (e->flight == FLIGHT_BUG) {
+            while (e->out || e->giving) /* earlier answers go out first */
+                pthread_cond_wait(&e->to_core, &e->lock);
             pthread_mutex_unlock(&e->lock);
             recover(e);
             pthread_mutex_lock(&e->lock);
@@ -487,6 +492,50 @@ static enum store_outcome commit(struct engine *e, struct batch *b, struct bt_er
     }
 }
 
+/* ---- the out thread: replies, wants and views of what is committed, while the next batch is
+ * being committed ---- */
+
+/* The lock is held. */
+static void give_out(struct engine *e, const struct work *w)
+{
+    struct work *copy = bt_memdup(w, sizeof *w);
+
+    copy->next = NULL;
+    *e->out_end = copy;
+    e->out_end = &copy->next;
+    pthread_cond_signal(&e->to_out);
+}
+
+static void *out_loop(void *arg)
+{
+    struct engine *e = arg;
+
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        struct work *w;
+
+        while (!e->out && !e->out_ends)
+            pthread_cond_wait(&e->to_out, &e->lock);
+        w = e->out;
+        if (!w)
+            break;
+        e->out = w->next;
+        if (!e->out)
+            e->out_end = &e->out;
+        e->giving = true;
+        pthread_mutex_unlock(&e->lock);
+        e->set.committed(e->set.arg, w->batch);
+        work_done(w);
+        bt_free(w);
+        pthread_mutex_lock(&e->lock);
+        e->giving = false;
+        if (e->flight == FLIGHT_BUG)
+            pthread_cond_signal(&e->to_core);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
 static void settled(struct engine *e, enum store_outcome got, const struct bt_err *err)
 {
     struct work w = e->in_flight;
@@ -498,11 +547,13 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
     } else {
         if (got == STORE_FENCED)
             e->set.fatal(e->set.arg, err);
-        else if (got == STORE_COMMITTED)
-            e->set.committed(e->set.arg, w.batch);
         pthread_mutex_lock(&e->lock);
+        if (got == STORE_COMMITTED) {
+            give_out(e, &w);
+            w = (struct work){0};
+        }
         e->status.n_batches++;
-        e->status.n_events += w.n;
+        e->status.n_events += e->in_flight.n;
         e->in_flight = (struct work){0};
         e->flight = FLIGHT_NONE;
         e->down = false;
@@ -545,6 +596,7 @@ static void init_locks(struct engine *e)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&e->to_core, &attr);
     pthread_cond_init(&e->to_store, &attr);
+    pthread_cond_init(&e->to_out, &attr);
     pthread_cond_init(&e->to_plan, &attr);
     pthread_condattr_destroy(&attr);
 }
@@ -561,6 +613,7 @@ static void engine_free(struct engine *e)
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->to_core);
     pthread_cond_destroy(&e->to_store);
+    pthread_cond_destroy(&e->to_out);
     pthread_cond_destroy(&e->to_plan);
     bt_free(e);
 }
@@ -596,6 +649,7 @@ int engine_start(const struct engine_settings *settings, struct engine **ret, st
 
     e->set = *settings;
     e->queue_end = &e->queue;
+    e->out_end = &e->out;
     init_locks(e);
     e->filling = work_new();
     e->mono_base_us = bt_mono_us();
@@ -616,6 +670,7 @@ int engine_start(const struct engine_settings *settings, struct engine **ret, st
     step(e, policy);
     if (pthread_create(&e->core_thread, NULL, core_loop, e) ||
         pthread_create(&e->store_thread, NULL, store_loop, e) ||
+        pthread_create(&e->out_thread, NULL, out_loop, e) ||
         pthread_create(&e->plan_thread, NULL, plan_loop, e)) {
         /* Threads that run cannot be taken back here: the caller ends the process. */
         return bt_fail(err, BT_ERR_INTERNAL, "a thread could not be started");
@@ -647,5 +702,10 @@ void engine_stop(struct engine *e)
     pthread_join(e->plan_thread, NULL);
     pthread_join(e->core_thread, NULL);
     pthread_join(e->store_thread, NULL);
+    pthread_mutex_lock(&e->lock);
+    e->out_ends = true;
+    pthread_cond_signal(&e->to_out);
+    pthread_mutex_unlock(&e->lock);
+    pthread_join(e->out_thread, NULL);
     engine_free(e);
 }

@@ -27,7 +27,7 @@ struct engine_settings {
     struct core_settings core;
     const struct policy *policy; /* borrowed for the engine's life */
     const char *policy_text;     /* as loaded, recorded when its digest is new */
-    /* Called by the store thread after each commit: replies, wants and views may go. */
+    /* Called after each commit, in order, by one thread: replies, wants and views may go. */
     void (*committed)(void *arg, const struct batch *batch);
     /* Another daemon leads, or the database cannot be used any more: the process must end. */
     void (*fatal)(void *arg, const struct bt_err *err);
