@@ -294,17 +294,21 @@ static bool say_manifest(struct trip *t)
 
 /* ---- the trip ---- */
 
+/* What was told is not told again: a successor that found half of it cleaned away would tell
+ * another story. */
 static void clean(struct trip *t)
 {
     struct bt_err e = {0};
     int status;
     pid_t pid;
 
+    if (spool_put(t->c->dir, "told", "", &e) < 0)
+        complain(t->c, "spool_failed", &e);
     if (spawn(t->c, "clean", &pid, &e) < 0)
         complain(t->c, "clean_failed", &e);
     else
         (void)waitpid(pid, &status, 0); /* ECHILD when it has ended: children are not kept */
-    if (bt_remove_tree(t->c->dir, &e) < 0)
+    if (spool_remove(t->c->dir, &e) < 0)
         complain(t->c, "clean_failed", &e);
 }
 
@@ -342,6 +346,8 @@ static enum step look(struct trip *t)
     const char *dir = t->c->dir;
     bool gone = spool_has(dir, "gone"), granted = spool_has(dir, "granted");
 
+    if (spool_has(dir, "told"))
+        return DONE;
     if (gone && !granted && !spool_shepherd(dir))
         return DONE; /* it never ran */
     if (!gone || granted)

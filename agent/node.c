@@ -314,7 +314,8 @@ static int find_attempts(struct node *n, struct bt_err *err)
     while ((e = dir_next(dir))) {
         if (spool_name_parse(e->d_name, &id.job, &id.attempt) == 0) {
             send_out(n, &id);
-        } else if (bt_starts(e->d_name, "new.")) { /* it was never ordered whole */
+        } else if (bt_starts(e->d_name, "new.") || /* it was never ordered whole */
+                   bt_starts(e->d_name, "old.")) { /* it was not removed whole */
             BT_AUTO char *path = bt_printf("%s/%s", n->attempts, e->d_name);
             int rc = bt_remove_tree(path, err);
 

@@ -175,6 +175,17 @@ int spool_make(const char *attempts, const struct order *order, const char *spec
     return rc < 0 ? rc : bt_fsync_dir(attempts, err);
 }
 
+int spool_remove(const char *dir, struct bt_err *err)
+{
+    const char *name = strrchr(dir, '/') + 1;
+    BT_AUTO char *old = bt_printf("%.*sold.%s", (int)(name - dir), dir, name);
+    int rc = bt_remove_tree(old, err);
+
+    if (rc == 0 && rename(dir, old) < 0 && errno != ENOENT)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot rename %s", dir);
+    return rc < 0 ? rc : bt_remove_tree(old, err);
+}
+
 int spool_order(const char *dir, struct order *ret, struct bt_err *err)
 {
     return read_struct(dir, "order.json", order_fields, BT_ARRAY_LEN(order_fields), ret, err);

@@ -13,6 +13,7 @@
  *     log.out log.err log.metrics   shepherd, appended, each bounded
  *     ended.json     shepherd  written when every process of the attempt is gone
  *     manifest.txt manifest.json    shepherd: what it left behind; its work is done
+ *     told           agent     the daemon has heard all it wants: only cleaning is left
  *
  * Each file but the logs appears by rename and is never changed, so either side may be killed at
  * any instruction and its successor goes on from what is there. */
@@ -92,6 +93,10 @@ int spool_put_verdict(const char *dir, const struct verdict *v, struct bt_err *e
 int spool_verdict(const char *dir, struct verdict *ret, struct bt_err *err) BT_MUSTUSE;
 int spool_put_yield(const char *dir, const struct yield *y, struct bt_err *err) BT_MUSTUSE;
 int spool_yield(const char *dir, struct yield *ret, struct bt_err *err) BT_MUSTUSE;
+
+/* Removes the folder: first its name (to old.<name>), so that what is left after a kill is never
+ * taken for an attempt; whoever starts next removes every old.* and new.*. */
+int spool_remove(const char *dir, struct bt_err *err) BT_MUSTUSE;
 
 /* Takes the shepherd's lock and keeps it until the process ends. BT_ERR_LOCKED when another
  * process has it. The file must not be opened again in this process (fcntl(2), F_SETLK). */
