@@ -19,7 +19,6 @@ struct node {
     int64_t seq;
     struct entry *entries;
     size_t n, cap;
-    struct wants_waiter *waiters;
 };
 
 struct wants_board {
@@ -101,28 +100,6 @@ static struct node *node_of(struct wants_board *b, const char *name)
     return b->nodes[i];
 }
 
-static void unlink_waiter(struct wants_waiter *w)
-{
-    if (!w->pprev)
-        return;
-    *w->pprev = w->next;
-    if (w->next)
-        w->next->pprev = w->pprev;
-    w->next = NULL;
-    w->pprev = NULL;
-}
-
-static void changed(struct node *node)
-{
-    node->seq++;
-    while (node->waiters) {
-        struct wants_waiter *w = node->waiters;
-
-        unlink_waiter(w);
-        w->wake(w->arg);
-    }
-}
-
 static bool same(const struct entry *a, const struct entry *b)
 {
     return a->mask == b->mask && a->want.action == b->want.action &&
@@ -177,7 +154,7 @@ void board_apply(struct wants_board *board, const struct want *wants, int n)
         struct node *node = node_of(board, wants[i].node);
 
         if (put(node, &wants[i]))
-            changed(node);
+            node->seq++;
     }
     pthread_mutex_unlock(&board->lock);
 }
@@ -190,7 +167,7 @@ void board_full(struct wants_board *board, const struct want *wants, int n)
     for (int i = 0; i < n; i++)
         put(node_of(board, wants[i].node), &wants[i]);
     for (size_t i = 0; i < board->n; i++)
-        changed(board->nodes[i]);
+        board->nodes[i]->seq++;
     pthread_mutex_unlock(&board->lock);
 }
 
@@ -238,28 +215,4 @@ bool board_get(struct wants_board *board, const char *node, int64_t after, struc
     if (ret_seq)
         *ret_seq = seq;
     return differs;
-}
-
-bool board_wait(struct wants_board *board, const char *node, int64_t after,
-                struct wants_waiter *waiter)
-{
-    pthread_mutex_lock(&board->lock);
-    struct node *nd = node_of(board, node);
-    bool waits = nd->seq == after;
-    if (waits) {
-        waiter->next = nd->waiters;
-        if (waiter->next)
-            waiter->next->pprev = &waiter->next;
-        waiter->pprev = &nd->waiters;
-        nd->waiters = waiter;
-    }
-    pthread_mutex_unlock(&board->lock);
-    return waits;
-}
-
-void board_unwait(struct wants_board *board, struct wants_waiter *waiter)
-{
-    pthread_mutex_lock(&board->lock);
-    unlink_waiter(waiter);
-    pthread_mutex_unlock(&board->lock);
 }

@@ -22,13 +22,13 @@
 struct wants_board;
 
 struct wants_board *board_new(int64_t now_us);
-void board_free(struct wants_board *board); /* no waiter may be left */
+void board_free(struct wants_board *board);
 
 /* Replaces everything: the wants of all open attempts (at start, after a reload). Copies. */
 void board_full(struct wants_board *board, const struct want *wants, int n);
 
 /* The changes of one committed batch, in order. RUN adds an attempt, STOP marks one, GONE takes
- * it away. A want that changes nothing wakes nobody. Copies. */
+ * it away. A want that changes nothing leaves the seq as it is. Copies. */
 void board_apply(struct wants_board *board, const struct want *wants, int n);
 
 /* If the node's seq differs from `after`, appends its desired state to `json` as
@@ -37,21 +37,5 @@ void board_apply(struct wants_board *board, const struct want *wants, int n);
  * seq in both cases. A node without wants has an empty list. */
 bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
                int64_t *ret_seq);
-
-/* A long poll. Lives in the caller's request; zero it, set wake and arg. */
-struct wants_waiter {
-    void (*wake)(void *arg); /* called once, under the board's lock: must not call the board */
-    void *arg;
-    struct wants_waiter *next; /* the board's own, as is pprev */
-    struct wants_waiter **pprev;
-};
-
-/* Registers the waiter while the node's seq is `after` and returns true; returns false and does
- * nothing if it differs already. The caller keeps the time and calls board_unwait at its end. */
-bool board_wait(struct wants_board *board, const char *node, int64_t after,
-                struct wants_waiter *waiter);
-
-/* Afterwards wake has returned or will never be called. Fine for one that was woken already. */
-void board_unwait(struct wants_board *board, struct wants_waiter *waiter);
 
 #endif
