@@ -271,6 +271,9 @@ struct leaf_texts {
 };
 void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
                  struct leaf_job *ret);
+/* What stands in the ledger for an entry that could not be built: which error it was. */
+void leaf_unbuilt(struct bt_buf *leaf, const char *kind, const struct job *j,
+                  const struct bt_err *err);
 /* The terminal transaction: record leaf, settlement, state. */
 void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct ev_manifest *m);
 

@@ -155,15 +155,14 @@ void job_requeue(struct core *c, uint32_t slot, int64_t charge)
 static void emit_submit_leaf(struct core *c, struct job *j)
 {
     struct bt_buf leaf = {0};
+    struct bt_err err = {0};
     struct leaf_texts texts;
     struct leaf_submit in = {.walltime_s = j->walltime_s, .embargo_days = j->embargo_days};
 
     leaf_job_of(c, j, &texts, &in.job);
     in.publish_days = c->policy->tiers[j->tier].result_days;
-    if (leaf_submit_build(&in, &leaf, NULL) < 0) {
-        bt_buf_done(&leaf);
-        return;
-    }
+    if (leaf_submit_build(&in, &leaf, &err) < 0)
+        leaf_unbuilt(&leaf, "submit", j, &err); /* what started has its entry all the same */
     emit_leaf(c, "submit", j->id, bt_buf_take(&leaf), &j->submit_idx);
 }
 

@@ -43,6 +43,15 @@ void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *t
         memcpy(ret->policy_sha256, c->policies[j->policy - 1].b, 32);
 }
 
+void leaf_unbuilt(struct bt_buf *leaf, const char *kind, const struct job *j,
+                  const struct bt_err *err)
+{
+    char id[BT_UUID_TEXT];
+
+    bt_buf_printf(leaf, "{\"body\":{\"error\":\"%s\",\"job\":\"%s\"},\"kind\":\"%s\",\"v\":1}",
+                  bt_err_name(err->code), bt_uuid_format(j->id, id), kind);
+}
+
 /* Splits "BASE-1 GPAI-2" into its ids; `copy` is cut up and must outlive `ids`. */
 static size_t split_rules(char *copy, const char **ids, size_t max)
 {
@@ -135,8 +144,7 @@ static void emit_record_leaf(struct core *c, struct job *j, enum job_state to, i
         in.n_metrics = 0;
         in.reason = default_reason(to);
         if (leaf_record_build(&in, &leaf, &err) < 0)
-            bt_buf_printf(&leaf, "{\"body\":{\"error\":\"%s\"},\"kind\":\"record\",\"v\":1}",
-                          bt_err_name(err.code));
+            leaf_unbuilt(&leaf, "record", j, &err);
     }
     emit_leaf(c, "record", j->id, bt_buf_take(&leaf), &j->record_idx);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/check.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/state.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
@@ -277,6 +279,31 @@ static void a_missing_manifest_ends_the_job_as_incomplete(void **state)
     fixture_compare(f);
 }
 
+static void what_cannot_be_told_is_entered_as_an_error_of_its_job(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id[2] = {fixture_id(f), fixture_id(f)};
+    const struct row_list *l = &f->db.list[ROW_KIND_ledger];
+    char want[2][128];
+
+    f->core->facility[0] = '\xff'; /* no text that JSON can hold */
+    for (int i = 0; i < 2; i++) {
+        char text[BT_UUID_TEXT];
+
+        fixture_submit(f, id[i], 1, 60);
+        fixture_plan(f);
+        (void)snprintf(
+            want[i], sizeof want[i],
+            "{\"body\":{\"error\":\"INVALID\",\"job\":\"%s\"},\"kind\":\"submit\",\"v\":1}",
+            bt_uuid_format(id[i], text));
+    }
+    assert_int_equal(l->n, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(((const struct row_ledger *)l->v)[i].body, want[i]);
+        assert_int_equal(state_of(f, id[i])->submit_idx, i);
+    }
+}
+
 static void strangers_may_not_touch_a_job(void **state)
 {
     struct fixture *f = *state;
@@ -311,6 +338,7 @@ int main(void)
         T(a_running_job_is_asked_to_stop_and_then_recorded),
         T(status_85_means_requeue_me),
         T(a_missing_manifest_ends_the_job_as_incomplete),
+        T(what_cannot_be_told_is_entered_as_an_error_of_its_job),
         T(strangers_may_not_touch_a_job),
     };
 
