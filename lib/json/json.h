@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Reading is strict: UTF-8, no duplicate members, bounded size and depth
- * (RFC 8259; I-JSON, RFC 7493). The only folder that sees jansson. */
+ * (RFC 8259; I-JSON, RFC 7493); no \u0000, whole numbers of 64 bits. */
 #ifndef BT_JSON_JSON_H
 #define BT_JSON_JSON_H
 
