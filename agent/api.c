@@ -215,7 +215,9 @@ int api_log(struct link *l, const struct attempt_id *id, const struct log_part *
     return rc;
 }
 
-static int put_part(struct link *l, const char *path, const void *p, size_t n, int64_t *ret_have,
+/* One part at *at, which becomes what the daemon then has, also when it had another length:
+ * 1 when the blob is complete, 0 to go on from *at. */
+static int put_part(struct link *l, const char *path, const void *p, size_t n, int64_t *at,
                     struct bt_err *err)
 {
     ANSWER_AUTO struct link_answer a = {0};
@@ -224,8 +226,12 @@ static int put_part(struct link *l, const char *path, const void *p, size_t n, i
     int rc = call(l, &r, &a, err);
     int64_t have = have_of(&a);
 
+    if (rc == -BT_ERR_CONFLICT && have >= 0 && have != *at) {
+        *at = have;
+        return 0;
+    }
     if (rc == 0)
-        *ret_have = have >= 0 ? have : *ret_have + (int64_t)n;
+        *at = have >= 0 ? have : *at + (int64_t)n;
     return rc < 0 ? rc : a.status == 201;
 }
 
@@ -243,35 +249,42 @@ static int ask_have(struct link *l, const char *path, int64_t *ret, struct bt_er
     return rc;
 }
 
-int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total, struct bt_err *err)
+/* Sends fd from `at` on. Another upload of the same bytes may be ahead of us; that the daemon
+ * goes back is the end of bytes that were not ours, so it may happen once. */
+static int send_blob(struct link *l, const char *base, int fd, int64_t at, int64_t total,
+                     struct bt_err *err)
 {
-    BT_AUTO char *part = NULL;
-    char hex[65], path[160], base[96];
-    int64_t at = 0;
+    BT_AUTO char *part = bt_alloc(1, (size_t)BT_MAX(1, BT_MIN(total, API_PART_BYTES)));
+    char path[160];
     int complete = 0;
 
-    (void)snprintf(base, sizeof base, "/v1/agent/blobs/%s", bt_hex(sha256, 32, hex));
-    int rc = ask_have(l, base, &at, err);
-    if (rc < 0 || (at == total && total > 0))
-        return rc;
-    part = bt_alloc(1, (size_t)BT_MAX(1, BT_MIN(total, API_PART_BYTES)));
-    while (!complete) {
-        ssize_t n = pread(fd, part, (size_t)BT_MIN(total - at, API_PART_BYTES), at);
+    for (int back = 0; !complete;) {
+        ssize_t n =
+            at > total ? -1 : pread(fd, part, (size_t)BT_MIN(total - at, API_PART_BYTES), at);
+        int64_t before = at;
 
         if (n < 0 || (n == 0 && at < total))
             return bt_fail(err, BT_ERR_CONFLICT, "the file changed after it was hashed");
         (void)snprintf(path, sizeof path, "%s?offset=%lld&total=%lld", base, (long long)at,
                        (long long)total);
-        int64_t before = at;
         complete = put_part(l, path, part, (size_t)n, &at, err);
-        if (complete < 0)
-            return complete;
-        if (!complete && at >= total)
-            return 0; /* it had the rest from another upload */
-        if (!complete && at <= before)
-            return bt_fail(err, BT_ERR_IO, "the daemon takes no more of %s", hex);
+        if (!complete && at == before)
+            return bt_fail(err, BT_ERR_IO, "the daemon takes no more of %s", base);
+        if (!complete && at < before && back++)
+            return bt_fail(err, BT_ERR_CONFLICT, "these are not the bytes of %s", base);
     }
-    return 0;
+    return complete < 0 ? complete : 0;
+}
+
+int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total, struct bt_err *err)
+{
+    char hex[65], base[96];
+    int64_t at = 0;
+
+    (void)snprintf(base, sizeof base, "/v1/agent/blobs/%s", bt_hex(sha256, 32, hex));
+    int rc = ask_have(l, base, &at, err);
+    /* Also when all bytes are there: only the last part makes the daemon look at them. */
+    return rc < 0 ? rc : send_blob(l, base, fd, at, total, err);
 }
 
 bool api_is_final(int rc)

@@ -232,14 +232,19 @@ static void say_ended(struct trip *t)
 
 /* ---- files ---- */
 
+/* Sets *lost when this file will never be sent: it is not ours to read, or not what was hashed.
+ * Any other failure is the daemon's, for now. */
 static int send_file(struct trip *t, const struct order *o, const struct manifest_file *f,
-                     uid_t owner, struct bt_err *err)
+                     uid_t owner, bool *lost, struct bt_err *err)
 {
     struct places p = {0};
+    int rc;
 
     places_of(o, &p);
     BT_FD_AUTO int fd = harvest_open(p.output, owner, f->path, err);
-    return fd < 0 ? fd : api_blob(t->link, f->sha256, fd, f->bytes, err);
+    rc = fd < 0 ? fd : api_blob(t->link, f->sha256, fd, f->bytes, err);
+    *lost = fd < 0 ? rc != -BT_ERR_BUSY : rc == -BT_ERR_CONFLICT;
+    return rc;
 }
 
 static int send_text(struct trip *t, const struct yield *y, struct bt_err *err)
@@ -267,8 +272,10 @@ static int send_files(struct trip *t, struct yield *y, struct bt_err *err)
     if (rc == 0)
         rc = manifest_parse(bt_buf_text(&text), text.n, &m, err);
     for (size_t i = 0; rc == 0 && i < m.n; i++) {
-        rc = send_file(t, &o, &m.files[i], (uid_t)y->uid, err);
-        if (rc == -BT_ERR_CONFLICT || rc == -BT_ERR_NOT_FOUND || rc == -BT_ERR_FORBIDDEN) {
+        bool lost = false;
+
+        rc = send_file(t, &o, &m.files[i], (uid_t)y->uid, &lost, err);
+        if (rc < 0 && lost) {
             complain(t->c, "file_lost", err);
             y->incomplete = true;
             rc = 0;

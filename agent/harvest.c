@@ -160,6 +160,8 @@ int harvest_open(const char *output, uid_t owner, const char *path, struct bt_er
     struct stat st;
     int fd = dir < 0 ? -1 : open_below(dir, path, 0);
 
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+        return bt_fail_errno(err, BT_ERR_BUSY, "cannot open the output file %s now", path);
     if (fd < 0)
         return bt_fail_errno(err, errno == ENOENT ? BT_ERR_NOT_FOUND : BT_ERR_FORBIDDEN,
                              "cannot open the output file %s", path);

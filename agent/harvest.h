@@ -31,7 +31,8 @@ int harvest_take(const char *output, uid_t owner, const struct spec *spec, struc
 void harvest_done(struct harvest *h);
 
 /* Opens one regular file of `owner` below `output`. Returns the descriptor. BT_ERR_NOT_FOUND,
- * BT_ERR_FORBIDDEN (a link, a special file, another's file). */
+ * BT_ERR_FORBIDDEN (a link, a special file, another's file), BT_ERR_BUSY (too little memory or too
+ * few descriptors for the moment). */
 int harvest_open(const char *output, uid_t owner, const char *path, struct bt_err *err) BT_MUSTUSE;
 
 #endif
