@@ -315,6 +315,9 @@ static void clean(struct trip *t)
         complain(t->c, "clean_failed", &e);
     else
         (void)waitpid(pid, &status, 0); /* ECHILD when it has ended: children are not kept */
+    pthread_mutex_lock(&t->c->lock);
+    t->c->closed = true; /* a mark that comes now must not stay behind in half a folder */
+    pthread_mutex_unlock(&t->c->lock);
     if (spool_remove(t->c->dir, &e) < 0)
         complain(t->c, "clean_failed", &e);
 }
@@ -423,6 +426,7 @@ int courier_start(const struct attempt_id *id, const char *dir, const struct lin
     c->program = "/proc/self/exe";
     atomic_init(&c->counts, true);
     atomic_init(&c->over, false);
+    pthread_mutex_init(&c->lock, NULL);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -441,6 +445,15 @@ void courier_free(struct courier *c)
 {
     if (!c)
         return;
+    pthread_mutex_destroy(&c->lock);
     bt_free(c->dir);
     bt_free(c);
+}
+
+int courier_tell(struct courier *c, const char *file, struct bt_err *err)
+{
+    pthread_mutex_lock(&c->lock);
+    int rc = c->closed ? 0 : spool_put(c->dir, file, "", err);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
 }

@@ -7,6 +7,7 @@
 #ifndef BT_AGENT_COURIER_H
 #define BT_AGENT_COURIER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "agent/api.h"
@@ -19,12 +20,18 @@ struct courier {
     const char *program; /* what to run as shepherd: /proc/self/exe */
     atomic_bool counts;  /* heartbeats name it: its end is not acknowledged */
     atomic_bool over;    /* the thread has nothing left to do and ends */
+    pthread_mutex_t lock;
+    bool closed; /* under lock: its folder is being removed */
 };
 
 /* Starts the thread. dir is copied. The courier lives until courier_free after `over`. */
 int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
                   struct courier **ret, struct bt_err *err) BT_MUSTUSE;
 void courier_free(struct courier *c);
+
+/* Puts the mark `file` ("stop", "gone") into the attempt's folder; when everything about the
+ * attempt is told, and its folder goes, there is nobody left to read it and 0 comes back. */
+int courier_tell(struct courier *c, const char *file, struct bt_err *err) BT_MUSTUSE;
 
 /* Full jitter: a uniform part of min(limit, base × 2^n), in µs (Brooker, "Exponential Backoff And
  * Jitter", 2015). */

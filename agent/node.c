@@ -195,7 +195,7 @@ static int deny(struct node *n, const struct attempt_id *id, struct bt_err *err)
 
 static int obey(struct node *n, const struct want_item *w, struct bt_err *err)
 {
-    const struct courier *c = courier_of(n, &w->id);
+    struct courier *c = courier_of(n, &w->id);
     int rc = 0;
 
     if (has_finished(n, &w->id))
@@ -205,11 +205,11 @@ static int obey(struct node *n, const struct want_item *w, struct bt_err *err)
         if (rc == 0)
             send_out(n, &w->id);
     } else if (w->action == ITEM_STOP && c) {
-        rc = spool_put(c->dir, "stop", "", err);
+        rc = courier_tell(c, "stop", err);
     } else if (w->action == ITEM_STOP) {
         rc = deny(n, &w->id, err);
     } else if (w->action == ITEM_GONE && c) {
-        rc = spool_put(c->dir, "gone", "", err);
+        rc = courier_tell(c, "gone", err);
     }
     return rc;
 }
@@ -238,10 +238,9 @@ static int reconcile(struct node *n, const struct want_item *items, size_t n_ite
         }
     }
     for (int i = 0; i < n->n_couriers; i++) {
-        const struct courier *c = n->couriers[i];
+        struct courier *c = n->couriers[i];
 
-        if (!is_wanted(items, n_items, &c->id) && !atomic_load(&c->over) &&
-            spool_put(c->dir, "gone", "", &e) < 0)
+        if (!is_wanted(items, n_items, &c->id) && courier_tell(c, "gone", &e) < 0)
             warn_attempt("spool_failed", &c->id, &e);
     }
     return worst;

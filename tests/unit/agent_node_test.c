@@ -484,6 +484,29 @@ static void a_stop_for_something_unknown_is_answered(void **state)
     lab_close(&l);
 }
 
+static void what_is_said_of_a_finished_attempt_leaves_no_trace(void **state)
+{
+    const struct link_maker maker = {.open = fake_open};
+    struct attempt_id id;
+    struct courier *c;
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "true");
+    lab_script(&l, "true");
+    id = (struct attempt_id){l.order.job, l.order.attempt};
+    lab_put(&l, "gone"); /* before it ran: there is nothing to do but to clean */
+    assert_int_equal(courier_start(&id, l.dir, &maker, &c, NULL), 0);
+    await_gone(l.dir);
+    while (!atomic_load(&c->over))
+        (void)poll(NULL, 0, 1);
+    assert_int_equal(courier_tell(c, "gone", NULL), 0);
+    assert_int_equal(courier_tell(c, "stop", NULL), 0);
+    assert_int_equal(access(l.dir, F_OK), -1);
+    courier_free(c);
+    lab_close(&l);
+}
+
 static void only_one_agent_has_a_state_folder(void **state)
 {
     struct lab l;
@@ -612,6 +635,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fenced_claim_runs_nothing),
         cmocka_unit_test(what_is_not_wanted_any_more_is_killed),
         cmocka_unit_test(a_stop_for_something_unknown_is_answered),
+        cmocka_unit_test(what_is_said_of_a_finished_attempt_leaves_no_trace),
         cmocka_unit_test(only_one_agent_has_a_state_folder),
         cmocka_unit_test(a_list_of_wants_is_taken_whole_or_not_at_all),
         cmocka_unit_test(an_order_names_the_cores_of_its_accelerators),
