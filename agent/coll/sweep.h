@@ -46,7 +46,7 @@ struct sweep {
 
 void sweep_defaults(struct sweep_options *o);
 /* Reads words as a command line: the operation, then options. BT_ERR_USAGE, BT_ERR_INVALID. */
-int sweep_parse(struct sweep_options *o, int n, char **words, struct bt_err *err) BT_MUSTUSE;
+int sweep_parse(struct sweep_options *ret, int n, char **words, struct bt_err *err) BT_MUSTUSE;
 
 /* Runs all sizes on every rank; rank 0 calls row(arg, ...) as each is done. */
 int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,

@@ -90,7 +90,7 @@ static int meet(struct ranks *r, struct bt_err *err)
 
 int ranks_open(struct ranks *ret, struct bt_err *err)
 {
-    int64_t rank, world;
+    int64_t rank = 0, world = 1;
     struct ranks r = {0};
     int rc = from_environment("BEAM_WORLD_SIZE", 1, COLL_WORLD_MAX, &world, err);
 

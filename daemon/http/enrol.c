@@ -39,8 +39,8 @@ static void issue(struct call *c, const struct reply *r)
         http_answer(c, r);
         return;
     }
-    if (pki_issue(pki, r->nation, r->kind, r->subject, e->csr, strlen(e->csr), bt_now_us(), &chain,
-                  &err) < 0) {
+    if (pki_issue(pki, &(struct pki_whom){r->nation, r->kind, r->subject}, e->csr, strlen(e->csr),
+                  bt_now_us(), &chain, &err) < 0) {
         http_fail(c, &err);
         return;
     }

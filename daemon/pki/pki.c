@@ -317,25 +317,25 @@ int pki_nation(struct pki *p, const char *code, int64_t now_us, uint8_t ret_spki
     return rc;
 }
 
-int pki_issue(struct pki *p, const char *nation, const char *kind, const char *subject,
-              const char *csr_pem, size_t n_csr, int64_t now_us, struct bt_buf *to,
-              struct bt_err *err)
+int pki_issue(struct pki *p, const struct pki_whom *whom, const char *csr_pem, size_t n_csr,
+              int64_t now_us, struct bt_buf *to, struct bt_err *err)
 {
-    const char *name = nation[0] ? nation : CERT_OPERATOR;
+    const char *name = whom->nation[0] ? whom->nation : CERT_OPERATOR;
     const struct authority *a;
     struct cert_pub *pub = NULL;
     struct cert *cert = NULL;
-    int k = cert_kind_parse(kind);
+    int k = cert_kind_parse(whom->kind);
     int rc;
 
     pthread_mutex_lock(&p->lock);
     a = find(p, name); /* authorities are never taken away */
     pthread_mutex_unlock(&p->lock);
     if (!a || k < 0)
-        return bt_fail(err, BT_ERR_NOT_FOUND, "there is no authority '%s' for a %s", name, kind);
+        return bt_fail(err, BT_ERR_NOT_FOUND, "there is no authority '%s' for a %s", name,
+                       whom->kind);
     rc = cert_csr_parse(csr_pem, n_csr, &pub, err);
     if (rc == 0) {
-        struct cert_leaf leaf = {.host = a->host, .id = subject, .kind = (enum cert_kind)k};
+        struct cert_leaf leaf = {.host = a->host, .id = whom->subject, .kind = (enum cert_kind)k};
 
         rc = cert_issue(a->cert, a->key, pub, &leaf, now_us, &cert, err);
     }

@@ -32,11 +32,16 @@ void pki_free(struct pki *pki);
 int pki_nation(struct pki *pki, const char *code, int64_t now_us, uint8_t ret_spki[32],
                struct bt_err *err) BT_MUSTUSE;
 
+struct pki_whom {
+    const char *nation; /* "": the operator's authority */
+    const char *kind;   /* as in table credential */
+    const char *subject;
+};
+
 /* Issues a leaf for the key of a signing request: the chain (leaf, intermediate) in PEM behind
- * `to`. nation "" means the operator's authority. kind as in table credential. */
-int pki_issue(struct pki *pki, const char *nation, const char *kind, const char *subject,
-              const char *csr_pem, size_t n_csr, int64_t now_us, struct bt_buf *to,
-              struct bt_err *err) BT_MUSTUSE;
+ * `to`. */
+int pki_issue(struct pki *pki, const struct pki_whom *whom, const char *csr_pem, size_t n_csr,
+              int64_t now_us, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
 
 /* What verifies clients; borrowed, grows with pki_nation. */
 struct cert_store *pki_store(struct pki *pki);

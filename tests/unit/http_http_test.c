@@ -99,8 +99,9 @@ static struct pki_leaf somebody(const char *nation, const char *kind, const char
 
     assert_int_equal(cert_key_new(&key, NULL), 0);
     assert_int_equal(cert_csr_make(key, subject, &csr, NULL), 0);
-    assert_int_equal(
-        pki_issue(st.pki, nation, kind, subject, csr.p, csr.n, bt_now_us(), &chain, NULL), 0);
+    assert_int_equal(pki_issue(st.pki, &(struct pki_whom){nation, kind, subject}, csr.p, csr.n,
+                               bt_now_us(), &chain, NULL),
+                     0);
     assert_int_equal(cert_key_pem(key, &pem, NULL), 0);
     pub = cert_key_public(key);
     cert_pub_spki_sha256(pub, l.spki);

@@ -51,7 +51,8 @@ static int issue_and_verify(struct pki *p, const char *nation, const char *kind,
 
     assert_int_equal(cert_key_new(&key, NULL), 0);
     assert_int_equal(cert_csr_make(key, subject, &csr, NULL), 0);
-    rc = pki_issue(p, nation, kind, subject, csr.p, csr.n, bt_now_us(), &pem, &err);
+    rc = pki_issue(p, &(struct pki_whom){nation, kind, subject}, csr.p, csr.n, bt_now_us(), &pem,
+                   &err);
     if (rc == 0) {
         assert_int_equal(cert_from_pem(pem.p, pem.n, &leaf, NULL), 0);
         cert_der(leaf, &der);
