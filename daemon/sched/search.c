@@ -305,18 +305,22 @@ static int32_t zone_left(const struct plan_timeline *e, uint32_t zone, int32_t f
     return BT_MAX(nodes, 0);
 }
 
+/* A job of length len starts in [from, upto]. */
+struct window {
+    int32_t len, from, upto;
+};
+
 /* The earliest start of `nodes` whole nodes over zones of one kind. The sum of the zones' minima
  * can only rise when the last minimum of some zone leaves the window: that is the next start. */
 static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, uint32_t n,
-                          const struct need *need, int32_t len, int32_t from, int32_t upto,
-                          struct resv *ret)
+                          const struct need *need, const struct window *w, struct resv *ret)
 {
     int32_t left[SPAN_ZONES];
-    int32_t start = from;
-    for (uint32_t step = 0; start <= upto; step++) {
+    int32_t start = w->from;
+    for (uint32_t step = 0; start <= w->upto; step++) {
         int32_t next = PROFILE_NEVER, end;
         uint64_t sum = 0;
-        int32_t until = (int32_t)BT_MIN((int64_t)start + len, PROFILE_NEVER - 1);
+        int32_t until = (int32_t)BT_MIN((int64_t)start + w->len, PROFILE_NEVER - 1);
         for (uint32_t i = 0; i < n; i++) {
             left[i] = zone_left(e, zones[i], start, until, &end);
             sum += (uint32_t)left[i];
@@ -329,7 +333,7 @@ static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, 
         }
         if (next == PROFILE_NEVER)
             return false;
-        int32_t leap = step < SPAN_STEPS ? 0 : (start - from) / 16;
+        int32_t leap = step < SPAN_STEPS ? 0 : (start - w->from) / 16;
         start = BT_MAX(next, start + leap);
     }
     return false;
@@ -384,8 +388,8 @@ static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
             continue;
         uint32_t memo = e->fabric.n_zones + e->fabric.zones[zones[i]].kind;
         int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
-        bool ok = known <= upto && span_earliest(e, zones + i, end - i, &need, j->len,
-                                                 BT_MAX(from, known), upto, &r);
+        struct window w = {.len = j->len, .from = BT_MAX(from, known), .upto = upto};
+        bool ok = known <= upto && span_earliest(e, zones + i, end - i, &need, &w, &r);
         if (from <= e->now && !one_site && known <= upto)
             memo_tell(e, memo, n_acc, j->len, ok ? r.start : upto);
         if (!ok)

@@ -48,7 +48,8 @@ static void waits(const struct sim *s, struct figures *f)
         return;
     qsort(wait, f->jobs, sizeof *wait, by_value);
     f->mean = sum / f->jobs;
-    f->median = (double)wait[f->jobs / 2];
+    uint32_t middle = f->jobs / 2;
+    f->median = (double)wait[middle];
     f->p95 = (double)wait[(uint32_t)((double)(f->jobs - 1) * 0.95)];
     f->bsld = slow / f->jobs;
     f->utilisation = last ? 100 * held / ((double)s->capacity * (double)last) : 0;

@@ -7,14 +7,13 @@
 void sim_sample(struct sim *s, int64_t at_s, uint32_t used, uint32_t pending, uint64_t pending_acc,
                 uint32_t running)
 {
-    struct sim_sample *last = s->n_samples ? &s->samples[s->n_samples - 1] : NULL;
-    if (!last || last->at_s != at_s) {
+    if (!s->n_samples || s->samples[s->n_samples - 1].at_s != at_s) {
         BT_GROW(s->samples, s->n_samples, s->cap_samples);
-        last = &s->samples[s->n_samples++];
+        s->n_samples++;
     }
-    *last = (struct sim_sample){.at_s = at_s,
-                                .used = used,
-                                .pending = pending,
-                                .running = running,
-                                .pending_acc = pending_acc};
+    s->samples[s->n_samples - 1] = (struct sim_sample){.at_s = at_s,
+                                                       .used = used,
+                                                       .pending = pending,
+                                                       .running = running,
+                                                       .pending_acc = pending_acc};
 }
