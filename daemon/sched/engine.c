@@ -58,12 +58,13 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
     struct plan_timeline *e = bt_new(struct plan_timeline);
     fab_init(&e->fabric, facility);
     e->origin_s = facility->now_us / BT_US_PER_S;
-    e->free_job = e->free_occ = PLAN_NONE;
+    e->free_job = e->free_occ = e->own_zone = PLAN_NONE;
     e->slack_s = facility->promise_slack_s;
     e->slack_percent = facility->promise_slack_percent;
     e->turnaround_s = facility->turnaround_s;
     e->time = bt_new_n(struct zone_time, e->fabric.n_zones + 1);
     e->memos = bt_new_n(struct memo, e->fabric.n_zones + e->fabric.n_kinds + 1);
+    e->shut = bt_new_n(struct shut, e->fabric.n_zones + 1);
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
         init_zone(e, i);
     size_t slots = (size_t)e->fabric.n_racks * FAB_RACK;
@@ -72,6 +73,7 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
         e->occ_head[i] = PLAN_NONE;
     e->node_free = bt_new_n(int32_t, slots + 1);
     e->part_free = bt_new_n(int32_t, (size_t)e->fabric.n_zones * e->fabric.stride + 1);
+    e->timed = bt_new_n(uint8_t, e->fabric.n_zones + 1);
     init_rights(e, facility);
     return e;
 }
@@ -103,6 +105,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->occ_head);
     bt_free(e->matches);
     bt_free(e->memos);
+    bt_free(e->shut);
     bt_free(e->match_zones);
     bt_free(e->nations);
     bt_free(e->order);
@@ -114,6 +117,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->prio);
     bt_free(e->node_free);
     bt_free(e->part_free);
+    bt_free(e->timed);
     bt_free(e);
 }
 
@@ -156,8 +160,12 @@ uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask
         j->promise = eng_time(e, ask->promise_us);
     e->n_pending++;
     BT_GROW(e->prio, e->n_prio, e->cap_prio);
-    e->prio[e->n_prio++] =
-        (struct waiting){(uint32_t)(j - e->jobs), ask->handle, ask->min_acc, match};
+    e->prio[e->n_prio++] = (struct waiting){.job = (uint32_t)(j - e->jobs),
+                                            .handle = ask->handle,
+                                            .acc = ask->min_acc,
+                                            .match = match,
+                                            .len = j->len,
+                                            .cert = PROFILE_NEVER};
     return (uint32_t)(j - e->jobs);
 }
 

@@ -75,13 +75,18 @@ struct occupant {
     int32_t end;
 };
 
+enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32 };
+
 /* Zones a (class, tier, per_node) may use. */
 struct match {
     uint32_t zone_off, n_zones;
     uint8_t accel_class, tier;
     uint32_t per_node;
-    uint32_t most_nodes; /* in one zone */
-    uint32_t closed;     /* of a quick pass: this many accelerators are not free now */
+    uint32_t most_nodes;            /* in one zone */
+    uint32_t closed;                /* of a quick pass: this many accelerators are not free now */
+    int32_t unplaced[PLAN_MAX_ACC]; /* [accelerators], of a quick pass: so long a job found a slot,
+                                       but no node on which it would break no promise */
+    int32_t dead[MEMO_SIZES];       /* the same by powers of two: so long a job found no slot */
 };
 
 struct zone_time {
@@ -89,9 +94,12 @@ struct zone_time {
     uint32_t n_below; /* reservations below a node: only then can acc bind whole nodes */
 };
 
-enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32 };
 struct memo { /* of a zone: no start before, for what is as large and as long */
     int32_t start[MEMO_SIZES][MEMO_LENGTHS];
+};
+
+struct shut { /* of a zone, in a quick pass: as large a job of this length found no slot now */
+    int32_t len[MEMO_SIZES];
 };
 
 struct nation_time {
@@ -106,6 +114,7 @@ struct order {
 
 struct waiting {
     uint32_t job, handle, acc, match;
+    int32_t len, cert; /* cert: when its certificate starts; PROFILE_NEVER = none */
 };
 
 struct plan_timeline {
@@ -121,6 +130,10 @@ struct plan_timeline {
     uint32_t *occ_head; /* [slot]; PLAN_NONE */
     struct match *matches;
     struct memo *memos; /* [zone], then [kind] for gangs over zones; of this pass */
+    struct shut *shut;  /* [zone] */
+    bool quick;         /* shut is asked and told */
+    bool prio_new;      /* no quick pass since the last pass */
+    uint32_t own_zone;  /* where the job that is looked at gave up its certificate */
     uint32_t n_matches, cap_matches;
     uint32_t *match_zones;
     uint32_t n_match_zones, cap_match_zones;
@@ -147,6 +160,7 @@ struct plan_timeline {
     uint32_t n_tried;   /* of prio: nothing was freed since they did not fit */
     int32_t *node_free; /* [slot], sorted in each rack: when running jobs leave whole nodes */
     int32_t *part_free; /* [zone * stride + k]: when a node of it has k accelerators free */
+    uint8_t *timed;     /* [zone]: which of the two are known in this pass (TIMED_…) */
     int32_t longest;    /* of what waits */
     int32_t due;        /* the next planned start */
     struct plan_victim *victims;
@@ -191,10 +205,16 @@ bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r);
 /* When running jobs leave room in place, not only in number: `nodes` of one rack, or accelerators
  * of one node. Later than now. */
-void node_times(struct plan_timeline *e); /* sorts node_free, once a pass */
-int32_t place_time(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone);
+void times_clear(struct plan_timeline *e); /* each zone's are found when first asked for */
+int32_t place_time(struct plan_timeline *e, const struct eng_job *j, uint32_t zone);
 /* Whether what runs leaves room in place by a time; gangs over zones are taken at their count. */
 bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by);
+/* In a quick pass: whether a start now may be found for a job whose certificate, charged, is in
+ * `own` (PLAN_NONE = none is in its way): no search, no charge. */
+bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own);
+bool match_dead(const struct match *m, uint32_t acc, int32_t len);
+void dead_clear(struct plan_timeline *e); /* no zone is shut, no match dead */
+void tell_dead(struct plan_timeline *e, const struct eng_job *j);
 /* Whether some zone has the free nodes now, promises aside. */
 bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);

@@ -278,7 +278,7 @@ static void begin(struct plan_timeline *e, int32_t now)
     e->n_victims = e->n_starts = e->n_promised = 0;
     e->due = PROFILE_NEVER;
     memo_clear(e);
-    node_times(e);
+    times_clear(e);
     if (e->explains) {
         bt_map_done(&e->ends);
         bt_map_reserve(&e->ends, e->n_jobs + 16);
@@ -404,6 +404,7 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     uint32_t n = e->n_pending;
     rights_order(e, rights);
     e->n_prio = e->n_tried = 0;
+    e->prio_new = true;
     e->longest = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
@@ -412,8 +413,12 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
         j->moved_from = PROFILE_NEVER;
         e->longest = BT_MAX(e->longest, j->len);
         BT_GROW(e->prio, e->n_prio, e->cap_prio);
-        e->prio[e->n_prio++] =
-            (struct waiting){e->order[i].job, j->ask.handle, j->ask.min_acc, j->match};
+        e->prio[e->n_prio++] = (struct waiting){.job = e->order[i].job,
+                                                .handle = j->ask.handle,
+                                                .acc = j->ask.min_acc,
+                                                .match = j->match,
+                                                .len = j->len,
+                                                .cert = PROFILE_NEVER};
     }
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
@@ -431,24 +436,52 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     certify(e, n);
 }
 
+/* Starts a job in the slot that is free now, beside all certificates. What found no node here is
+ * not asked again in this pass at the same size, unless it is shorter. */
+static bool quick_slot(struct plan_timeline *e, uint32_t job)
+{
+    struct eng_job *j = &e->jobs[job];
+    uint32_t acc = j->ask.min_acc;
+    int32_t *unplaced = acc < PLAN_MAX_ACC ? &e->matches[j->match].unplaced[acc] : NULL;
+    struct resv r = {0};
+    if (unplaced && j->len >= *unplaced)
+        return false;
+    if (!eng_earliest(e, j, acc, e->now, e->now, &r)) {
+        tell_dead(e, j);
+        return false;
+    }
+    if (try_start(e, job, acc, &r))
+        return true;
+    bt_free(r.span);
+    if (unplaced)
+        *unplaced = j->len;
+    return false;
+}
+
 /* Starts a job beside all certificates, if it fits now. Its own is in the way only if it begins
  * before the job would end. */
 static bool quick_one(struct plan_timeline *e, uint32_t job)
 {
     struct eng_job *j = &e->jobs[job];
-    struct resv r = {0};
     bool apart = j->cert.mode == RESV_NONE || j->cert.start >= end_of(j, e->now);
-    if (!apart)
+    bool due = j->cert.mode != RESV_NONE && j->cert.start <= e->now;
+    if (!due && !eng_hopes(e, j, apart ? PLAN_NONE : j->cert.zone))
+        return false;
+    if (!apart) {
         cert_uncharge(e, j);
-    if (eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r) &&
-        try_start(e, job, j->ask.min_acc, &r)) {
+        e->own_zone = j->cert.zone;
+    }
+    bool started = quick_slot(e, job);
+    e->own_zone = PLAN_NONE;
+    if (started) {
+        if (j->cert.mode != RESV_NONE)
+            dead_clear(e); /* its certificate's place is given up */
         cert_forget(e, j);
         return true;
     }
-    bt_free(r.span);
     if (apart)
         return false;
-    r = j->cert;
+    struct resv r = j->cert;
     if (r.start <= e->now && try_start(e, job, j->ask.min_acc, &r)) {
         j->cert = (struct resv){0};
         return true;
@@ -463,8 +496,8 @@ static bool quick_one(struct plan_timeline *e, uint32_t job)
 static bool quick_open(struct plan_timeline *e, struct waiting w)
 {
     const struct eng_job *j = &e->jobs[w.job];
-    if (eng_open_now(e, j, w.acc))
-        return true;
+    if (match_dead(&e->matches[w.match], w.acc, w.len) || eng_open_now(e, j, w.acc))
+        return true; /* if dead, its own certificate's place may still do */
     if (!j->ask.level_required)
         e->matches[w.match].closed = w.acc;
     return false;
@@ -496,21 +529,48 @@ static int32_t next_due(const struct plan_timeline *e)
     return due;
 }
 
-void eng_quick(struct plan_timeline *e, int32_t now)
+static void quick_begin(struct plan_timeline *e, int32_t now)
 {
     e->now = now;
     e->n_victims = e->n_starts = e->n_promised = 0;
     memo_clear(e);
-    for (uint32_t i = 0; i < e->n_matches; i++)
-        e->matches[i].closed = UINT32_MAX;
+    dead_clear(e);
+    for (uint32_t i = 0; i < e->n_matches; i++) {
+        struct match *m = &e->matches[i];
+        m->closed = UINT32_MAX;
+        for (int k = 0; k < PLAN_MAX_ACC; k++)
+            m->unplaced[k] = INT32_MAX;
+    }
     if (e->due <= now)
         e->n_tried = 0;
+    for (uint32_t i = 0; e->prio_new && i < e->n_prio; i++) {
+        const struct eng_job *j = &e->jobs[e->prio[i].job];
+        bool same = j->state == JOB_PENDING && j->ask.handle == e->prio[i].handle;
+        if (same && j->cert.mode != RESV_NONE)
+            e->prio[i].cert = j->cert.start;
+    }
+    e->prio_new = false;
+    e->quick = true;
+}
+
+/* Whether a waiting job need not be looked at: nothing as small and as short fits, and no
+ * certificate of its own is in its way. */
+static bool hopeless(const struct plan_timeline *e, const struct waiting *w)
+{
+    const struct match *m = &e->matches[w->match];
+    return w->acc >= m->closed ||
+           ((int64_t)w->cert >= (int64_t)e->now + w->len && match_dead(m, w->acc, w->len));
+}
+
+void eng_quick(struct plan_timeline *e, int32_t now)
+{
+    quick_begin(e, now);
     uint32_t k = e->n_tried;
     bool full = all_busy(e);
     for (uint32_t i = k; i < e->n_prio; i++) {
         struct waiting w = e->prio[i];
         e->prio[k++] = w;
-        if (w.acc >= e->matches[w.match].closed || full)
+        if (full || hopeless(e, &w))
             continue;
         const struct eng_job *j = &e->jobs[w.job];
         if (j->state != JOB_PENDING || j->ask.handle != w.handle) {
@@ -522,6 +582,7 @@ void eng_quick(struct plan_timeline *e, int32_t now)
         k--;
         full = all_busy(e);
     }
+    e->quick = false;
     e->n_prio = e->n_tried = k;
     if (e->due <= now)
         e->due = next_due(e);

@@ -223,7 +223,7 @@ static int32_t start_by(struct plan_timeline *e, uint32_t owner, int32_t by)
     struct resv r = {0};
     const struct eng_job *j = &e->jobs[owner];
     memo_clear(e);
-    node_times(e);
+    times_clear(e);
     if (!place_by(e, j, by) || !eng_earliest(e, j, j->ask.min_acc, e->now, by, &r))
         return PROFILE_NEVER;
     bt_free(r.span);
@@ -301,6 +301,6 @@ bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
     if (done)
         announce(e, v, n, owner);
     memo_clear(e);
-    node_times(e);
+    times_clear(e);
     return done;
 }

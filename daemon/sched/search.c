@@ -90,6 +90,43 @@ static void memo_tell(struct plan_timeline *e, uint32_t memo, uint32_t acc, int3
             e->memos[memo].start[i][k] = BT_MAX(e->memos[memo].start[i][k], start);
 }
 
+static bool is_shut(const struct plan_timeline *e, uint32_t zone, uint32_t acc, int32_t len)
+{
+    return len >= e->shut[zone].len[BT_MIN(log2_floor(acc), MEMO_SIZES - 1)];
+}
+
+static void shut_zone(struct plan_timeline *e, uint32_t zone, uint32_t acc, int32_t len)
+{
+    for (uint32_t k = log2_floor(acc) + !size_exact(acc); k < MEMO_SIZES; k++)
+        e->shut[zone].len[k] = BT_MIN(e->shut[zone].len[k], len);
+}
+
+bool match_dead(const struct match *m, uint32_t acc, int32_t len)
+{
+    return len >= m->dead[BT_MIN(log2_floor(acc), MEMO_SIZES - 1)];
+}
+
+/* A certificate that was given up may have made room. */
+void dead_clear(struct plan_timeline *e)
+{
+    for (uint32_t i = 0; i < e->n_matches; i++)
+        for (int k = 0; k < MEMO_SIZES; k++)
+            e->matches[i].dead[k] = INT32_MAX;
+    for (uint32_t z = 0; z < e->fabric.n_zones; z++)
+        for (int k = 0; k < MEMO_SIZES; k++)
+            e->shut[z].len[k] = INT32_MAX;
+}
+
+void tell_dead(struct plan_timeline *e, const struct eng_job *j)
+{
+    struct match *m = &e->matches[j->match];
+    uint32_t acc = j->ask.min_acc;
+    if (j->ask.level_required || j->ask.level >= PLAN_POD) /* others may have more places */
+        return;
+    for (uint32_t k = log2_floor(acc) + !size_exact(acc); k < MEMO_SIZES; k++)
+        m->dead[k] = BT_MIN(m->dead[k], j->len);
+}
+
 /* ---- one zone ---- */
 
 static int32_t zone_earliest(const struct zone_time *t, const struct need *need, int32_t len,
@@ -154,12 +191,6 @@ static bool zone_open_now(const struct plan_timeline *e, uint32_t zone, const st
 
 /* ---- in place, not only in number ---- */
 
-static int by_time(const void *x, const void *y)
-{
-    int32_t a = *(const int32_t *)x, b = *(const int32_t *)y;
-    return (a > b) - (a < b);
-}
-
 /* When one node has `acc` accelerators that the jobs on it have left. */
 static int32_t node_time(const struct plan_timeline *e, uint32_t slot, uint32_t acc)
 {
@@ -191,39 +222,77 @@ static void part_times(struct plan_timeline *e, uint32_t slot, uint32_t zone)
                                       : e->fabric.until[slot]);
 }
 
-void node_times(struct plan_timeline *e)
+enum { TIMED_RACKS = 1, TIMED_PARTS = 2 };
+
+void times_clear(struct plan_timeline *e)
 {
-    const struct fabric *f = &e->fabric;
-    for (uint32_t i = 0; i < f->n_zones * f->stride; i++)
-        e->part_free[i] = PROFILE_NEVER;
-    for (uint32_t r = 0; r < f->n_racks; r++) {
-        uint32_t acc = f->zones[f->racks[r].zone].acc;
-        uint64_t whole = f->by_free[(size_t)r * f->stride + acc];
-        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
-        for (uint32_t i = 0; i < f->racks[r].n; i++) {
-            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
-            if (acc > 1)
-                part_times(e, r * FAB_RACK + i, f->racks[r].zone);
-        }
-        qsort(at, f->racks[r].n, sizeof *at, by_time);
+    memset(e->timed, 0, e->fabric.n_zones + 1);
+}
+
+/* Insertion: a rack has few nodes, and most of them have the same few times. */
+static void sort_times(int32_t *v, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        int32_t x = v[i];
+        uint32_t k = i;
+        for (; k && v[k - 1] > x; k--)
+            v[k] = v[k - 1];
+        v[k] = x;
     }
 }
 
-/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
-static int32_t rack_time(const struct plan_timeline *e, const struct fab_zone *z, uint32_t nodes)
+static void time_racks(struct plan_timeline *e, uint32_t zone)
 {
+    const struct fabric *f = &e->fabric;
+    const struct fab_zone *z = &f->zones[zone];
+    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++) {
+        uint64_t whole = f->by_free[(size_t)r * f->stride + z->acc];
+        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
+        for (uint32_t i = 0; i < f->racks[r].n; i++)
+            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
+        sort_times(at, f->racks[r].n);
+    }
+    e->timed[zone] |= TIMED_RACKS;
+}
+
+static void time_parts(struct plan_timeline *e, uint32_t zone)
+{
+    const struct fabric *f = &e->fabric;
+    const struct fab_zone *z = &f->zones[zone];
+    for (uint32_t k = 0; k < f->stride; k++)
+        e->part_free[zone * f->stride + k] = PROFILE_NEVER;
+    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
+        for (uint32_t i = 0; i < f->racks[r].n; i++)
+            part_times(e, r * FAB_RACK + i, zone);
+    e->timed[zone] |= TIMED_PARTS;
+}
+
+/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
+static int32_t rack_time(struct plan_timeline *e, uint32_t zone, uint32_t nodes)
+{
+    const struct fab_zone *z = &e->fabric.zones[zone];
     int32_t best = PROFILE_NEVER;
+    if (!(e->timed[zone] & TIMED_RACKS))
+        time_racks(e, zone);
     for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
         if (nodes <= e->fabric.racks[r].n)
             best = BT_MIN(best, e->node_free[(size_t)r * FAB_RACK + nodes - 1]);
     return best;
 }
 
-int32_t place_time(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
+/* When a node of the zone has `acc` accelerators, less than all of its own. */
+static int32_t part_time(struct plan_timeline *e, uint32_t zone, uint32_t acc)
+{
+    if (!(e->timed[zone] & TIMED_PARTS))
+        time_parts(e, zone);
+    return e->part_free[zone * e->fabric.stride + acc];
+}
+
+int32_t place_time(struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
 {
     const struct fab_zone *z = &e->fabric.zones[zone];
     struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
-    int32_t at = need.below ? e->part_free[zone * e->fabric.stride + need.acc] : e->now;
+    int32_t at = need.below ? part_time(e, zone, need.acc) : e->now;
     return at > e->now ? at : profile_next(&e->time[zone].whole, e->now);
 }
 
@@ -415,7 +484,7 @@ static void keep(struct resv *ret, uint32_t zone, const struct need *need, int32
 }
 
 /* Starts at once: the zone where it fits tightest, lowest enclave first. */
-static bool now_slot(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
+static bool now_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
                      struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
@@ -427,13 +496,19 @@ static bool now_slot(const struct plan_timeline *e, const struct eng_job *j, uin
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
         if (z->acc != acc)
             need = eng_need(&j->ask, n_acc, acc = z->acc);
-        if (!zone_holds(z, j, &need) || !zone_open_now(e, zones[i], j, &need) ||
-            zone_earliest(&e->time[zones[i]], &need, j->len, e->now, e->now) != e->now)
+        if (!zone_holds(z, j, &need))
             continue;
         uint32_t fit = fab_fit(&e->fabric, zones[i], need.nodes, false);
         uint64_t score = (uint64_t)z->tier << 48 | (uint64_t)need.slack << 32 | fit;
-        if (score >= best)
+        bool ask = e->quick && zones[i] != e->own_zone;
+        if (score >= best || (ask && is_shut(e, zones[i], n_acc, j->len)) ||
+            !zone_open_now(e, zones[i], j, &need))
             continue;
+        if (zone_earliest(&e->time[zones[i]], &need, j->len, e->now, e->now) != e->now) {
+            if (e->quick && !need.per)
+                shut_zone(e, zones[i], n_acc, j->len);
+            continue;
+        }
         best = score;
         keep(ret, zones[i], &need, e->now);
     }
@@ -457,6 +532,56 @@ bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32
     return !j->ask.level_required && whole >= n_acc;
 }
 
+/* Whether the zone of a job's certificate is free until that begins. */
+static bool hopes_own(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
+{
+    const struct fab_zone *z = &e->fabric.zones[zone];
+    struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
+    int32_t before = BT_MIN(j->len, BT_MAX(j->cert.start - e->now, 1));
+    return zone_holds(z, j, &need) && zone_open_now(e, zone, j, &need) &&
+           zone_earliest(&e->time[zone], &need, before, e->now, e->now) == e->now;
+}
+
+/* The same over the zones that a gang may span: enough of their nodes are free until then. */
+static bool hopes_span(const struct plan_timeline *e, const struct eng_job *j)
+{
+    const struct match *m = &e->matches[j->match];
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    int32_t until = (int32_t)BT_MIN((int64_t)e->now + j->len, BT_MAX(j->cert.start, e->now + 1));
+    uint64_t left = 0;
+    if (free_nodes(e, zones, m->n_zones) < j->cert.nodes)
+        return false;
+    for (uint32_t i = 0; i < m->n_zones && left < j->cert.nodes; i++)
+        left += (uint32_t)BT_MAX(profile_min(&e->time[zones[i]].whole, e->now, until), 0);
+    return left >= j->cert.nodes;
+}
+
+bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own)
+{
+    struct match *m = &e->matches[j->match];
+    uint64_t whole = 0;
+    struct need need = {0};
+    uint32_t acc = 0;
+    if (own != PLAN_NONE && (j->cert.mode == RESV_SPAN ? hopes_span(e, j) : hopes_own(e, j, own)))
+        return true;
+    if (match_dead(m, j->ask.min_acc, j->len))
+        return false;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        uint32_t zone = e->match_zones[m->zone_off + i];
+        const struct fab_zone *z = &e->fabric.zones[zone];
+        whole += z->whole;
+        if (z->acc != acc)
+            need = eng_need(&j->ask, j->ask.min_acc, acc = z->acc);
+        if (zone != own && !is_shut(e, zone, j->ask.min_acc, j->len) && zone_holds(z, j, &need) &&
+            zone_open_now(e, zone, j, &need))
+            return true;
+    }
+    if (!need.per && whole >= need.nodes && may_span(e, m, j, need.nodes))
+        return true;
+    tell_dead(e, j);
+    return false;
+}
+
 static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
                        int32_t from, int32_t upto, struct resv *ret)
 {
@@ -477,9 +602,9 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
             continue;
         int32_t open = BT_MAX(from, known);
         if (one_leaf && !need.per && !need.below)
-            open = BT_MAX(open, rack_time(e, z, need.nodes));
+            open = BT_MAX(open, rack_time(e, zones[i], need.nodes));
         if (need.below)
-            open = BT_MAX(open, e->part_free[zones[i] * e->fabric.stride + need.acc]);
+            open = BT_MAX(open, part_time(e, zones[i], need.acc));
         int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, open, upto);
         if (at_once && !one_leaf)
             memo_tell(e, zones[i], n_acc, j->len, start == PROFILE_NEVER ? upto : start);

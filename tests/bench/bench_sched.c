@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * bench_sched [--nodes 12500] [--per-node 8] [--pending 20000] [--seed 1] [--events 1000000]
+ *   [--load 95]
  *
  * The machine: leaves of 32 nodes, pods of 16 leaves, five pairs of class and enclave over the
  * pods. It is filled by the planner itself; then a queue of seeded random jobs of 1..4,096
@@ -24,7 +25,7 @@ enum { LEAF = 32, POD = 16, ROUNDS = 7, PLACES = 400000 };
 #define T0 (INT64_C(1790000000) * BT_US_PER_S)
 
 struct setup {
-    int64_t nodes, per_node, pending, seed, events;
+    int64_t nodes, per_node, pending, seed, events, load;
 };
 
 struct bench {
@@ -368,13 +369,14 @@ static double measure_events(struct bench *b)
         b->nodes[i].free_mask = b->nodes[i].usable_mask;
         s.capacity += (uint32_t)__builtin_popcountll(b->nodes[i].usable_mask);
     }
-    int64_t at_ms = 0;
+    int64_t at_us = 0;
     for (uint32_t i = 0; i < s.n_jobs; i++) {
         uint32_t acc = 1U << below(b, 6), walltime = 60 + below(b, 120);
         int64_t run = 30 + below(b, walltime - 30);
-        /* 95 % of the machine on average: the next comes when this one's share has passed */
-        at_ms += (int64_t)acc * run * 1000 * 100 / 95 / s.capacity * (int64_t)below(b, 2001) / 1000;
-        s.jobs[i] = (struct sim_job){.submit_s = at_ms / 1000,
+        /* so much of the machine on average: the next comes when this one's share has passed */
+        int64_t share_us = (int64_t)acc * run * BT_US_PER_S * 100 / b->set.load / s.capacity;
+        at_us += share_us * (int64_t)below(b, 2001) / 1000;
+        s.jobs[i] = (struct sim_job){.submit_s = at_us / BT_US_PER_S,
                                      .run_s = run,
                                      .walltime_s = walltime,
                                      .start_s = -1,
@@ -393,7 +395,7 @@ static double measure_events(struct bench *b)
     fprintf(stderr,
             "%" PRIu32 " of %" PRIu32 " jobs ran in %" PRId64 " minutes of facility time, %" PRIu32
             " passes, %.1f s\n",
-            started, s.n_jobs, at_ms / 60000, s.passes, wall);
+            started, s.n_jobs, at_us / (60 * BT_US_PER_S), s.passes, wall);
     bt_free(s.jobs);
     bt_free(s.samples);
     return rc < 0 || started != s.n_jobs ? 0 : 3.0 * s.n_jobs / wall;
@@ -425,14 +427,19 @@ static struct latency places_at(struct bench *b, double busy)
 
 static int parse(int argc, char **argv, struct bench *b)
 {
-    static const struct option longs[] = {{"nodes", 1, NULL, 'n'},   {"per-node", 1, NULL, 'p'},
-                                          {"pending", 1, NULL, 'q'}, {"seed", 1, NULL, 's'},
-                                          {"events", 1, NULL, 'e'},  {0}};
+    static const struct option longs[] = {{"nodes", 1, NULL, 'n'},
+                                          {"per-node", 1, NULL, 'p'},
+                                          {"pending", 1, NULL, 'q'},
+                                          {"seed", 1, NULL, 's'},
+                                          {"events", 1, NULL, 'e'},
+                                          {"load", 1, NULL, 'l'},
+                                          {0}};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         int64_t *to = c == 'n'   ? &b->set.nodes
                       : c == 'p' ? &b->set.per_node
                       : c == 'q' ? &b->set.pending
                       : c == 'e' ? &b->set.events
+                      : c == 'l' ? &b->set.load
                                  : &b->set.seed;
         if (c == '?' ||
             bt_parse_i64(optarg, "the option", 1, c == 'p' ? 64 : 1 << 20, to, NULL) < 0)
@@ -443,11 +450,11 @@ static int parse(int argc, char **argv, struct bench *b)
 
 int main(int argc, char **argv)
 {
-    struct bench b = {.set = {12500, 8, 20000, 1, 1000000}};
+    struct bench b = {.set = {12500, 8, 20000, 1, 1000000, 95}};
     struct planned p = {0};
     if (parse(argc, argv, &b) < 0) {
         fprintf(stderr, "bench_sched [--nodes N] [--per-node K] [--pending P] [--seed S] "
-                        "[--events E]\n");
+                        "[--events E] [--load PERCENT]\n");
         return 2;
     }
     b.seed = (uint64_t)b.set.seed;
