@@ -2,10 +2,10 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <cblas.h>
 #include <omp.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kernels/kernels.h"
+#include "kernels/pages.h"
 #include "kernels/rows.h"
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
@@ -53,6 +53,7 @@ void kern_init(int threads)
     openblas_set_num_threads(threads);
 #pragma omp parallel num_threads(threads)
     flush_denormals();
+    pages_for_products(threads);
 }
 
 void kern_wait_patiently(char **argv)
@@ -61,32 +62,6 @@ void kern_wait_patiently(char **argv)
         return;
     if (setenv("GOMP_SPINCOUNT", "1000", 1) == 0)
         execv("/proc/self/exe", argv); /* where it cannot, it runs as it is */
-}
-
-/* Large arrays come straight from the kernel: zeroed lazily, huge pages where they are to be had.
- */
-float *kern_floats(size_t count)
-{
-    size_t bytes = count * sizeof(float);
-    void *p;
-
-    if (count > SIZE_MAX / sizeof(float) / 2)
-        abort();
-    if (!bytes)
-        bytes = sizeof(float);
-    p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) {
-        fprintf(stderr, "out of memory: %zu bytes\n", bytes);
-        abort();
-    }
-    madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
-}
-
-void kern_free_floats(float *p, size_t count)
-{
-    if (p)
-        munmap(p, count ? count * sizeof(float) : sizeof(float));
 }
 
 double kern_gemm_gflops(int m, int n, int k, int64_t budget_us)
