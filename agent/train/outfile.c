@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/train/outfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 int outfile_open(struct outfile *f, const char *path, struct bt_err *err)
 {
@@ -60,4 +62,33 @@ int outfile_commit(struct outfile *f, struct bt_err *err)
     if (slash)
         slash[slash == dir] = '\0';
     return bt_fsync_dir(slash ? dir : ".", err);
+}
+
+static bool is_leftover(const char *name)
+{
+    size_t n = strlen(name), digits = 0;
+
+    if (!bt_ends(name, ".tmp"))
+        return false;
+    n -= strlen(".tmp");
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9') {
+        n--;
+        digits++;
+    }
+    return digits > 0 && n > 1 && name[n - 1] == '.';
+}
+
+int outfile_sweep(const char *dir, struct bt_err *err)
+{
+    DIR *d = opendir(dir);
+    int rc = 0;
+
+    if (!d)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot read %s", dir);
+    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+        if (is_leftover(e->d_name) && unlinkat(dirfd(d), e->d_name, 0) < 0 && errno != ENOENT)
+            rc = bt_fail_errno(err, BT_ERR_IO, "cannot remove %s/%s", dir, e->d_name);
+    }
+    closedir(d);
+    return rc;
 }

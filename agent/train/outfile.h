@@ -21,4 +21,8 @@ int outfile_write(struct outfile *f, const void *p, size_t n, struct bt_err *err
 int outfile_commit(struct outfile *f, struct bt_err *err) BT_MUSTUSE;
 void outfile_abandon(struct outfile *f); /* also after a commit: then it does nothing */
 
+/* Removes what earlier processes that were killed left half-written in dir: files named
+ * NAME.<process id>.tmp. One run owns a folder; nothing else may be writing there. */
+int outfile_sweep(const char *dir, struct bt_err *err) BT_MUSTUSE;
+
 #endif

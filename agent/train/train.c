@@ -9,6 +9,7 @@
 #include "agent/train/corpus.h"
 #include "agent/train/evaluate.h"
 #include "agent/train/export.h"
+#include "agent/train/outfile.h"
 #include "agent/train/ranks.h"
 #include "agent/train/report.h"
 #include "agent/train/safetensors.h"
@@ -328,6 +329,10 @@ static int open_all(struct run *r, struct bt_err *err)
         rc = bt_mkdirs(r->train->output, 0755, err);
     if (rc == 0)
         rc = bt_mkdirs(r->train->checkpoint, 0755, err);
+    if (rc == 0 && r->ranks.rank == 0)
+        rc = outfile_sweep(r->train->output, err);
+    if (rc == 0 && r->ranks.rank == 0)
+        rc = outfile_sweep(r->train->checkpoint, err);
     if (rc < 0)
         return rc;
     kern_init((int)c->threads);
