@@ -49,6 +49,8 @@ void kern_norm_backward(const struct kern_norm_backward *a)
             r->norm_backward(a->dsum + at, a->dsum_is_empty, dw, in, a->rstd[i], c);
         }
     }
+    if (!a->dw)
+        return;
     if (a->beta == 0)
         memset(a->dw, 0, (size_t)c * sizeof(float));
     for (int b = 0; b < blocks; b++)

@@ -81,7 +81,7 @@ size_t kern_norm_partial(int n, int c);
 struct kern_norm_backward {
     float *dsum;        /* [n,c] in place */
     bool dsum_is_empty; /* dsum holds nothing yet */
-    float *dw;          /* [c] */
+    float *dw;          /* [c]; NULL: the weight is frozen */
     float beta;         /* of dw: 0 or 1 */
     float *partial;
     const float *dout; /* [n,c] */
@@ -132,6 +132,49 @@ void kern_attention_backward(const struct kern_attention_backward *a);
 
 size_t kern_attention_scratch(int t); /* for the threads of kern_init, either direction */
 
+/* ---- attention without a mask between spans of two arrays (Vaswani et al. 2017) ---- */
+
+/* Rows q .. q+n_q of the queries see rows k .. k+n_k of keys and values and no others: an image
+ * sees itself, latents their image, text the image before it (Alayrac et al. 2022). A row
+ * of queries lies in at most one span, a row of keys too; n_k > 0. */
+struct kern_span {
+    int q, n_q, k, n_k;
+};
+/* Head h of a row lies at column h d of q, k, v and out; out's rows are q_stride apart as q's are,
+ * and rows in no span become 0. lse[heads, q_rows]: log of the sum of exp of a query's scores. */
+struct kern_attend {
+    const float *q, *k, *v;
+    float *out, *lse;
+    const struct kern_span *spans;
+    float *scratch; /* kern_attend_scratch(most n_k of a span) floats */
+    int n_spans, q_rows, kv_rows, q_stride, kv_stride, heads, d;
+};
+size_t kern_attend_scratch(int n_k);
+void kern_attend(const struct kern_attend *a);
+/* forward: as it was, with its out and lse. dq like q, dk and dv like k and v; 0 in no span. */
+struct kern_attend_backward {
+    struct kern_attend forward;
+    const float *dout;
+    float *dq, *dk, *dv;
+};
+void kern_attend_backward(const struct kern_attend_backward *b);
+
+/* ---- a branch behind a gate (Alayrac et al. 2022): 0 lets nothing through ---- */
+
+/* x += tanh(gate) z */
+void kern_gate(float *x, const float *z, float gate, size_t n);
+/* dz = tanh(gate) dx (dz may be z); returns the gate's gradient. */
+double kern_gate_backward(float *dz, const float *dx, const float *z, float gate, size_t n);
+
+/* ---- patches of an image (Dosovitskiy et al. 2021) ---- */
+
+/* image[size, size, 3] becomes out[(size/patch)^2, patch * patch * 3], patch by patch. */
+void kern_patches(float *out, const float *image, int size, int patch);
+/* x[i] += table[i % cycle]: positions of patches; latents that each image starts with. */
+void kern_add_cycle(float *x, const float *table, int n, int cycle, int c);
+/* dtable[i % cycle] += dx[i], in order of i. */
+void kern_sum_cycle(float *dtable, const float *dx, int n, int cycle, int c);
+
 /* ---- SwiGLU (Shazeer 2020) ---- */
 
 /* gu[n,2f] holds gate then up in each row; h[n,f] = silu(gate) * up. */
@@ -151,7 +194,7 @@ struct kern_linear_loss {
     const int32_t *target; /* [n] */
     float *loss;           /* [n] or NULL */
     float *dx;             /* [n,c] or NULL: loss only */
-    float *dw;             /* [v,c]; used with dx */
+    float *dw;             /* [v,c]; used with dx; NULL: the weight is frozen */
     float scale, beta;
     float *chunk; /* kern_linear_loss_chunk(n, v) floats */
     int n, c, v;

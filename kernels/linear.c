@@ -178,7 +178,8 @@ double kern_linear_loss(const struct kern_linear_loss *a)
         if (!a->dx)
             continue;
         kern_linear_dx(a->dx + (size_t)at * c, a->chunk, a->w, n, c, v);
-        kern_linear_dw(a->dw, a->chunk, x, n, c, v, at ? 1 : a->beta);
+        if (a->dw)
+            kern_linear_dw(a->dw, a->chunk, x, n, c, v, at ? 1 : a->beta);
     }
     return total;
 }
