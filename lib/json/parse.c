@@ -138,7 +138,7 @@ static bool read_unicode(struct reader *r, char **to)
     if (!read_hex4(r->p, &c))
         return fail(r, "\\u wants four hexadecimal digits");
     if (c == 0)
-        return fail(r, "\\u0000 is not taken");
+        return fail(r, "a NUL (\\u0000) is not taken");
     if (c >= 0xdc00 && c <= 0xdfff)
         return fail(r, "half of a surrogate pair");
     r->p += 4;
