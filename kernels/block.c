@@ -8,16 +8,16 @@
 
 enum { FLAT_BLOCK = 65536 }; /* floats a thread takes at once of a flat arena */
 
-void kern_add_norm(float *out, float *sum, float *rstd, const float *x, const float *y,
-                   const float *w, int n, int c, float eps)
+void kern_add_norm(const struct kern_add_norm *a)
 {
     const struct rows *r = rows();
 
 #pragma omp parallel for schedule(static)
-    for (int i = 0; i < n; i++) {
-        size_t at = (size_t)i * c;
+    for (int i = 0; i < a->n; i++) {
+        size_t at = (size_t)i * a->c;
 
-        rstd[i] = r->add_norm(out + at, sum + at, x + at, y ? y + at : NULL, w, c, eps);
+        a->rstd[i] = r->add_norm(a->out + at, a->sum + at, a->x + at, a->y ? a->y + at : NULL, a->w,
+                                 a->c, a->eps);
     }
 }
 

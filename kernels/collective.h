@@ -47,6 +47,14 @@ struct coll_config {
 
 struct coll; /* a communicator */
 
+struct coll_fold {
+    enum coll_op op;
+    int root;
+};
+struct coll_pair {
+    int to, from; /* ranks */
+};
+
 /* One back end. In place means send == recv (for all_gather: send == recv + rank * count
  * elements; for reduce_scatter: recv == send + rank * count elements) and is always allowed. */
 struct coll_ops {
@@ -68,13 +76,13 @@ struct coll_ops {
                      struct bt_err *err);
     /* recv is written on root only */
     int (*reduce)(struct coll *c, const void *send, void *recv, size_t count, enum coll_type type,
-                  enum coll_op op, int root, struct bt_err *err);
+                  struct coll_fold fold, struct bt_err *err);
     /* send and recv: world * count elements, the p-th count goes to and comes from rank p */
     int (*alltoall)(struct coll *c, const void *send, void *recv, size_t count, enum coll_type type,
                     struct bt_err *err);
     /* sends to one peer and receives from another at the same time; a rank may name itself */
-    int (*sendrecv)(struct coll *c, const void *send, int to, void *recv, int from, size_t count,
-                    enum coll_type type, struct bt_err *err);
+    int (*sendrecv)(struct coll *c, const void *send, void *recv, size_t count, enum coll_type type,
+                    struct coll_pair pair, struct bt_err *err);
     int (*barrier)(struct coll *c, struct bt_err *err);
 };
 

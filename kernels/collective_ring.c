@@ -21,45 +21,38 @@ enum { SEGMENT = 1 << 19, CHUNK = 1 << 17 };
 
 /* ---- adding ---- */
 
-#define EACH(expression) _Pragma("omp simd") for (size_t i = 0; i < n; i++) t[i] = (expression)
-
-#define COMBINE(T)                           \
-    {                                        \
-        T                                    \
-        *t = to;                             \
-        const T                              \
-        *a = in, *b = own;                   \
-                                             \
-        if (op == COLL_SUM)                  \
-            EACH((T)(a[i] + b[i]));          \
-        else if (op == COLL_MIN)             \
-            EACH(a[i] < b[i] ? a[i] : b[i]); \
-        else                                 \
-            EACH(a[i] > b[i] ? a[i] : b[i]); \
-        return;                              \
+#define COMBINER(name, T, expression)                                         \
+    static void name(void *to, const void *in, const void *own, size_t n)     \
+    {                                                                         \
+        T                                                                     \
+        *const t = to;                                                        \
+        const T                                                               \
+        *const a = in, *const b = own;                                        \
+                                                                              \
+        _Pragma("omp simd") for (size_t i = 0; i < n; i++) t[i] = expression; \
     }
 
-/* to = in op own; to may be own. Whole numbers wrap. */
-static void combine(void *to, const void *in, const void *own, size_t n, enum coll_type type,
-                    enum coll_op op)
-{
-    switch (type) {
-    case COLL_U8:
-        COMBINE(uint8_t)
-    case COLL_I32:
-        if (op == COLL_SUM)
-            COMBINE(uint32_t)
-        COMBINE(int32_t)
-    case COLL_I64:
-        if (op == COLL_SUM)
-            COMBINE(uint64_t)
-        COMBINE(int64_t)
-    case COLL_F32:
-        COMBINE(float)
-    case COLL_F64:
-        COMBINE(double)
+/* Of type T; sums are taken in S, where whole numbers wrap. */
+#define COMBINERS(kind, T, S)                            \
+    COMBINER(add_##kind, T, (T)((S)a[i] + (S)b[i]))      \
+    COMBINER(min_##kind, T, (a[i] < b[i] ? a[i] : b[i])) \
+    COMBINER(max_##kind, T, (a[i] > b[i] ? a[i] : b[i]))
+
+COMBINERS(u8, uint8_t, uint8_t)
+COMBINERS(i32, int32_t, uint32_t)
+COMBINERS(i64, int64_t, uint64_t)
+COMBINERS(f32, float, float)
+COMBINERS(f64, double, double)
+
+/* to = in op own; to may be own. */
+#define OF(kind)                                                                  \
+    {                                                                             \
+        [COLL_SUM] = add_##kind, [COLL_MIN] = min_##kind, [COLL_MAX] = max_##kind \
     }
-}
+static void (*const combine[][3])(void *to, const void *in, const void *own, size_t n) = {
+    [COLL_U8] = OF(u8),   [COLL_I32] = OF(i32), [COLL_I64] = OF(i64),
+    [COLL_F32] = OF(f32), [COLL_F64] = OF(f64),
+};
 
 /* ---- one exchange: out to one link while in comes from another ---- */
 
@@ -110,8 +103,8 @@ static int pull(struct ring *r, const struct exchange *x, size_t *got, size_t *c
         return again() ? 0 : lost(r, err);
     *got += (size_t)n;
     if (x->own && *got == end) {
-        combine(x->in + *combined, r->scratch, x->own + *combined, (end - *combined) / size,
-                x->type, x->op);
+        combine[x->type][x->op](x->in + *combined, r->scratch, x->own + *combined,
+                                (end - *combined) / size);
         *combined = end;
     }
     return 0;
@@ -392,14 +385,14 @@ static int ring_broadcast(struct coll *c, void *buffer, size_t count, enum coll_
 }
 
 static int ring_reduce(struct coll *c, const void *send, void *recv, size_t count,
-                       enum coll_type type, enum coll_op op, int root, struct bt_err *err)
+                       enum coll_type type, struct coll_fold fold, struct bt_err *err)
 {
     struct ring *r = (struct ring *)c;
-    const struct ticket t = {CALL_REDUCE, type, op, (uint32_t)root, count};
+    const struct ticket t = {CALL_REDUCE, type, fold.op, (uint32_t)fold.root, count};
     size_t bytes = count * coll_type_size(type);
     struct exchange x;
-    int rc = start(r, root, err);
-    bool last = c->rank == root, first = previous_of(r) == root;
+    int rc = start(r, fold.root, err);
+    bool last = c->rank == fold.root, first = previous_of(r) == fold.root;
 
     if (rc < 0)
         return rc;
@@ -424,37 +417,41 @@ static int ring_reduce(struct coll *c, const void *send, void *recv, size_t coun
 
 /* ---- between two ---- */
 
-static int swap(struct ring *r, const char *send, int to, char *recv, int from,
+static int swap(struct ring *r, const char *send, char *recv, struct coll_pair pair,
                 const struct ticket *t, struct bt_err *err)
 {
     size_t bytes = t->count * coll_type_size((enum coll_type)t->type);
     struct exchange x;
     int rc;
 
-    if (to == r->coll.rank && from == r->coll.rank) {
+    if (pair.to == r->coll.rank && pair.from == r->coll.rank) {
         memmove(recv, send, bytes);
         return 0;
     }
-    rc = open_exchange(r, to, from, t, &x, err);
+    rc = open_exchange(r, pair.to, pair.from, t, &x, err);
     x.out = send;
     x.in = recv;
     x.n_out = x.n_in = bytes;
     return rc < 0 ? rc : run_exchange(r, &x, err);
 }
 
-static int ring_sendrecv(struct coll *c, const void *send, int to, void *recv, int from,
-                         size_t count, enum coll_type type, struct bt_err *err)
+static int ring_sendrecv(struct coll *c, const void *send, void *recv, size_t count,
+                         enum coll_type type, struct coll_pair pair, struct bt_err *err)
 {
     struct ring *r = (struct ring *)c;
     const struct ticket t = {CALL_SENDRECV, type, 0, 0, count};
     BT_AUTO char *copy = NULL;
-    int rc = start(r, to, err);
+    int rc = start(r, pair.to, err);
 
     if (rc == 0)
-        rc = start(r, from, err);
-    if (send == recv && rc == 0) /* what comes in must not overtake what goes out */
-        send = copy = bt_memdup(send, count * coll_type_size(type));
-    return rc < 0 ? rc : finish(r, swap(r, send, to, recv, from, &t, err));
+        rc = start(r, pair.from, err);
+    if (rc < 0)
+        return rc;
+    if (send == recv) { /* what comes in must not overtake what goes out */
+        copy = bt_memdup(send, count * coll_type_size(type));
+        send = copy;
+    }
+    return finish(r, swap(r, send, recv, pair, &t, err));
 }
 
 /* In place, a rank's part of send would be overwritten before it went out: a copy goes first. */
@@ -467,13 +464,15 @@ static int ring_alltoall(struct coll *c, const void *send, void *recv, size_t co
     BT_AUTO char *copy = NULL;
     int rc = start(r, 0, err);
 
-    if (send == recv && rc == 0)
-        send = copy = bt_memdup(send, bytes * (size_t)c->world);
+    if (send == recv && rc == 0) {
+        copy = bt_memdup(send, bytes * (size_t)c->world);
+        send = copy;
+    }
     for (int k = 0; rc == 0 && k < c->world; k++) {
-        int to = (c->rank + k) % c->world, from = turn(r, k);
+        struct coll_pair pair = {.to = (c->rank + k) % c->world, .from = turn(r, k)};
 
-        rc = swap(r, (const char *)send + bytes * (size_t)to, to,
-                  (char *)recv + bytes * (size_t)from, from, &t, err);
+        rc = swap(r, (const char *)send + bytes * (size_t)pair.to,
+                  (char *)recv + bytes * (size_t)pair.from, pair, &t, err);
     }
     return rc < 0 && rc != -BT_ERR_INVALID ? finish(r, rc) : rc;
 }

@@ -70,8 +70,13 @@ void kern_embed_backward(float *dtable, const float *dout, const int32_t *ids, i
 
 /* sum = x + y (y NULL: sum = x; sum may be x), rstd[i] = 1/sqrt(mean(sum[i]^2) + eps),
  * out = sum * rstd * w[c]. */
-void kern_add_norm(float *out, float *sum, float *rstd, const float *x, const float *y,
-                   const float *w, int n, int c, float eps);
+struct kern_add_norm {
+    float *out, *sum, *rstd;
+    const float *x, *y, *w;
+    int n, c;
+    float eps;
+};
+void kern_add_norm(const struct kern_add_norm *a);
 /* With dout the gradient of out: dsum (in place: it holds what reaches sum from elsewhere,
  * NULL dsum_in means none and dsum is overwritten) += through the norm; dw[c] = ... + beta dw.
  * Two stages: blocks of KERN_NORM_ROWS rows into `partial`, then the blocks in order.

@@ -406,10 +406,12 @@ static int reach(struct ring *r, const struct addrinfo *where, struct bt_err *er
 
 static int open_listener(struct ring *r, int family, uint32_t *ret_port, struct bt_err *err)
 {
-    struct sockaddr_storage any = {.ss_family = (sa_family_t)family};
+    struct sockaddr_storage any;
     struct ring_address own;
     socklen_t n = family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
 
+    memset(&any, 0, sizeof any); /* the unspecified address, port 0 */
+    any.ss_family = (sa_family_t)family;
     r->listener = listen_on((struct sockaddr *)&any, n, err);
     if (r->listener < 0)
         return r->listener;

@@ -74,6 +74,7 @@ static void norm_backward(float *dsum, bool empty, float *dw, const float *const
     for (int i = 0; i < c; i++)
         inner += w[i] * dout[i] * sum[i];
     inner *= rstd * rstd * rstd / (float)c;
+    /* NOLINTNEXTLINE(bugprone-branch-clone): = and +=, which it does not see inside simd loops */
     if (empty) {
 #pragma omp simd
         for (int i = 0; i < c; i++) {

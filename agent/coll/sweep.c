@@ -267,12 +267,14 @@ static int call(const struct work *w, const void *send, void *recv, struct bt_er
             memcpy(recv, send, w->count * coll_type_size(type));
         return ops->broadcast(w->c, recv, w->count, type, w->o->root, err);
     case REDUCE:
-        return ops->reduce(w->c, send, recv, w->count, type, w->o->op, w->o->root, err);
+        return ops->reduce(w->c, send, recv, w->count, type,
+                           (struct coll_fold){w->o->op, w->o->root}, err);
     case ALLTOALL:
         return ops->alltoall(w->c, send, recv, w->count, type, err);
     case SENDRECV:
-        return ops->sendrecv(w->c, send, (rank + 1) % world, recv, (rank + world - 1) % world,
-                             w->count, type, err);
+        return ops->sendrecv(
+            w->c, send, recv, w->count, type,
+            (struct coll_pair){.to = (rank + 1) % world, .from = (rank + world - 1) % world}, err);
     }
     return bt_fail(err, BT_ERR_INTERNAL, "no such collective");
 }

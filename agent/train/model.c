@@ -266,7 +266,15 @@ static void layer_forward(struct model *m, int i, const float *x, const float *y
     const float *norms = m->w + l.norms + 2 * (size_t)i * (size_t)s->width;
     int n = b * t, c = s->width, hd = s->heads * s->head_dim;
 
-    kern_add_norm(a->norm1, a->sum1, a->rstd1, x, y, norms, n, c, (float)s->norm_eps);
+    kern_add_norm(&(struct kern_add_norm){.out = a->norm1,
+                                          .sum = a->sum1,
+                                          .rstd = a->rstd1,
+                                          .x = x,
+                                          .y = y,
+                                          .w = norms,
+                                          .n = n,
+                                          .c = c,
+                                          .eps = (float)s->norm_eps});
     kern_linear(a->qkv, a->norm1, w, n, c, qkv_rows(s));
     kern_rope(&(struct kern_rope){.x = a->qkv,
                                   .cos = acts->cos,
@@ -286,8 +294,15 @@ static void layer_forward(struct model *m, int i, const float *x, const float *y
                                             .kv_heads = s->kv_heads,
                                             .d = s->head_dim});
     kern_linear(acts->branch, a->att, w + l.o, n, hd, c);
-    kern_add_norm(a->norm2, a->sum2, a->rstd2, a->sum1, acts->branch, norms + c, n, c,
-                  (float)s->norm_eps);
+    kern_add_norm(&(struct kern_add_norm){.out = a->norm2,
+                                          .sum = a->sum2,
+                                          .rstd = a->rstd2,
+                                          .x = a->sum1,
+                                          .y = acts->branch,
+                                          .w = norms + c,
+                                          .n = n,
+                                          .c = c,
+                                          .eps = (float)s->norm_eps});
     kern_linear(a->gu, a->norm2, w + l.gate_up, n, c, 2 * s->ffn);
     kern_swiglu(a->h, a->gu, n, s->ffn);
     kern_linear(acts->branch, a->h, w + l.down, n, s->ffn, c);
@@ -307,8 +322,15 @@ static void forward(struct model *m, const int32_t *in, int b, int t)
         x = acts->layer[i].sum2;
         y = acts->branch;
     }
-    kern_add_norm(acts->norm, acts->sum, acts->rstd, x, y, m->w + layout_of(s).final_norm, n,
-                  s->width, (float)s->norm_eps);
+    kern_add_norm(&(struct kern_add_norm){.out = acts->norm,
+                                          .sum = acts->sum,
+                                          .rstd = acts->rstd,
+                                          .x = x,
+                                          .y = y,
+                                          .w = m->w + layout_of(s).final_norm,
+                                          .n = n,
+                                          .c = s->width,
+                                          .eps = (float)s->norm_eps});
 }
 
 double model_loss(struct model *m, const int32_t *in, const int32_t *target, int b, int t,

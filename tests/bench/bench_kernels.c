@@ -89,7 +89,15 @@ static void call_sgemm(void)
 
 static void call_norm(void)
 {
-    kern_add_norm(s.out, s.h, s.rstd, s.a, s.b, s.w, s.n, C, 1e-5f);
+    kern_add_norm(&(struct kern_add_norm){.out = s.out,
+                                          .sum = s.h,
+                                          .rstd = s.rstd,
+                                          .x = s.a,
+                                          .y = s.b,
+                                          .w = s.w,
+                                          .n = s.n,
+                                          .c = C,
+                                          .eps = 1e-5f});
 }
 
 static void call_norm_backward(void)

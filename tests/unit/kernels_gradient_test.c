@@ -48,7 +48,15 @@ static void add_and_norm_agrees_with_float64(void **state)
         BT_AUTO float *partial = bt_new_n(float, kern_norm_partial(n, c));
         const float *const in[3] = {x, y, w};
 
-        kern_add_norm(out, sum, rstd, x, y, w, n, c, norm_eps);
+        kern_add_norm(&(struct kern_add_norm){.out = out,
+                                              .sum = sum,
+                                              .rstd = rstd,
+                                              .x = x,
+                                              .y = y,
+                                              .w = w,
+                                              .n = n,
+                                              .c = c,
+                                              .eps = norm_eps});
         check_forward(&p, in, out, KERN_TOL_ELEMENT);
         kern_norm_backward(&(struct kern_norm_backward){.dsum = dsum,
                                                         .dsum_is_empty = true,
@@ -87,7 +95,8 @@ static void norm_backward_adds_to_what_is_there(void **state)
                                    .c = C};
 
     (void)state;
-    kern_add_norm(out, sum, rstd, sum, NULL, w, N, C, norm_eps);
+    kern_add_norm(&(struct kern_add_norm){
+        .out = out, .sum = sum, .rstd = rstd, .x = sum, .w = w, .n = N, .c = C, .eps = norm_eps});
     kern_norm_backward(&a);
     memcpy(dw2, dw1, sizeof dw2);
     a.dsum = two;

@@ -173,7 +173,7 @@ static int body_rooted(struct rank *r, struct coll *c, struct bt_err *err)
     for (int root = 0; rc == 0 && root < c->world; root++) {
         BT_AUTO float *send = filled(c->rank, n), *recv = bt_new_n(float, n + 1);
 
-        rc = c->ops->reduce(c, send, recv, n, COLL_F32, COLL_SUM, root, err);
+        rc = c->ops->reduce(c, send, recv, n, COLL_F32, (struct coll_fold){COLL_SUM, root}, err);
         for (size_t i = 0; rc == 0 && i < n; i++)
             CHECK(recv[i] == (c->rank == root ? total(c->world, i) : 0));
         if (rc == 0)
@@ -189,17 +189,18 @@ static int body_pairs(struct rank *r, struct coll *c, struct bt_err *err)
     size_t n = r->count, w = (size_t)c->world;
     BT_AUTO float *send = filled(c->rank, n * w), *recv = bt_new_n(float, n *w + 1);
     int to = (c->rank + 1) % c->world, from = (c->rank + c->world - 1) % c->world;
+    const struct coll_pair pair = {.to = to, .from = from};
     int rc = c->ops->alltoall(c, send, recv, n, COLL_F32, err);
 
     for (size_t k = 0; rc == 0 && k < w; k++)
         for (size_t i = 0; i < n; i++)
             CHECK(recv[n * k + i] == value((int)k, n * (size_t)c->rank + i));
     if (rc == 0)
-        rc = c->ops->sendrecv(c, send, to, recv, from, n, COLL_F32, err);
+        rc = c->ops->sendrecv(c, send, recv, n, COLL_F32, pair, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         CHECK(recv[i] == value(from, i));
     if (rc == 0)
-        rc = c->ops->sendrecv(c, recv, to, recv, from, n, COLL_F32, err);
+        rc = c->ops->sendrecv(c, recv, recv, n, COLL_F32, pair, err);
     for (size_t i = 0; rc == 0 && i < n; i++)
         CHECK(recv[i] == value((from + c->world - 1) % c->world, i));
     if (rc == 0)
