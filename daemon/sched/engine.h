@@ -194,6 +194,9 @@ bool eng_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const stru
 /* ---- slots (search.c) ---- */
 
 uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask);
+/* The same match in one zone only, until it is dropped: the last made first. */
+uint32_t match_alone(struct plan_timeline *e, uint32_t match, uint32_t zone);
+void match_drop(struct plan_timeline *e, uint32_t match);
 bool eng_earliest(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
                   int32_t upto, struct resv *ret);
 /* The latest slot in [from, upto] on one zone's whole nodes. */
@@ -218,6 +221,7 @@ void tell_dead(struct plan_timeline *e, const struct eng_job *j);
 /* Whether some zone has the free nodes now, promises aside. */
 bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);
+void memo_clear_match(struct plan_timeline *e, uint32_t match); /* with its zones' times */
 
 /* Sorts by key, equal ones as they were; `spare` has room for as many. */
 void order_sort(struct order *v, uint32_t n, struct order *spare);

@@ -152,35 +152,10 @@ void rights_own(struct plan_timeline *e)
 
 struct candidate {
     int64_t cost; /* accelerator-seconds lost */
-    uint32_t job;
+    uint32_t zone, job;
     int32_t limit; /* before */
     bool stopped;
 };
-
-static int by_cost(const void *x, const void *y)
-{
-    const struct candidate *a = x, *b = y;
-    if (a->cost != b->cost)
-        return a->cost < b->cost ? -1 : 1;
-    return (a->job > b->job) - (a->job < b->job);
-}
-
-static bool in_zone(const struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
-{
-    for (uint32_t i = 0; i < j->picks.n; i++)
-        if (e->fabric.racks[j->picks.v[i].rack].zone == zone)
-            return true;
-    return false;
-}
-
-static bool usable_zone(const struct plan_timeline *e, const struct eng_job *owner, uint32_t zone)
-{
-    const struct match *m = &e->matches[owner->match];
-    for (uint32_t i = 0; i < m->n_zones; i++)
-        if (e->match_zones[m->zone_off + i] == zone)
-            return true;
-    return false;
-}
 
 /* When the nodes of a job that is told to stop now are free again. */
 static int32_t stop_at(const struct plan_timeline *e, const struct eng_job *j)
@@ -188,26 +163,57 @@ static int32_t stop_at(const struct plan_timeline *e, const struct eng_job *j)
     return e->now + BT_MAX((int32_t)j->grace_s + (int32_t)e->turnaround_s, 1);
 }
 
-/* Lent jobs that may be stopped, in one zone, or in all the owner may use (zone PLAN_NONE). */
-static uint32_t candidates(const struct plan_timeline *e, const struct eng_job *owner,
-                           uint32_t zone, struct candidate *v)
+static bool may_stop(const struct plan_timeline *e, const struct eng_job *j)
 {
-    uint32_t n = 0;
+    return j->state == JOB_RUNNING && !j->owned && !j->ask.no_requeue && !j->stopping &&
+           j->picks.n && !j->started && j->limit > stop_at(e, j);
+}
+
+/* Sorted by zone, then the least lost work first; takes v. */
+static struct candidate *by_cost(struct candidate *v, uint32_t n)
+{
+    struct order *o BT_AUTO = bt_new_n(struct order, 2 * (size_t)n + 1);
+    struct candidate *sorted = bt_new_n(struct candidate, (size_t)n + 1);
+    const uint64_t most = (UINT64_C(1) << 44) - 1;
+    for (uint32_t i = 0; i < n; i++)
+        o[i] = (struct order){(uint64_t)v[i].zone << 44 | BT_MIN((uint64_t)v[i].cost, most), i};
+    order_sort(o, n, o + n);
+    for (uint32_t i = 0; i < n; i++)
+        sorted[i] = v[o[i].job];
+    bt_free(v);
+    return sorted;
+}
+
+/* Lent jobs that may be stopped where the owner may run: once for each zone of theirs, or, if not
+ * `each`, once and all as of zone 0. */
+static struct candidate *candidates(const struct plan_timeline *e, const struct eng_job *owner,
+                                    bool each, uint32_t *ret_n)
+{
+    const struct match *m = &e->matches[owner->match];
+    uint8_t *usable BT_AUTO = bt_new_n(uint8_t, e->fabric.n_zones + 1);
+    struct candidate *v = NULL;
+    uint32_t n = 0, cap = 0;
+    for (uint32_t i = 0; i < m->n_zones; i++)
+        usable[e->match_zones[m->zone_off + i]] = 1;
     for (uint32_t i = 0; i < e->n_jobs; i++) {
         const struct eng_job *j = &e->jobs[i];
-        if (j->state != JOB_RUNNING || j->owned || j->ask.no_requeue || j->stopping ||
-            !j->picks.n || j->started)
-            continue;
-        bool here = zone == PLAN_NONE
-                        ? usable_zone(e, owner, e->fabric.racks[j->picks.v[0].rack].zone)
-                        : in_zone(e, j, zone);
-        if (!here || j->limit <= stop_at(e, j))
-            continue;
-        v[n++] = (struct candidate){
-            .cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt), .job = i, .limit = j->limit};
+        uint32_t last = PLAN_NONE;
+        for (uint32_t k = 0; may_stop(e, j) && k < j->picks.n; k++) {
+            uint32_t zone = e->fabric.racks[j->picks.v[k].rack].zone;
+            if (zone == last || !usable[zone])
+                continue;
+            BT_GROW(v, n, cap);
+            v[n++] = (struct candidate){.cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt),
+                                        .zone = each ? zone : 0,
+                                        .job = i,
+                                        .limit = j->limit};
+            if (!each)
+                break;
+            last = zone;
+        }
     }
-    qsort(v, n, sizeof *v, by_cost);
-    return n;
+    *ret_n = n;
+    return by_cost(v, n);
 }
 
 static void stop(struct plan_timeline *e, struct candidate *c, bool yes)
@@ -218,13 +224,11 @@ static void stop(struct plan_timeline *e, struct candidate *c, bool yes)
 }
 
 /* The owner's start if it is at `by` or before; else PROFILE_NEVER. */
-static int32_t start_by(struct plan_timeline *e, uint32_t owner, int32_t by)
+static int32_t start_by(struct plan_timeline *e, const struct eng_job *owner, int32_t by)
 {
     struct resv r = {0};
-    const struct eng_job *j = &e->jobs[owner];
-    memo_clear(e);
-    times_clear(e);
-    if (!place_by(e, j, by) || !eng_earliest(e, j, j->ask.min_acc, e->now, by, &r))
+    memo_clear_match(e, owner->match);
+    if (!place_by(e, owner, by) || !eng_earliest(e, owner, owner->ask.min_acc, e->now, by, &r))
         return PROFILE_NEVER;
     bt_free(r.span);
     return r.start;
@@ -233,7 +237,8 @@ static int32_t start_by(struct plan_timeline *e, uint32_t owner, int32_t by)
 /* Stops the cheapest, twice as many each time, until the owner fits; then spares each that is not
  * needed, dearest first: what remains is minimal, none of it can be left out. Returns its cost, -1
  * if it never fits (all limits as they were). */
-static int64_t choose(struct plan_timeline *e, uint32_t owner, struct candidate *v, uint32_t n)
+static int64_t choose(struct plan_timeline *e, const struct eng_job *owner, struct candidate *v,
+                      uint32_t n)
 {
     int32_t by = e->now;
     uint32_t k = 0;
@@ -280,24 +285,62 @@ static void announce(struct plan_timeline *e, const struct candidate *v, uint32_
     }
 }
 
-bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
+/* Free accelerators of a zone and those of its candidates: an upper bound of what it can give. */
+static bool could_give(const struct plan_timeline *e, const struct eng_job *owner,
+                       const struct candidate *v, uint32_t n)
 {
-    const struct match m = e->matches[e->jobs[owner].match];
-    struct candidate *v BT_AUTO = bt_new_n(struct candidate, e->n_jobs + 1);
+    const struct fab_zone *z = &e->fabric.zones[v[0].zone];
+    uint64_t acc = 0;
+    for (uint32_t k = 1; k <= z->acc; k++)
+        acc += (uint64_t)z->nodes_with[k] * k;
+    for (uint32_t i = 0; i < n; i++)
+        acc += e->jobs[v[i].job].ask.min_acc;
+    return acc >= owner->ask.min_acc;
+}
+
+/* The zone that loses least, each looked at alone; PLAN_NONE if none by itself can do. */
+static uint32_t cheapest_zone(struct plan_timeline *e, uint32_t owner)
+{
+    uint32_t n, best_zone = PLAN_NONE;
     int64_t best = -1;
-    uint32_t best_zone = PLAN_NONE;
-    for (uint32_t i = 0; i < m.n_zones; i++) {
-        uint32_t zone = e->match_zones[m.zone_off + i];
-        uint32_t n = candidates(e, &e->jobs[owner], zone, v);
-        int64_t cost = choose(e, owner, v, n);
-        restore(e, v, n);
+    struct candidate *v BT_AUTO = candidates(e, &e->jobs[owner], true, &n);
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && v[end].zone == v[i].zone; end++)
+            ;
+        if (!could_give(e, &e->jobs[owner], v + i, end - i))
+            continue;
+        struct eng_job alone = e->jobs[owner];
+        alone.match = match_alone(e, alone.match, v[i].zone);
+        int64_t cost = choose(e, &alone, v + i, end - i);
+        restore(e, v + i, end - i);
+        match_drop(e, alone.match);
         if (cost >= 0 && (best < 0 || cost < best)) {
             best = cost;
-            best_zone = zone;
+            best_zone = v[i].zone;
         }
     }
-    uint32_t n = candidates(e, &e->jobs[owner], best_zone, v);
-    bool done = choose(e, owner, v, n) >= 0;
+    return best_zone;
+}
+
+/* Those of one zone to the front; returns how many. */
+static uint32_t only_zone(struct candidate *v, uint32_t n, uint32_t zone)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (v[i].zone == zone)
+            v[k++] = v[i];
+    return k;
+}
+
+bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
+{
+    uint32_t zone = cheapest_zone(e, owner), n;
+    struct candidate *v BT_AUTO = candidates(e, &e->jobs[owner], zone != PLAN_NONE, &n);
+    if (zone != PLAN_NONE)
+        n = only_zone(v, n, zone);
+    memo_clear(e);
+    times_clear(e);
+    bool done = choose(e, &e->jobs[owner], v, n) >= 0;
     if (done)
         announce(e, v, n, owner);
     memo_clear(e);

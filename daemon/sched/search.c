@@ -46,6 +46,25 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
     return i;
 }
 
+uint32_t match_alone(struct plan_timeline *e, uint32_t match, uint32_t zone)
+{
+    struct match m = e->matches[match];
+    m.zone_off = e->n_match_zones;
+    m.n_zones = 1;
+    m.most_nodes = e->fabric.zones[zone].n_nodes;
+    BT_GROW(e->match_zones, e->n_match_zones, e->cap_match_zones);
+    e->match_zones[e->n_match_zones++] = zone;
+    BT_GROW(e->matches, e->n_matches, e->cap_matches);
+    e->matches[e->n_matches] = m;
+    return e->n_matches++;
+}
+
+void match_drop(struct plan_timeline *e, uint32_t match)
+{
+    e->n_match_zones = e->matches[match].zone_off;
+    e->n_matches = match;
+}
+
 /* ---- what was found before ----
  * While a pass adds reservations, starts only become later: what a zone could not give to a
  * smaller or shorter job, it cannot give to a larger or longer one. (A certificate that is
@@ -54,6 +73,18 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
 void memo_clear(struct plan_timeline *e)
 {
     memset(e->memos, 0, (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos);
+}
+
+void memo_clear_match(struct plan_timeline *e, uint32_t match)
+{
+    const struct match *m = &e->matches[match];
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        uint32_t zone = e->match_zones[m->zone_off + i];
+        memset(&e->memos[zone], 0, sizeof *e->memos);
+        e->timed[zone] = 0;
+    }
+    if (m->n_zones > 1)
+        memset(&e->memos[e->fabric.n_zones], 0, e->fabric.n_kinds * sizeof *e->memos);
 }
 
 static uint32_t log2_floor(uint32_t x)
