@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "daemon/ask.h"
 #include "daemon/bootstrap.h"
 #include "daemon/clusters/local.h"
 #include "daemon/engine/engine.h"
@@ -28,16 +29,6 @@
 
 enum { NAMES_MAX = 16, POLICY_TEXT_BYTES = 2 * POLICY_SOURCE_MAX, DRAIN_MS = 5000 };
 
-/* An event that the start itself waits for: numbers below those of HTTP requests. */
-struct own_reply {
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    uint64_t waits_for; /* 0: nothing */
-    uint64_t last;
-    bool answered;
-    struct bt_err err;
-};
-
 struct facility {
     const struct settings *set;
     struct statedir dir;
@@ -52,7 +43,7 @@ struct facility {
     struct ledger_store *ledger;
     char *last_signed;
     char *origin;
-    struct own_reply own;
+    struct ask own;
     int event_fd;
     pthread_mutex_t fatal_lock;
     struct bt_err fatal; /* code 0: fine */
@@ -68,14 +59,7 @@ static void committed(void *arg, const struct batch *b)
     http_committed(f->http, b);
     if (b->ledger_size && f->publish)
         publish_thread_wake(f->publish, (uint64_t)b->ledger_size);
-    pthread_mutex_lock(&f->own.lock);
-    for (int i = 0; f->own.waits_for && i < b->n_replies; i++)
-        if (b->replies[i].to == f->own.waits_for) {
-            f->own.err = b->replies[i].err;
-            f->own.answered = true;
-            pthread_cond_signal(&f->own.done);
-        }
-    pthread_mutex_unlock(&f->own.lock);
+    ask_answer(&f->own, b->replies, b->n_replies);
 }
 
 static void fatal(void *arg, const struct bt_err *err)
@@ -95,25 +79,13 @@ static int do_event(void *arg, struct event *ev, struct bt_err *err)
     struct facility *f = arg;
     int rc;
 
-    pthread_mutex_lock(&f->own.lock);
-    ev->reply_to = f->own.waits_for = ++f->own.last;
-    f->own.answered = false;
-    pthread_mutex_unlock(&f->own.lock);
+    ev->reply_to = ask_begin(&f->own);
     rc = engine_post(f->engine, ev, err);
     if (rc < 0) {
         event_free(ev);
         return rc;
     }
-    pthread_mutex_lock(&f->own.lock);
-    while (!f->own.answered)
-        pthread_cond_wait(&f->own.done, &f->own.lock);
-    f->own.waits_for = 0;
-    if (f->own.err.code) {
-        *err = f->own.err;
-        rc = -f->own.err.code;
-    }
-    pthread_mutex_unlock(&f->own.lock);
-    return rc;
+    return ask_wait(&f->own, ASK_WAIT_S * BT_US_PER_S, err);
 }
 
 /* ---- what HTTP asks ---- */
@@ -413,8 +385,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
     f->set = set;
     f->dir.lock_fd = -1;
     f->board = board_new(bt_now_us());
-    pthread_mutex_init(&f->own.lock, NULL);
-    pthread_cond_init(&f->own.done, NULL);
+    ask_init(&f->own);
     pthread_mutex_init(&f->fatal_lock, NULL);
     f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
@@ -477,8 +448,7 @@ void facility_stop(struct facility *f)
     bt_free(f->origin);
     if (f->event_fd >= 0)
         close(f->event_fd);
-    pthread_mutex_destroy(&f->own.lock);
-    pthread_cond_destroy(&f->own.done);
+    ask_done(&f->own);
     pthread_mutex_destroy(&f->fatal_lock);
     bt_free(f);
 }
