@@ -199,8 +199,9 @@ int64_t model_activation_bytes(const struct model_shape *s, int rows, int t)
     return (int64_t)(k.at * sizeof(float));
 }
 
-void model_init(struct model *m, const struct model_shape *s, int rows, bool trains)
+void model_init(struct model *m, const struct model_shape *s, int rows, enum model_use use)
 {
+    bool trains = use != MODEL_RUNS;
     struct layout l = layout_of(s);
     struct model_acts *a = bt_new(struct model_acts);
     struct carve k = {0};
@@ -216,7 +217,7 @@ void model_init(struct model *m, const struct model_shape *s, int rows, bool tra
         .n_params = l.end,
         .n_matrix = l.norms,
         .w = kern_floats(l.end + MODEL_PAD),
-        .grad = trains ? kern_floats(l.end + MODEL_PAD) : NULL,
+        .grad = use == MODEL_TRAINS ? kern_floats(l.end + MODEL_PAD) : NULL,
         .acts = a,
     };
 }
@@ -308,6 +309,20 @@ static void layer_forward(struct model *m, int i, const float *x, const float *y
     kern_linear(acts->branch, a->h, w + l.down, n, s->ffn, c);
 }
 
+/* x + y in an array of its own, as the insert leaves it: what layers kept stays as it was. */
+static const float *insert_forward(struct model *m, int i, const float *x, const float *y, int n)
+{
+    float *stream = m->acts->embedded;
+    size_t size = (size_t)n * (size_t)m->shape.width;
+
+    if (x != stream)
+        memcpy(stream, x, size * sizeof(float));
+    if (y)
+        kern_add(stream, y, size);
+    m->insert->forward(m->insert->arg, i, stream, n);
+    return stream;
+}
+
 /* Leaves the last norm's output in acts->norm. */
 static void forward(struct model *m, const int32_t *in, int b, int t)
 {
@@ -318,6 +333,10 @@ static void forward(struct model *m, const int32_t *in, int b, int t)
 
     kern_embed(acts->embedded, m->w + layout_of(s).embed, in, n, s->width);
     for (int i = 0; i < s->layers; i++) {
+        if (m->insert) {
+            x = insert_forward(m, i, x, y, n);
+            y = NULL;
+        }
         layer_forward(m, i, x, y, b, t);
         x = acts->layer[i].sum2;
         y = acts->branch;
@@ -358,13 +377,21 @@ void model_logits(struct model *m, const int32_t *in, int t, float *logits)
 
 /* ---- backward ---- */
 
+/* The gradient of a matrix at `at` of the arena, unless the model is frozen. */
+static void weight_gradient(struct model *m, size_t at, const float *dy, const float *x, int n,
+                            const int size[2], float beta)
+{
+    if (m->grad)
+        kern_linear_dw(m->grad + at, dy, x, n, size[0], size[1], beta);
+}
+
 static void norm_backward(struct model *m, const float *dout, const float *sum, const float *rstd,
                           size_t weight, int n, float beta)
 {
     kern_norm_backward(
         &(struct kern_norm_backward){.dsum = m->acts->dres,
                                      .dsum_is_empty = weight == layout_of(&m->shape).final_norm,
-                                     .dw = m->grad + weight,
+                                     .dw = m->grad ? m->grad + weight : NULL,
                                      .beta = beta,
                                      .partial = m->acts->partial,
                                      .dout = dout,
@@ -386,10 +413,10 @@ static void feed_forward_backward(struct model *m, int i, int n, float beta)
     int c = s->width, f = s->ffn;
 
     kern_linear_dx(acts->dwide, acts->dres, m->w + at + l.down, n, f, c);
-    kern_linear_dw(m->grad + at + l.down, acts->dres, a->h, n, f, c, beta);
+    weight_gradient(m, at + l.down, acts->dres, a->h, n, (int[2]){f, c}, beta);
     kern_swiglu_backward(a->gu, acts->dwide, n, f);
     kern_linear_dx(acts->dnorm, a->gu, m->w + at + l.gate_up, n, c, 2 * f);
-    kern_linear_dw(m->grad + at + l.gate_up, a->gu, a->norm2, n, c, 2 * f, beta);
+    weight_gradient(m, at + l.gate_up, a->gu, a->norm2, n, (int[2]){c, 2 * f}, beta);
     norm_backward(m, acts->dnorm, a->sum2, a->rstd2, norms + (size_t)c, n, beta);
 }
 
@@ -404,7 +431,7 @@ static void attention_backward(struct model *m, int i, int b, int t, float beta)
     float *datt = acts->dwide, *dqkv = acts->dwide + (size_t)n * hd;
 
     kern_linear_dx(datt, acts->dres, m->w + at + l.o, n, hd, c);
-    kern_linear_dw(m->grad + at + l.o, acts->dres, a->att, n, hd, c, beta);
+    weight_gradient(m, at + l.o, acts->dres, a->att, n, (int[2]){hd, c}, beta);
     kern_attention_backward(&(struct kern_attention_backward){.dqkv = dqkv,
                                                               .qkv = a->qkv,
                                                               .out = a->att,
@@ -426,7 +453,7 @@ static void attention_backward(struct model *m, int i, int b, int t, float beta)
                                   .d = s->head_dim,
                                   .inverse = true});
     kern_linear_dx(acts->dnorm, dqkv, m->w + at, n, c, rows);
-    kern_linear_dw(m->grad + at, dqkv, a->norm1, n, c, rows, beta);
+    weight_gradient(m, at, dqkv, a->norm1, n, (int[2]){c, rows}, beta);
     norm_backward(m, acts->dnorm, a->sum1, a->rstd1, l.norms + 2 * (size_t)i * (size_t)c, n, beta);
 }
 
@@ -445,7 +472,7 @@ double model_gradient(struct model *m, const int32_t *in, const int32_t *target,
                                                        .w = m->w + l.head,
                                                        .target = target,
                                                        .dx = acts->dnorm,
-                                                       .dw = m->grad + l.head,
+                                                       .dw = m->grad ? m->grad + l.head : NULL,
                                                        .scale = scale,
                                                        .beta = beta,
                                                        .chunk = acts->chunk,
@@ -456,7 +483,11 @@ double model_gradient(struct model *m, const int32_t *in, const int32_t *target,
     for (int i = s->layers - 1; i >= 0; i--) {
         feed_forward_backward(m, i, n, beta);
         attention_backward(m, i, b, t, beta);
+        if (m->insert)
+            m->insert->backward(m->insert->arg, i, acts->dres, n);
     }
+    if (!m->grad)
+        return loss;
     if (!s->tied && fresh)
         memset(m->grad + l.embed, 0, (size_t)s->vocab * s->width * sizeof(float));
     kern_embed_backward(m->grad + l.embed, acts->dres, in, n, s->width);

@@ -47,18 +47,33 @@ struct model_tensor {
 /* The i-th tensor in the order of published files; false behind the last. */
 bool model_tensor(const struct model_shape *s, int i, struct model_tensor *ret);
 
+/* What stands between the layers of a frozen model: called before each layer with the residual
+ * stream [n, width], which it may change in place, and on the way back with its gradient. */
+struct model_insert {
+    void *arg;
+    void (*forward)(void *arg, int layer, float *stream, int n);
+    void (*backward)(void *arg, int layer, float *dstream, int n);
+};
+
 struct model_acts; /* buffers for activations, private to model.c */
 
 struct model {
     struct model_shape shape;
     size_t n_params, n_matrix; /* floats in all; floats of matrices at the front */
     float *w;                  /* [n_params] */
-    float *grad;               /* [n_params], NULL for a model that only runs forward */
+    float *grad;               /* [n_params], NULL for a model that only runs or is frozen */
+    const struct model_insert *insert; /* borrowed; NULL: nothing stands between the layers */
     struct model_acts *acts;
 };
 
+enum model_use {
+    MODEL_RUNS,   /* forward alone */
+    MODEL_TRAINS, /* gradients of all weights */
+    MODEL_FROZEN, /* gradients flow through, for the insert; none of the model's own weights */
+};
+
 /* In place; the shape has been checked. rows sequences of at most shape.context tokens at once. */
-void model_init(struct model *m, const struct model_shape *s, int rows, bool trains);
+void model_init(struct model *m, const struct model_shape *s, int rows, enum model_use use);
 void model_done(struct model *m);
 
 /* Normal with sd 0.02, projections back into the residual stream scaled by 1/sqrt(2 layers),
@@ -70,7 +85,7 @@ void model_random(struct model *m, uint64_t seed);
 double model_loss(struct model *m, const int32_t *in, const int32_t *target, int b, int t,
                   float *row_loss);
 
-/* The same with gradients of scale * loss: into grad (fresh) or added to it. */
+/* The same with gradients of scale * loss: into grad (fresh) or added to it; through the insert. */
 double model_gradient(struct model *m, const int32_t *in, const int32_t *target, int b, int t,
                       float scale, bool fresh);
 
