@@ -32,8 +32,7 @@ static size_t letters(const char *s, int (*is)(int))
     return n;
 }
 
-/* "pt_br" -> "pt-BR", "sr-latn" -> "sr-Latn"; false unless all of s[n] is such a tag. */
-static bool read_tag(const char *text, size_t n, char to[CORPUS_TAG_MAX])
+bool corpus_read_tag(const char *text, size_t n, char to[CORPUS_TAG_MAX])
 {
     char s[CORPUS_TAG_MAX] = "";
     size_t at, part;
@@ -70,10 +69,10 @@ static void language_of(const char *path, char tag[CORPUS_TAG_MAX])
     const char *part = path;
 
     for (const char *slash; (slash = strchr(part, '/')); part = slash + 1) {
-        if (read_tag(part, (size_t)(slash - part), tag))
+        if (corpus_read_tag(part, (size_t)(slash - part), tag))
             return;
     }
-    if (!read_tag(part, strlen(part) - strlen(".txt"), tag))
+    if (!corpus_read_tag(part, strlen(part) - strlen(".txt"), tag))
         bt_copy(tag, CORPUS_TAG_MAX, "und");
 }
 

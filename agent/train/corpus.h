@@ -12,6 +12,7 @@
 #ifndef BT_TRAIN_CORPUS_H
 #define BT_TRAIN_CORPUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,6 +70,9 @@ void corpus_close(struct corpus *c);
  * shorter than t+1 tokens starts again from its beginning. */
 void corpus_sample(const struct corpus *c, uint64_t seed, uint64_t i, int t, int32_t *in,
                    int32_t *target);
+
+/* "pt_br" -> "pt-BR", "sr-latn" -> "sr-Latn"; false unless all of text[n] is such a tag. */
+bool corpus_read_tag(const char *text, size_t n, char to[CORPUS_TAG_MAX]);
 
 /* Copies held-out bytes from..from+n of a language (n clipped to what there is); returns n. */
 size_t corpus_held(const struct corpus *c, int language, int64_t from, size_t n, uint8_t *to);

@@ -124,10 +124,10 @@ static size_t gzip_size(const uint8_t *text, size_t n)
     return bound;
 }
 
-void evaluate_gzip(const struct corpus *c, struct evaluation *ret)
+void evaluate_gzip(const struct corpus *c, int64_t bytes, struct evaluation *ret)
 {
     for (int l = 0; l < c->n_languages; l++) {
-        size_t n = (size_t)c->languages[l].held_bytes;
+        size_t n = (size_t)BT_MIN(c->languages[l].held_bytes, bytes);
         BT_AUTO uint8_t *text = bt_new_n(uint8_t, n + 1);
 
         n = corpus_held(c, l, 0, n, text);

@@ -15,7 +15,7 @@ struct evaluation {
     double bits[CORPUS_LANGUAGES_MAX]; /* bits per byte; 0 where nothing is held out */
     int64_t bytes[CORPUS_LANGUAGES_MAX];
     double mean;                       /* of the languages with held-out text, each counting once */
-    double gzip[CORPUS_LANGUAGES_MAX]; /* gzip -9 of all held-out text of the language */
+    double gzip[CORPUS_LANGUAGES_MAX]; /* gzip -9 of the very same text, as one file */
     double gzip_mean;
 };
 
@@ -34,7 +34,7 @@ struct evaluate {
  * said so on this rank. Ranks share the languages out. */
 int evaluate(const struct evaluate *e, struct evaluation *ret, struct bt_err *err) BT_MUSTUSE;
 
-/* Fills gzip and gzip_mean over the whole held-out text. */
-void evaluate_gzip(const struct corpus *c, struct evaluation *ret);
+/* Fills gzip and gzip_mean over the same first `bytes` held-out bytes of every language. */
+void evaluate_gzip(const struct corpus *c, int64_t bytes, struct evaluation *ret);
 
 #endif

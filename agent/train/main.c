@@ -15,6 +15,7 @@
 static const char usage[] =
     "Usage: beamtime-train [CONFIG] [--set KEY=VALUE]... [--corpus DIR] [--output DIR]\n"
     "                      [--checkpoint DIR] [--from MODEL-DIR]\n"
+    "       beamtime-train --arch flamingo --from MODEL-DIR --images DIR [the same options]\n"
     "       beamtime-train finetune --from MODEL-DIR --set tuning=FILE [the same options]\n"
     "       beamtime-train sample --model DIR --prompt TEXT [--tokens N] [--temperature X]\n"
     "                      [--top-k N] [--seed N]\n"
@@ -30,6 +31,8 @@ static const char usage[] =
     "  --checkpoint DIR  checkpoints; else $BEAM_CHECKPOINT, else OUTPUT.checkpoint\n"
     "  --from DIR        begin with the weights and the shape of a published model; its\n"
     "                    computation counts in the lineage\n"
+    "  --arch NAME       the same as --set arch=NAME: llama, flamingo\n"
+    "  --images DIR      pictures with captions for flamingo; the same as --set images=DIR\n"
     "  --set KEY=VALUE   one setting, after those of CONFIG\n"
     "  --print-config    print the whole resulting configuration and stop\n"
     "\n"
@@ -68,10 +71,22 @@ struct command {
     bool print, help;
 };
 
-enum { OPT_SET = 256, OPT_CORPUS, OPT_OUTPUT, OPT_CHECKPOINT, OPT_FROM, OPT_PRINT, OPT_VERSION };
+enum {
+    OPT_SET = 256,
+    OPT_CORPUS,
+    OPT_OUTPUT,
+    OPT_CHECKPOINT,
+    OPT_FROM,
+    OPT_PRINT,
+    OPT_VERSION,
+    OPT_ARCH,
+    OPT_IMAGES
+};
 
 static const struct option train_options[] = {
     {"set", required_argument, NULL, OPT_SET},
+    {"arch", required_argument, NULL, OPT_ARCH},
+    {"images", required_argument, NULL, OPT_IMAGES},
     {"corpus", required_argument, NULL, OPT_CORPUS},
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"checkpoint", required_argument, NULL, OPT_CHECKPOINT},
@@ -82,11 +97,23 @@ static const struct option train_options[] = {
     {0},
 };
 
+static int set_named(struct command *c, const char *key, const char *value, struct bt_err *err)
+{
+    BT_AUTO char *pair = bt_printf("%s=%s", key, value);
+    BT_AUTO char *where = bt_printf("--%s", key);
+
+    return config_set(&c->asked, pair, where, err);
+}
+
 static int read_option(struct command *c, int option, struct bt_err *err)
 {
     switch (option) {
     case OPT_SET:
         return config_set(&c->asked, optarg, "--set", err);
+    case OPT_ARCH:
+        return set_named(c, "arch", optarg, err);
+    case OPT_IMAGES:
+        return set_named(c, "images", optarg, err);
     case OPT_CORPUS:
         c->train.corpus = optarg;
         return 0;
@@ -187,7 +214,11 @@ static int run_train(struct command *c, struct bt_err *err)
     t->config = &c->config;
     t->corpus = first_set(t->corpus, c->config.corpus, getenv("BEAM_INPUT"));
     t->output = first_set(t->output, getenv("BEAM_OUTPUT"), NULL);
-    if (!t->corpus && !*c->config.tuning)
+    if (bt_streq(c->config.arch, "flamingo")) {
+        t->corpus = NULL;
+        if (!t->from || !*c->config.images)
+            return wrong_use("flamingo needs --from MODEL-DIR and --images DIR");
+    } else if (!t->corpus && !*c->config.tuning)
         return wrong_use("which text? --corpus DIR, the setting `corpus` or $BEAM_INPUT names it");
     if (!t->output)
         return wrong_use("where to? --output DIR or $BEAM_OUTPUT names the folder");

@@ -24,7 +24,9 @@ static size_t tensor_size(const struct model_tensor *t)
 
 /* ---- writing ---- */
 
-static void write_header(const struct model_shape *s, struct bt_buf *to)
+typedef bool next_tensor(const void *arg, int i, struct model_tensor *ret);
+
+static void write_header(next_tensor *tensor, const void *arg, struct bt_buf *to)
 {
     struct json_writer w = {.to = to};
     struct model_tensor t;
@@ -34,7 +36,7 @@ static void write_header(const struct model_shape *s, struct bt_buf *to)
     jw_object(&w, "__metadata__");
     jw_str(&w, "format", "pt");
     jw_end_object(&w);
-    for (int i = 0; model_tensor(s, i, &t); i++) {
+    for (int i = 0; tensor(arg, i, &t); i++) {
         int64_t end = at + (int64_t)(tensor_size(&t) * sizeof(float));
 
         jw_object(&w, t.name);
@@ -56,7 +58,8 @@ static void write_header(const struct model_shape *s, struct bt_buf *to)
         bt_buf_char(to, ' ');
 }
 
-int safetensors_write(const struct model *m, const char *path, struct bt_err *err)
+int safetensors_write_tensors(next_tensor *tensor, const void *arg, const float *w,
+                              const char *path, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf header = {0};
     struct outfile f;
@@ -64,7 +67,7 @@ int safetensors_write(const struct model *m, const char *path, struct bt_err *er
     uint64_t size;
     int rc;
 
-    write_header(&m->shape, &header);
+    write_header(tensor, arg, &header);
     size = htole64(header.n);
     rc = outfile_open(&f, path, err);
     if (rc < 0)
@@ -72,13 +75,23 @@ int safetensors_write(const struct model *m, const char *path, struct bt_err *er
     rc = outfile_write(&f, &size, sizeof size, err);
     if (rc == 0)
         rc = outfile_write(&f, header.p, header.n, err);
-    for (int i = 0; rc == 0 && model_tensor(&m->shape, i, &t); i++)
-        rc = outfile_write(&f, m->w + t.offset, tensor_size(&t) * sizeof(float), err);
+    for (int i = 0; rc == 0 && tensor(arg, i, &t); i++)
+        rc = outfile_write(&f, w + t.offset, tensor_size(&t) * sizeof(float), err);
     if (rc < 0) {
         outfile_abandon(&f);
         return rc;
     }
     return outfile_commit(&f, err);
+}
+
+static bool of_model(const void *shape, int i, struct model_tensor *ret)
+{
+    return model_tensor(shape, i, ret);
+}
+
+int safetensors_write(const struct model *m, const char *path, struct bt_err *err)
+{
+    return safetensors_write_tensors(of_model, &m->shape, m->w, path, err);
 }
 
 /* ---- reading the header ---- */

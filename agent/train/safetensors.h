@@ -13,6 +13,10 @@
 
 enum { SAFETENSORS_HEADER_MAX = 16 * 1024 * 1024 };
 
+/* Any arena: tensor(arg, i, &t) names the i-th piece of w, false behind the last. */
+int safetensors_write_tensors(bool (*tensor)(const void *arg, int i, struct model_tensor *ret),
+                              const void *arg, const float *w, const char *path,
+                              struct bt_err *err) BT_MUSTUSE;
 int safetensors_write(const struct model *m, const char *path, struct bt_err *err) BT_MUSTUSE;
 
 /* Fills m->w; every tensor of the shape must be there with its exact shape, none may be left over.

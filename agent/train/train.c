@@ -14,6 +14,7 @@
 #include "agent/train/report.h"
 #include "agent/train/safetensors.h"
 #include "agent/train/tuning.h"
+#include "agent/train/vision.h"
 #include "kernels/kernels.h"
 #include "lib/base/enc.h"
 #include "lib/base/file.h"
@@ -26,9 +27,14 @@ struct run {
     const struct train *train;
     const struct config *config;
     struct ranks ranks;
-    struct corpus corpus; /* no languages when only tuned */
-    struct tuning tuning; /* no pairs when trained on the corpus */
-    struct model model;
+    struct corpus corpus;  /* no languages when only tuned */
+    struct tuning tuning;  /* no pairs when trained on the corpus */
+    struct model model;    /* of a language model alone */
+    struct vision *vision; /* NULL: a language model alone */
+    struct arena {         /* what is trained: the model's weights, or those of its eyes */
+        float *w, *grad;
+        size_t n, n_matrix; /* n_matrix: floats in front that weight decay applies to */
+    } arena;
     struct report report;
     float *m, *v; /* this rank's part of the moments, ranks.hi - ranks.lo floats */
     int32_t *in, *target;
@@ -91,9 +97,11 @@ static int64_t count_targets(const struct run *r)
     const struct config *c = r->config;
     int64_t sum = 0;
 
-    if (!r->tuning.n)
+    if (!r->tuning.n && !r->vision)
         return c->batch * c->context;
-    for (int64_t i = 0; i < c->batch; i++)
+    for (int64_t i = 0; i < c->batch && r->vision; i++)
+        sum += vision_targets(r->vision, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + i));
+    for (int64_t i = 0; i < c->batch && !r->vision; i++)
         sum += tuning_sample(&r->tuning, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + i),
                              (int)c->context, NULL, NULL);
     return sum;
@@ -112,6 +120,19 @@ static void fill_row(struct run *r, int row, int64_t sample)
         corpus_sample(&r->corpus, (uint64_t)c->seed, number, t, in, target);
 }
 
+/* n samples of the step from `at` on: gradients of scale * loss. */
+static double samples_gradient(struct run *r, int64_t at, int n, float scale, bool fresh)
+{
+    const struct config *c = r->config;
+
+    if (r->vision)
+        return vision_gradient(r->vision, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + at),
+                               n, scale, fresh);
+    for (int i = 0; i < n; i++)
+        fill_row(r, i, at + i);
+    return model_gradient(&r->model, r->in, r->target, n, (int)c->context, scale, fresh);
+}
+
 /* This rank's samples of the step, a micro-batch at a time: gradients of the mean loss over the
  * targets of the global batch. Returns this rank's part of the mean. */
 static double accumulate(struct run *r)
@@ -122,14 +143,11 @@ static double accumulate(struct run *r)
     double sum = 0, counted = (double)count_targets(r);
 
     if (from == to)
-        memset(r->model.grad, 0, r->model.n_params * sizeof(float));
+        memset(r->arena.grad, 0, r->arena.n * sizeof(float));
     for (int64_t at = from; at < to; at += c->micro_batch) {
         int n = (int)BT_MIN(c->micro_batch, to - at);
 
-        for (int i = 0; i < n; i++)
-            fill_row(r, i, at + i);
-        sum += model_gradient(&r->model, r->in, r->target, n, (int)c->context, (float)(1 / counted),
-                              at == from);
+        sum += samples_gradient(r, at, n, (float)(1 / counted), at == from);
     }
     return sum / counted;
 }
@@ -139,12 +157,12 @@ static void update(struct run *r, double grad_scale)
 {
     const struct config *c = r->config;
     size_t lo = r->ranks.lo, hi = r->ranks.hi;
-    size_t middle = BT_MIN(BT_MAX(r->model.n_matrix, lo), hi);
+    size_t middle = BT_MIN(BT_MAX(r->arena.n_matrix, lo), hi);
     struct kern_adamw a = {
-        .w = r->model.w + lo,
+        .w = r->arena.w + lo,
         .m = r->m,
         .v = r->v,
-        .grad = r->model.grad + lo,
+        .grad = r->arena.grad + lo,
         .count = middle - lo,
         .lr = train_rate(c, r->at.step + 1),
         .beta1 = c->beta1,
@@ -159,10 +177,10 @@ static void update(struct run *r, double grad_scale)
         kern_adamw(&a);
     if (hi == middle)
         return;
-    a.w = r->model.w + middle;
+    a.w = r->arena.w + middle;
     a.m = r->m + (middle - lo);
     a.v = r->v + (middle - lo);
-    a.grad = r->model.grad + middle;
+    a.grad = r->arena.grad + middle;
     a.count = hi - middle;
     a.decay = 0;
     kern_adamw(&a);
@@ -178,11 +196,11 @@ static int step(struct run *r, struct bt_err *err)
 
     all[0] = accumulate(r);
     all[2] = told_to_stop;
-    rc = ranks_sum_gradient(&r->ranks, r->model.grad, err);
+    rc = ranks_sum_gradient(&r->ranks, r->arena.grad, err);
 
     if (rc < 0)
         return rc;
-    all[1] = kern_sum_squares(r->model.grad + r->ranks.lo, r->ranks.hi - r->ranks.lo);
+    all[1] = kern_sum_squares(r->arena.grad + r->ranks.lo, r->ranks.hi - r->ranks.lo);
     rc = ranks_sum(&r->ranks, all, 3, err);
     if (rc < 0)
         return rc;
@@ -194,7 +212,7 @@ static int step(struct run *r, struct bt_err *err)
                        "a smaller learning_rate or a longer warmup");
     scale = c->clip > 0 && norm > c->clip ? c->clip / norm : 1;
     update(r, scale);
-    rc = ranks_gather(&r->ranks, r->model.w, err);
+    rc = ranks_gather(&r->ranks, r->arena.w, err);
     if (rc < 0)
         return rc;
     r->at.step++;
@@ -221,7 +239,7 @@ static int give_piece(void *arg, int part, size_t at, float *buffer, size_t n, s
     struct run *r = arg;
 
     if (part == 0) {
-        memcpy(buffer, r->model.w + at, n * sizeof(float));
+        memcpy(buffer, r->arena.w + at, n * sizeof(float));
         return 0;
     }
     return ranks_piece(&r->ranks, part == 1 ? r->m : r->v, at, buffer, n, err);
@@ -234,7 +252,7 @@ static int put_piece(void *arg, int part, size_t at, float *buffer, size_t n, st
 
     (void)err;
     if (part == 0)
-        memcpy(r->model.w + at, buffer, n * sizeof(float));
+        memcpy(r->arena.w + at, buffer, n * sizeof(float));
     else if (lo < hi)
         memcpy((part == 1 ? r->m : r->v) + (lo - r->ranks.lo), buffer + (lo - at),
                (hi - lo) * sizeof(float));
@@ -244,7 +262,7 @@ static int put_piece(void *arg, int part, size_t at, float *buffer, size_t n, st
 /* Ranks other than 0 take part in bringing the pieces together but write nothing. */
 static int save(struct run *r, struct bt_err *err)
 {
-    size_t n = r->model.n_params;
+    size_t n = r->arena.n;
     int rc = 0;
 
     if (r->ranks.rank == 0)
@@ -284,6 +302,13 @@ static void describe(struct run *r)
                   "\nlanguages=%s\ntuning_sha256=%s\ncorpus_sha256=%s\n",
                   c->rope_theta, c->norm_eps, c->batch, c->seed, c->temperature, c->held_out,
                   c->held_max, c->languages, r->tuning.sha256, bt_hex(sum, sizeof sum, hex));
+    if (r->vision)
+        bt_buf_printf(&b,
+                      "image_size=%" PRId64 "\npatch=%" PRId64 "\nvision_width=%" PRId64
+                      "\nvision_heads=%" PRId64 "\nvision_layers=%" PRId64 "\nlatents=%" PRId64
+                      "\nresampler_layers=%" PRId64 "\ncross_every=%" PRId64 "\nblind=%d\n",
+                      c->image_size, c->patch, c->vision_width, c->vision_heads, c->vision_layers,
+                      c->latents, c->resampler_layers, c->cross_every, c->blind);
     bt_copy(r->at.about, sizeof r->at.about, bt_buf_text(&b));
 }
 
@@ -298,10 +323,13 @@ static int begin(struct run *r, struct bt_err *err)
     if (rc < 0)
         return rc;
     if (path)
-        return checkpoint_read(path, r->at.about, r->model.n_params, &r->at, put_piece, r, err);
+        return checkpoint_read(path, r->at.about, r->arena.n, &r->at, put_piece, r, err);
+    if (r->train->from)
+        r->at.parent_flops = export_lineage_flops(r->train->from);
+    if (r->vision)
+        return 0; /* opened with its weights */
     if (r->train->from) {
         weights = bt_printf("%s/model.safetensors", r->train->from);
-        r->at.parent_flops = export_lineage_flops(r->train->from);
         return safetensors_read(&r->model, weights, err);
     }
     model_random(&r->model, (uint64_t)r->config->seed);
@@ -310,6 +338,33 @@ static int begin(struct run *r, struct bt_err *err)
 
 /* ---- the run ---- */
 
+/* What is trained and its buffers; kernels are ready. */
+static int open_model(struct run *r, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    struct model_shape shape = config_shape(c);
+    size_t tokens = (size_t)c->micro_batch * (size_t)c->context;
+    struct flamingo *f;
+    int rc;
+
+    if (!bt_streq(c->arch, "flamingo")) {
+        model_init(&r->model, &shape, (int)c->micro_batch, MODEL_TRAINS);
+        r->arena = (struct arena){r->model.w, r->model.grad, r->model.n_params, r->model.n_matrix};
+        r->in = bt_new_n(int32_t, tokens);
+        r->target = bt_new_n(int32_t, tokens);
+        r->report.flops_per_token = model_flops_per_token(&shape, (int)c->context);
+        return 0;
+    }
+    r->vision = bt_new(struct vision);
+    rc = vision_open(r->vision, c, r->train->from, &r->corpus, err);
+    if (rc < 0)
+        return rc;
+    f = &r->vision->f;
+    r->arena = (struct arena){f->w, f->grad, f->n_params, f->n_matrix};
+    r->report.flops_per_token = flamingo_flops_per_token(f, (int)c->context, r->vision->per_row);
+    return 0;
+}
+
 static int open_all(struct run *r, struct bt_err *err)
 {
     const struct config *c = r->config;
@@ -317,8 +372,6 @@ static int open_all(struct run *r, struct bt_err *err)
                                        .held_out = c->held_out,
                                        .held_max = c->held_max,
                                        .languages = c->languages};
-    struct model_shape shape = config_shape(c);
-    size_t tokens = (size_t)c->micro_batch * (size_t)c->context;
     int rc = ranks_open(&r->ranks, err);
 
     if (rc == 0 && r->train->corpus)
@@ -336,15 +389,14 @@ static int open_all(struct run *r, struct bt_err *err)
     if (rc < 0)
         return rc;
     kern_init((int)c->threads);
-    model_init(&r->model, &shape, (int)c->micro_batch, true);
-    ranks_divide(&r->ranks, r->model.n_params);
+    rc = open_model(r, err);
+    if (rc < 0)
+        return rc;
+    ranks_divide(&r->ranks, r->arena.n);
     r->m = kern_floats(r->ranks.hi - r->ranks.lo);
     r->v = kern_floats(r->ranks.hi - r->ranks.lo);
-    r->in = bt_new_n(int32_t, tokens);
-    r->target = bt_new_n(int32_t, tokens);
     r->evaluation = bt_new(struct evaluation);
     r->report.quiet = r->ranks.rank != 0;
-    r->report.flops_per_token = model_flops_per_token(&shape, (int)c->context);
     r->report.peak_gflops =
         c->peak_gflops > 0 ? c->peak_gflops : kern_gemm_gflops(1024, 1536, 384, 100000);
     r->report.peak_gflops *= r->ranks.world;
@@ -362,6 +414,9 @@ static void close_all(struct run *r)
     bt_free(r->target);
     bt_free(r->evaluation);
     model_done(&r->model);
+    if (r->vision)
+        vision_close(r->vision);
+    bt_free(r->vision);
     corpus_close(&r->corpus);
     tuning_close(&r->tuning);
     ranks_close(&r->ranks);
@@ -372,13 +427,13 @@ static void say_hello(struct run *r)
     const struct config *c = r->config;
     char params[32], bytes[32];
 
-    report_say(
-        &r->report,
-        "%s: llama-shaped, %s weights, %" PRId64 " steps of %" PRId64 " bytes, %d languages, "
-        "%s bytes; %d threads, %s, %.0f GFLOP/s dense",
-        c->title, bt_format_thousands((int64_t)r->model.n_params, params), c->steps,
-        c->batch * c->context, r->corpus.n_languages, bt_format_thousands(r->corpus.bytes, bytes),
-        kern_threads(), kern_isa(), r->report.peak_gflops);
+    report_say(&r->report,
+               "%s: %s, %s weights, %" PRId64 " steps of %" PRId64 " bytes, %d languages, "
+               "%s bytes; %d threads, %s, %.0f GFLOP/s dense",
+               c->title, r->vision ? "eyes for a frozen model" : "llama-shaped",
+               bt_format_thousands((int64_t)r->arena.n, params), c->steps, c->batch * c->context,
+               r->corpus.n_languages, bt_format_thousands(r->corpus.bytes, bytes), kern_threads(),
+               kern_isa(), r->report.peak_gflops);
     if (r->at.step)
         report_say(&r->report, "resumed   from the checkpoint of step %" PRId64, r->at.step);
 }
@@ -396,7 +451,17 @@ static int evaluate_now(struct run *r, struct bt_err *err)
 
     if (!r->config->eval_bytes || !r->corpus.n_languages)
         return 0;
-    rc = evaluate(&e, r->evaluation, err);
+    if (r->vision) {
+        double stopped;
+
+        rc = vision_evaluate(r->vision, stop_in_evaluation, r->evaluation);
+        stopped = rc;
+        if (ranks_sum(&r->ranks, &stopped, 1, err) < 0)
+            return -1;
+        rc = stopped > 0;
+    } else {
+        rc = evaluate(&e, r->evaluation, err);
+    }
     if (rc != 0)
         return rc;
     return report_evaluation(&r->report, r->at.step, &r->corpus, r->evaluation, err);
@@ -452,7 +517,7 @@ static int publish(struct run *r, struct bt_err *err)
     BT_AUTO char *metrics = bt_printf("%s/metrics.jsonl", r->train->checkpoint);
     const struct export e = {
         .config = r->config,
-        .model = &r->model,
+        .model = r->vision ? &r->vision->lm : &r->model,
         .corpus = &r->corpus,
         .tuning = &r->tuning,
         .evaluation = r->evaluation,
@@ -469,9 +534,17 @@ static int publish(struct run *r, struct bt_err *err)
 
     if (r->ranks.rank != 0)
         return 0;
-    evaluate_gzip(&r->corpus, r->evaluation);
+    evaluate_gzip(&r->corpus, r->config->eval_bytes, r->evaluation);
     rc = export_all(&e, r->train->output, err);
-    if (rc == 0 && r->evaluation->n)
+    if (rc == 0 && r->vision)
+        rc = vision_export(r->vision, r->train->output, err);
+    if (rc == 0 && r->vision)
+        report_say(&r->report,
+                   "published %s: %.3f bits per byte of held-out captions, %.3f with another's "
+                   "picture, %.3f of unseen pictures",
+                   r->train->output, r->vision->scores.held, r->vision->scores.other,
+                   r->vision->scores.unseen);
+    else if (rc == 0 && r->evaluation->n)
         report_say(&r->report, "published %s: %.3f bits per byte held out, gzip -9 %.3f",
                    r->train->output, r->evaluation->mean, r->evaluation->gzip_mean);
     else if (rc == 0)
