@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/store/embedded.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -9,8 +10,10 @@
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -31,10 +34,13 @@ enum {
     MAX_GROUPS = 64,
 };
 
+/* A name of its own for each process: what a killed one's initdb still writes is never in ours. */
+#define FRESH "pg.new"
+
 static const char *const role_names[] = {"beamtime", "beamtime_read", "beamtime_public"};
 
 struct embedded {
-    char *dir, *data, *fresh, *log, *socket_dir, *bindir;
+    char *dir, *data, *fresh, *log, *lock, *socket_dir, *bindir;
     char *conninfo[EMBEDDED_ROLES];
     char *user;
     uid_t uid;
@@ -348,6 +354,43 @@ static bool has_cluster(const struct embedded *e)
     return access(version, F_OK) == 0;
 }
 
+/* What starts that were killed left half made; one that is still written to goes at a later start:
+ * initdb's own children may outlive it for a moment. */
+static void drop_half_made(const struct embedded *e)
+{
+    DIR *dir = opendir(e->dir);
+    const struct dirent *d;
+
+    while (dir && (d = readdir(dir)) /* NOLINT(concurrency-mt-unsafe): a stream of our own */)
+        if (bt_starts(d->d_name, FRESH)) {
+            BT_AUTO char *path = bt_printf("%s/%s", e->dir, d->d_name);
+
+            (void)bt_remove_tree(path, NULL);
+        }
+    if (dir)
+        closedir(dir);
+}
+
+/* Makes the cluster if there is none. One at a time: of two that began together (a daemon and
+ * `beamtimed check`), one would clear away what the other's initdb is writing. */
+static int need_cluster(const struct embedded *e, struct bt_err *err)
+{
+    BT_FD_AUTO int lock = open(e->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc;
+
+    if (lock < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", e->lock);
+    do
+        rc = flock(lock, LOCK_EX);
+    while (rc < 0 && errno == EINTR);
+    if (rc < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot lock %s", e->lock);
+    if (has_cluster(e))
+        return 0;
+    drop_half_made(e);
+    return make_cluster(e, err);
+}
+
 /* ---- the postmaster ---- */
 
 static void forget_process(struct embedded *e)
@@ -374,9 +417,36 @@ static bool ended(struct embedded *e, int ms)
     return true;
 }
 
+/* Who listens on our socket: the kernel remembers the process that called listen(2). */
+static pid_t listener(const struct embedded *e)
+{
+    BT_FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct ucred who = {.pid = 0};
+    socklen_t n = sizeof who;
+
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s/.s.PGSQL.5432", e->socket_dir);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+        return 0;
+    return who.pid;
+}
+
+/* A server that answers may be that of a folder which was removed under it: then our own has not
+ * got the socket, and what the other one says is of files that are no more. */
 static bool answers(const struct embedded *e)
 {
-    return PQping(e->conninfo[EMBEDDED_OWNER]) == PQPING_OK;
+    return PQping(e->conninfo[EMBEDDED_OWNER]) == PQPING_OK && listener(e) == e->pid;
+}
+
+/* A server stands in its data folder; by inode, for a folder of that name may be another by now. */
+static bool serves(const struct embedded *e, pid_t pid)
+{
+    BT_AUTO char *path = bt_printf("/proc/%d/cwd", (int)pid);
+    struct stat its, ours;
+
+    return stat(path, &its) == 0 && stat(e->data, &ours) == 0 && its.st_dev == ours.st_dev &&
+           its.st_ino == ours.st_ino;
 }
 
 static bool is_postgres(pid_t pid)
@@ -397,7 +467,8 @@ static void find_other(struct embedded *e)
     if (bt_file_read(path, 4096, &text, NULL) < 0 || !text.p)
         return;
     text.p[strcspn(text.p, "\n")] = '\0';
-    if (bt_parse_i64(text.p, "pid", 2, INT32_MAX, &pid, NULL) < 0 || !is_postgres((pid_t)pid))
+    if (bt_parse_i64(text.p, "pid", 2, INT32_MAX, &pid, NULL) < 0 || !is_postgres((pid_t)pid) ||
+        !serves(e, (pid_t)pid))
         return; /* none, or the number is somebody else's by now */
     e->pidfd = pidfd_open((pid_t)pid, 0);
     if (e->pidfd >= 0)
@@ -466,7 +537,8 @@ static void set_paths(struct embedded *e, char *dir, const char *bindir)
 {
     e->dir = dir;
     e->data = bt_printf("%s/pg", dir);
-    e->fresh = bt_printf("%s/pg.new", dir);
+    e->fresh = bt_printf("%s/" FRESH "%d", dir, (int)getpid());
+    e->lock = bt_printf("%s/pg.lock", dir);
     e->log = bt_printf("%s/pg.log", dir);
     e->bindir = bt_strdup(bindir ? bindir : BT_PG_BINDIR);
     e->socket_dir = choose_socket_dir(dir);
@@ -515,8 +587,8 @@ int embedded_start(const struct embedded_settings *s, struct embedded **ret, str
         rc = reachable(e, err);
     if (rc >= 0)
         rc = make_dirs(e, err);
-    if (rc >= 0 && !has_cluster(e))
-        rc = make_cluster(e, err);
+    if (rc >= 0)
+        rc = need_cluster(e, err);
     if (rc >= 0)
         rc = bring_up(e, err);
     if (rc < 0) {
@@ -581,6 +653,7 @@ void embedded_free(struct embedded *e)
     bt_free(e->data);
     bt_free(e->fresh);
     bt_free(e->log);
+    bt_free(e->lock);
     bt_free(e->socket_dir);
     bt_free(e->bindir);
     bt_free(e->user);

@@ -246,6 +246,62 @@ static void a_running_server_is_adopted(void **state)
     waitpid(daemon, NULL, 0);
 }
 
+static pid_t starter_of(const char *dir)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        struct embedded_settings s = {.dir = dir};
+        struct embedded *e;
+
+        _exit(embedded_start(&s, &e, NULL) < 0 ? 1 : embedded_adopted(e) ? 2 : 0);
+    }
+    return pid;
+}
+
+/* As a daemon and `beamtimed check` may. */
+static void of_two_that_start_together_one_makes_the_cluster(void **state)
+{
+    BT_AUTO char *dir = bt_printf("%s/two", top);
+    pid_t pids[2] = {starter_of(dir), starter_of(dir)};
+    struct embedded *e = start(dir);
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        int status;
+
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 1);
+    }
+    stop(e);
+    e = start(dir); /* whole also after a shutdown: nothing is only in a buffer */
+    assert_says(e, "SELECT count(*) > 300 FROM pg_class WHERE pg_relation_size(oid) >= 0", "t");
+    stop(e);
+}
+
+/* The socket of a long path lies outside of it: a server outlives the removal of its files. */
+static void a_server_of_removed_files_is_not_taken_for_ours(void **state)
+{
+    char deep[120];
+    struct embedded_settings s = {0};
+    struct embedded *old, *e = NULL;
+    struct bt_err err = {0};
+
+    (void)state;
+    memset(deep, 'd', sizeof deep - 1);
+    deep[sizeof deep - 1] = '\0';
+    BT_AUTO char *dir = bt_printf("%s/%s", top, deep);
+    s.dir = dir;
+    old = start(dir);
+    assert_int_equal(bt_remove_tree(dir, NULL), 0);
+    assert_int_equal(embedded_start(&s, &e, &err), -BT_ERR_IO);
+    assert_non_null(strstr(err.text, "PostgreSQL does not start"));
+    stop(old);
+    e = start(dir);
+    assert_says(e, "SELECT count(*) > 100 FROM pg_rewrite", "t");
+    stop(e);
+}
+
 static void without_the_programs_it_says_what_to_install(void **state)
 {
     BT_AUTO char *dir = bt_printf("%s/none", top);
@@ -285,6 +341,8 @@ int main(void)
         cmocka_unit_test(it_stops_when_its_daemon_is_killed),
         cmocka_unit_test(a_daemon_that_follows_at_once_gets_a_server),
         cmocka_unit_test(a_running_server_is_adopted),
+        cmocka_unit_test(of_two_that_start_together_one_makes_the_cluster),
+        cmocka_unit_test(a_server_of_removed_files_is_not_taken_for_ours),
         cmocka_unit_test(without_the_programs_it_says_what_to_install),
         cmocka_unit_test(a_folder_that_the_server_cannot_reach_is_named),
     };
