@@ -475,6 +475,54 @@ static void find_other(struct embedded *e)
         e->pid = (pid_t)pid;
 }
 
+/* A process that has ended and waits for its parent to notice. */
+static bool is_unburied(pid_t pid)
+{
+    BT_AUTO char *path = bt_printf("/proc/%d/stat", (int)pid);
+    BT_BUF_AUTO struct bt_buf stat = {0};
+    const char *behind_name;
+
+    if (bt_file_read(path, 4096, &stat, NULL) < 0)
+        return false;
+    behind_name = strrchr(bt_buf_text(&stat), ')');
+    return behind_name && (!strncmp(behind_name, ") Z", 3) || !strncmp(behind_name, ") X", 3));
+}
+
+/* A killed postmaster keeps its number until its parent has reaped it, which need not be soon, and
+ * PostgreSQL takes the number in a lock file for a living server. The lock passes to us, the next
+ * postmaster's parent, whom it overlooks; it still looks whether any process has the old one's
+ * shared memory, as it would not if the file were gone (miscinit.c, CreateLockFile). */
+static int inherit_lock(const struct embedded *e, const char *path, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    BT_AUTO char *line = NULL;
+    BT_AUTO char *now = NULL;
+    int64_t pid;
+    size_t n;
+    int rc;
+
+    if (bt_file_read(path, 4096, &text, NULL) < 0)
+        return 0;
+    n = strcspn(bt_buf_text(&text), "\n");
+    line = bt_strndup(bt_buf_text(&text), n);
+    if (bt_parse_i64(line, "pid", 2, INT32_MAX, &pid, NULL) < 0 || !is_unburied((pid_t)pid))
+        return 0;
+    now = bt_printf("%d%s", (int)getpid(), bt_buf_text(&text) + n);
+    rc = bt_file_write(path, 0600, now, strlen(now), err);
+    if (rc == 0 && geteuid() == 0 && chown(path, e->uid, e->gid) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot hand over %s", path);
+    return rc;
+}
+
+static int inherit_locks(const struct embedded *e, struct bt_err *err)
+{
+    BT_AUTO char *data = bt_printf("%s/postmaster.pid", e->data);
+    BT_AUTO char *sock = bt_printf("%s/.s.PGSQL.5432.lock", e->socket_dir);
+    int rc = inherit_lock(e, data, err);
+
+    return rc < 0 ? rc : inherit_lock(e, sock, err);
+}
+
 static int launch(struct embedded *e, struct bt_err *err)
 {
     BT_AUTO char *program = bt_printf("%s/postgres", e->bindir);
@@ -483,6 +531,8 @@ static int launch(struct embedded *e, struct bt_err *err)
     pid_t pid;
     int rc = write_config(e, e->data, err);
 
+    if (rc == 0)
+        rc = inherit_locks(e, err);
     if (rc < 0)
         return rc;
     if (access(program, X_OK) < 0)

@@ -233,6 +233,26 @@ static void a_daemon_that_follows_at_once_gets_a_server(void **state)
     stop(e);
 }
 
+/* Its number stays taken as long as its parent, which stands still, has not reaped it. */
+static void a_killed_server_that_nobody_reaps_is_succeeded(void **state)
+{
+    BT_AUTO char *dir = bt_printf("%s/a", top);
+    pid_t server, daemon = daemon_of(dir, &server);
+    struct embedded *e;
+
+    (void)state;
+    kill(daemon, SIGSTOP);
+    kill(server, SIGKILL);
+    await_end(server);
+    e = start(dir);
+    assert_int_equal(kill(server, 0), 0);
+    assert_int_not_equal(embedded_pid(e), server);
+    assert_says(e, "SELECT to_regclass('kept')", "kept");
+    stop(e);
+    kill(daemon, SIGKILL);
+    waitpid(daemon, NULL, 0);
+}
+
 static void a_running_server_is_adopted(void **state)
 {
     BT_AUTO char *dir = bt_printf("%s/a", top);
@@ -340,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_server_that_died_is_started_again),
         cmocka_unit_test(it_stops_when_its_daemon_is_killed),
         cmocka_unit_test(a_daemon_that_follows_at_once_gets_a_server),
+        cmocka_unit_test(a_killed_server_that_nobody_reaps_is_succeeded),
         cmocka_unit_test(a_running_server_is_adopted),
         cmocka_unit_test(of_two_that_start_together_one_makes_the_cluster),
         cmocka_unit_test(a_server_of_removed_files_is_not_taken_for_ours),
