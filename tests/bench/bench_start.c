@@ -24,7 +24,7 @@
 #include "tests/bench/load.h"
 #include "tests/bench/rig.h"
 
-enum { PERSONS = 16, PROJECTS = 4, CONNECTIONS = 16, AGENT_IDLE_S = 12 };
+enum { PERSONS = 16, PROJECTS = 4, CONNECTIONS = 64, AGENT_IDLE_S = 12 };
 
 enum { WAITING_PERCENT = 1 };
 
