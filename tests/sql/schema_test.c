@@ -397,7 +397,8 @@ static void migrations_apply_once_and_a_newer_or_edited_one_is_refused(void **st
     (void)state;
     assert_true(n < 63);
     memcpy(later, migrations, (size_t)n * sizeof *later);
-    later[n] = (struct migration){n + 1, "9999-later", "CREATE TABLE later (a integer)"};
+    later[n] = (struct migration){migrations[n - 1].version + 1, "9999-later",
+                                  "CREATE TABLE later (a integer)"};
     assert_int_equal(migrate(c, migrations, n, &err), 0); /* all are there */
     assert_int_equal(migrate(c, later, n + 1, &err), 1);
     assert_int_equal(migrate(c, later, n + 1, &err), 0);
@@ -408,7 +409,7 @@ static void migrations_apply_once_and_a_newer_or_edited_one_is_refused(void **st
     assert_non_null(strstr(err.text, migrations[0].name));
     PQfinish(c);
     snprintf(sql, sizeof sql, "DROP TABLE later; DELETE FROM schema_migration WHERE version = %d",
-             n + 1);
+             migrations[n - 1].version + 1);
     db_ask(conn, sql);
 }
 
@@ -421,7 +422,8 @@ static void a_migration_that_fails_leaves_nothing(void **state)
 
     (void)state;
     memcpy(later, migrations, (size_t)n * sizeof *later);
-    later[n] = (struct migration){n + 1, "9999-bad", "CREATE TABLE half (a integer); SELECT 1 / 0"};
+    later[n] = (struct migration){migrations[n - 1].version + 1, "9999-bad",
+                                  "CREATE TABLE half (a integer); SELECT 1 / 0"};
     assert_int_equal(migrate(c, later, n + 1, &err), -BT_ERR_INVALID);
     assert_string_equal(db_ask(conn, "SELECT to_regclass('half') IS NULL"), "t");
     assert_int_equal(migrate(c, migrations, n, &err), 0);
