@@ -63,6 +63,9 @@ static const struct {
     {"1m", "layers=4 width=128 heads=4 kv_heads=4 head_dim=32 ffn=352 context=128 batch=8 "
            "micro_batch=8 learning_rate=4e-3"},
     {"2m", ""},
+    {"quick", "layers=4 width=128 heads=2 kv_heads=2 ffn=352 steps=1700 warmup=50 "
+              "learning_rate=4e-3 schedule=wsd cooldown=0.5 min_lr_ratio=0 weight_decay=0.02 "
+              "eval_bytes=65536"},
     {"5m", "layers=6 width=256 heads=4 kv_heads=4 ffn=704 learning_rate=2e-3"},
     {"11m", "layers=6 width=384 heads=6 kv_heads=6 ffn=1024 learning_rate=1.5e-3 steps=1000 "
             "warmup=100"},
