@@ -99,11 +99,13 @@ static int64_t count_targets(const struct run *r)
 
     if (!r->tuning.n && !r->vision)
         return c->batch * c->context;
-    for (int64_t i = 0; i < c->batch && r->vision; i++)
-        sum += vision_targets(r->vision, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + i));
-    for (int64_t i = 0; i < c->batch && !r->vision; i++)
-        sum += tuning_sample(&r->tuning, (uint64_t)c->seed, (uint64_t)(r->at.step * c->batch + i),
-                             (int)c->context, NULL, NULL);
+    for (int64_t i = 0; i < c->batch; i++) {
+        uint64_t number = (uint64_t)(r->at.step * c->batch + i);
+
+        sum += r->vision ? vision_targets(r->vision, (uint64_t)c->seed, number)
+                         : tuning_sample(&r->tuning, (uint64_t)c->seed, number, (int)c->context,
+                                         NULL, NULL);
+    }
     return sum;
 }
 
@@ -303,12 +305,13 @@ static void describe(struct run *r)
                   c->rope_theta, c->norm_eps, c->batch, c->seed, c->temperature, c->held_out,
                   c->held_max, c->languages, r->tuning.sha256, bt_hex(sum, sizeof sum, hex));
     if (r->vision)
-        bt_buf_printf(&b,
-                      "image_size=%" PRId64 "\npatch=%" PRId64 "\nvision_width=%" PRId64
-                      "\nvision_heads=%" PRId64 "\nvision_layers=%" PRId64 "\nlatents=%" PRId64
-                      "\nresampler_layers=%" PRId64 "\ncross_every=%" PRId64 "\nblind=%d\n",
-                      c->image_size, c->patch, c->vision_width, c->vision_heads, c->vision_layers,
-                      c->latents, c->resampler_layers, c->cross_every, c->blind);
+        bt_buf_printf(
+            &b,
+            "image_size=%" PRId64 "\npatch=%" PRId64 "\nvision_width=%" PRId64
+            "\nvision_heads=%" PRId64 "\nvision_layers=%" PRId64 "\nlatents=%" PRId64
+            "\nresampler_layers=%" PRId64 "\ncross_every=%" PRId64 "\nblind=%d\nfrozen_sha256=%s\n",
+            c->image_size, c->patch, c->vision_width, c->vision_heads, c->vision_layers, c->latents,
+            c->resampler_layers, c->cross_every, c->blind, r->vision->frozen_sha256);
     bt_copy(r->at.about, sizeof r->at.about, bt_buf_text(&b));
 }
 
@@ -452,13 +455,11 @@ static int evaluate_now(struct run *r, struct bt_err *err)
     if (!r->config->eval_bytes || !r->corpus.n_languages)
         return 0;
     if (r->vision) {
-        double stopped;
+        double stopped = vision_evaluate(r->vision, stop_in_evaluation, r->evaluation);
 
-        rc = vision_evaluate(r->vision, stop_in_evaluation, r->evaluation);
-        stopped = rc;
-        if (ranks_sum(&r->ranks, &stopped, 1, err) < 0)
-            return -1;
-        rc = stopped > 0;
+        rc = ranks_sum(&r->ranks, &stopped, 1, err);
+        if (rc == 0)
+            rc = stopped > 0;
     } else {
         rc = evaluate(&e, r->evaluation, err);
     }

@@ -5,8 +5,10 @@
 
 #include "agent/train/export.h"
 #include "agent/train/safetensors.h"
+#include "lib/base/enc.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/crypto/hash.h"
 #include "lib/json/json.h"
 
 enum { PER_ROW = 4, HELD_MAX = 2048 };
@@ -29,6 +31,7 @@ int vision_open(struct vision *v, const struct config *c, const char *lm_dir, st
     BT_AUTO char *weights = bt_printf("%s/model.safetensors", lm_dir);
     struct flamingo_shape shape = shape_of(c);
     struct model_shape lm = config_shape(c);
+    uint8_t sum[BT_SHA256_SIZE];
     size_t tokens;
     int rc = flamingo_shape_check(&shape, err);
 
@@ -49,7 +52,12 @@ int vision_open(struct vision *v, const struct config *c, const char *lm_dir, st
     v->loss = bt_new_n(float, tokens);
     v->images = bt_new_n(const float *, (size_t)v->rows *(size_t)v->per_row);
     v->text = bt_new_n(struct kern_span, (size_t)v->rows * (size_t)v->per_row);
-    return safetensors_read(&v->lm, weights, err);
+    rc = safetensors_read(&v->lm, weights, err);
+    if (rc < 0)
+        return rc;
+    bt_sha256(v->lm.w, v->lm.n_params * sizeof(float), sum);
+    bt_hex(sum, sizeof sum, v->frozen_sha256);
+    return 0;
 }
 
 void vision_close(struct vision *v)

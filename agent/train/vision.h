@@ -14,7 +14,8 @@
 
 struct vision {
     struct captions data;
-    struct model lm; /* frozen */
+    struct model lm;        /* frozen */
+    char frozen_sha256[65]; /* hex, of its weights */
     struct flamingo f;
     bool blind; /* text sees nothing: what the pictures are worth shows against this */
     int rows, context, per_row;
