@@ -21,8 +21,13 @@ void batch_free(struct batch *b)
         bt_free(b->replies[i].body);
         bt_free(b->replies[i].more);
     }
-    for (int i = 0; i < b->n_wants; i++)
+    for (int i = 0; i < b->n_wants; i++) {
         bt_free(b->wants[i].places);
+        bt_free(b->wants[i].hosts);
+    }
+    for (int i = 0; i < b->n_sites; i++)
+        bt_free(b->sites[i].conf);
+    bt_free(b->sites);
     bt_free(b->replies);
     bt_free(b->wants);
     bt_free(b->jobs);

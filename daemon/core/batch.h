@@ -57,6 +57,9 @@ struct want {
     int32_t accelerators;
     char unixname[33]; /* "" : the site's default account */
     char kind[16];     /* job kind */
+    bool claimed;      /* its shepherd was granted the claim */
+    char *hosts;       /* "n1,n2": the places' nodes; owned; only of a RUN at a Slurm cluster */
+    int32_t per_host;  /* most accelerators that it has on one of them */
 };
 
 /* A job changed: wakes those who watch it. */
@@ -80,6 +83,15 @@ struct view_credential {
     int64_t not_after_us;
 };
 
+/* A site was made or changed: its driver follows. */
+struct view_site {
+    int32_t id;
+    char name[32];
+    char kind[16];
+    char state[16];
+    char *conf; /* JSON, owned; NULL: none */
+};
+
 struct batch {
     uint64_t id;  /* of this batch in this process, never 0 */
     uint64_t seq; /* core_head.seq after this batch; set by the engine before the commit */
@@ -92,6 +104,8 @@ struct batch {
     int n_jobs, cap_jobs;
     struct view_credential *credentials;
     int n_credentials, cap_credentials;
+    struct view_site *sites;
+    int n_sites, cap_sites;
     int64_t ledger_size; /* leaves after this batch; 0 if it added none */
     int32_t n_events;    /* ordinal of the next event row */
 };

@@ -49,6 +49,8 @@ void core_step(struct core *core, const struct event *ev, struct batch *batch);
 
 /* Wants of every attempt that is not over, for a cluster back end that starts anew. */
 void core_wants(const struct core *core, struct batch *into);
+/* Every site, for the drivers of their clusters at start. */
+void core_sites(const struct core *core, struct batch *into);
 /* Every credential, for the HTTP threads' table at start. */
 void core_credentials(const struct core *core, struct batch *into);
 

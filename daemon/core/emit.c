@@ -171,6 +171,18 @@ void emit_credential_view(struct core *c, const struct credential *cr)
     v->revoked = r->revoked_us != ROW_NULL64;
 }
 
+/* Slurm is told names. */
+static void name_hosts(const struct core *c, const struct attempt *a, struct want *w)
+{
+    struct bt_buf hosts = {0};
+
+    for (int32_t i = 0; i < a->n_places; i++) {
+        bt_buf_printf(&hosts, "%s%s", i ? "," : "", c->nodes[a->places[i].node - 1].row.name);
+        w->per_host = BT_MAX(w->per_host, __builtin_popcountll(a->places[i].mask));
+    }
+    w->hosts = bt_buf_take(&hosts);
+}
+
 void emit_want(struct core *c, const struct job *j, enum want_action action)
 {
     struct want *w = batch_want(c->batch);
@@ -187,13 +199,37 @@ void emit_want(struct core *c, const struct job *j, enum want_action action)
     w->accelerators = j->accelerators;
     bt_copy(w->kind, sizeof w->kind, job_kind_names[j->kind]);
     w->site = a->site;
+    w->claimed = a->claimed_us != 0;
     bt_copy(w->unixname, sizeof w->unixname, unixname_of(c, j->person, a->site));
     if (a->node > 0)
         bt_copy(w->node, sizeof w->node, c->nodes[a->node - 1].row.name);
     if (action == WANT_RUN && a->n_places) {
         w->places = bt_memdup(a->places, (size_t)a->n_places * sizeof *a->places);
         w->n_places = a->n_places;
+        if (a->site > 0 && bt_streq(c->sites[a->site - 1].row.kind, "slurm"))
+            name_hosts(c, a, w);
     }
+}
+
+void emit_site_view(struct core *c, const struct site *s)
+{
+    struct view_site *v;
+
+    BT_GROW(c->batch->sites, c->batch->n_sites, c->batch->cap_sites);
+    v = &c->batch->sites[c->batch->n_sites++];
+    *v = (struct view_site){.id = s->row.id, .conf = s->row.conf ? bt_strdup(s->row.conf) : NULL};
+    bt_copy(v->name, sizeof v->name, s->row.name);
+    bt_copy(v->kind, sizeof v->kind, s->row.kind);
+    bt_copy(v->state, sizeof v->state, s->row.state);
+}
+
+void core_sites(const struct core *core, struct batch *into)
+{
+    struct core view = *core;
+
+    view.batch = into;
+    for (int32_t i = 0; i < core->n_sites; i++)
+        emit_site_view(&view, &core->sites[i]);
 }
 
 static enum want_action wanted(const struct job *j)

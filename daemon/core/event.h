@@ -28,6 +28,8 @@ enum event_kind {
     EV_TICK,        /* the clock: deadlines, leases, expiries */
     EV_PLAN_READY,  /* the planner's answer to a snapshot */
     EV_POLICY,      /* new rules were loaded */
+    EV_SITE,        /* a cluster: reachable or not, the state of its nodes */
+    EV_UNPLACED,    /* a cluster has lost an attempt, or refused it, before its claim */
 };
 
 enum role {
@@ -90,7 +92,7 @@ enum admin_op {
     ADMIN_REVOKE,  /* spki, or nation + person: credentials end now */
     ADMIN_NODE,    /* node, state (up, draining, down), reason, until_us */
     ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
-    ADMIN_SITE,    /* site, kind, tier, until_us, state */
+    ADMIN_SITE,    /* site, kind, tier, until_us, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
     ADMIN_OPS
 };
@@ -123,6 +125,7 @@ struct ev_admin {
     int64_t peak_gflops;
     uint8_t spki[32];
     uint8_t secret_sha256[32];
+    char *conf; /* JSON, owned; NULL leaves it as it is */
 };
 
 struct ev_enrol {
@@ -187,6 +190,30 @@ struct ev_node_report {
     int32_t n_live;
 };
 
+/* A node as its cluster sees it. Troubles begin with this word, so that they are known again. */
+#define SITE_TROUBLE "slurm: "
+
+struct site_node {
+    char name[64];
+    char class[JOB_CLASS_MAX];
+    int32_t n_acc;
+    char trouble[80]; /* why it takes no work, "" if it does */
+};
+
+struct ev_site {
+    char site[32];
+    bool reachable;
+    struct site_node *nodes; /* owned: every node, or those that changed; none when unreachable */
+    int32_t n_nodes;
+};
+
+/* Only from inside: the attempt was not claimed, so nothing of it ran. */
+struct ev_unplaced {
+    struct bt_uuid job;
+    int32_t attempt;
+    char text[200]; /* why */
+};
+
 struct plan;   /* daemon/core/plan_view.h */
 struct policy; /* policy/tree.h */
 
@@ -220,6 +247,8 @@ struct event {
         struct ev_node_report node_report;
         struct ev_plan_ready plan_ready;
         struct ev_policy policy;
+        struct ev_site site;
+        struct ev_unplaced unplaced;
     } u;
 };
 

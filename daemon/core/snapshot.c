@@ -79,6 +79,19 @@ static uint8_t class_index(const struct core *c, uint32_t word)
     return PLAN_MAX_CLASS - 1;
 }
 
+static uint8_t plan_state_of(const struct core *c, const struct node *n)
+{
+    const struct site *s = n->row.site > 0 ? &c->sites[n->row.site - 1] : NULL;
+
+    if (s && (s->unreachable || bt_streq(s->row.state, "removed")))
+        return PLAN_DOWN;
+    if (bt_streq(n->row.state, "draining") || (s && bt_streq(s->row.state, "draining")))
+        return PLAN_DRAINING;
+    if (bt_streq(n->row.state, "up") && n->reported)
+        return PLAN_UP;
+    return bt_streq(n->row.state, "drained") ? PLAN_DRAINED : PLAN_DOWN;
+}
+
 static void add_nodes(const struct core *c, struct plan *p)
 {
     p->nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes);
@@ -96,10 +109,7 @@ static void add_nodes(const struct core *c, struct plan *p)
             .leaf = (uint32_t)n->row.leaf,
             .accel_class = class_index(c, n->class_word),
             .tier = (uint8_t)n->row.tier,
-            .state = bt_streq(n->row.state, "draining")            ? PLAN_DRAINING
-                     : bt_streq(n->row.state, "up") && n->reported ? PLAN_UP
-                     : bt_streq(n->row.state, "drained")           ? PLAN_DRAINED
-                                                                   : PLAN_DOWN,
+            .state = plan_state_of(c, n),
         };
     }
 }

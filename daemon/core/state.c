@@ -69,6 +69,8 @@ void core_free(struct core *c)
     DROP(account, accounts);
     DROP(credential, credentials);
     DROP(token, tokens);
+    for (int32_t i = 0; i < c->n_nodes; i++)
+        bt_free(c->nodes[i].trouble);
     DROP(site, sites);
     DROP(node, nodes);
     DROP(rate, rates);

@@ -63,6 +63,7 @@ struct token {
 
 struct site {
     struct row_site row;
+    bool unreachable; /* its cluster does not answer; not persisted */
 };
 
 struct node {
@@ -71,6 +72,7 @@ struct node {
     uint64_t busy;
     int64_t seen_us; /* last report, not persisted */
     bool reported;   /* since this process began */
+    char *trouble;   /* why its cluster gives it no work; owned, NULL: it does; not persisted */
 };
 
 struct rate {
@@ -204,6 +206,7 @@ void emit_job_state(struct core *c, struct job *j);
 void emit_attempt(struct core *c, struct job *j);
 void emit_credential_view(struct core *c, const struct credential *cr);
 void emit_account(struct core *c, const struct account *a);
+void emit_site_view(struct core *c, const struct site *s);
 void emit_want(struct core *c, const struct job *j, enum want_action action);
 /* One entry and the same change of the accounts in memory; a level is 0 if untouched. */
 struct move {
@@ -248,6 +251,8 @@ void step_node_report(struct core *c, const struct event *ev);
 void step_tick(struct core *c);
 void step_plan_ready(struct core *c, const struct event *ev);
 void step_policy(struct core *c, const struct event *ev);
+void step_site(struct core *c, const struct event *ev);
+void step_unplaced(struct core *c, const struct event *ev);
 
 /* ---- shared rules ---- */
 /* The four locks of a job of this tier; site 0: the best site of the facility counts. */
@@ -256,6 +261,9 @@ int locks_of(const struct core *c, int32_t person, int32_t project, int32_t site
 void job_move(struct core *c, uint32_t slot, enum job_state to);
 int dependency_met(const struct core *c, const struct job *j); /* 1 yes, 0 not yet, -1 never */
 int64_t attempt_charge(const struct job *j); /* of the ended attempt, within its hold */
+/* A facility's failure: refunded whole, tried again while the job allows it. */
+void facility_failed(struct core *c, uint32_t slot, const char *why);
+void node_set_state(struct core *c, struct node *n, const char *state, const char *reason);
 /* Ends the attempt and its allocation; `refund`: the facility failed it. */
 void attempt_close(struct core *c, uint32_t slot, const char *reason);
 /* Settles the ended attempt's hold: charge is spent, the rest goes back. */

@@ -35,6 +35,12 @@ void event_free(struct event *ev)
         bt_free(ev->u.node_report.inventory);
         bt_free(ev->u.node_report.live);
         break;
+    case EV_ADMIN:
+        bt_free(ev->u.admin.conf);
+        break;
+    case EV_SITE:
+        bt_free(ev->u.site.nodes);
+        break;
     case EV_PLAN_READY:
         plan_unref(ev->u.plan_ready.plan);
         break;
@@ -151,6 +157,12 @@ void core_step(struct core *c, const struct event *ev, struct batch *batch)
         break;
     case EV_POLICY:
         step_policy(c, ev);
+        break;
+    case EV_SITE:
+        step_site(c, ev);
+        break;
+    case EV_UNPLACED:
+        step_unplaced(c, ev);
         break;
     }
     c->ev = NULL;

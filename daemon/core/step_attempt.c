@@ -166,6 +166,13 @@ static void emit_submit_leaf(struct core *c, struct job *j)
     emit_leaf(c, "submit", j->id, bt_buf_take(&leaf), &j->submit_idx);
 }
 
+static bool site_takes(const struct core *c, const struct node *n)
+{
+    const struct site *s = n->row.site > 0 ? &c->sites[n->row.site - 1] : NULL;
+
+    return !s || (bt_streq(s->row.state, "up") && !s->unreachable);
+}
+
 /* The planner proposes; the core looks again before it commits (version, nodes, locks, grant). */
 static bool may_start(struct core *c, const struct job *j, const struct plan *p,
                       const struct plan_slot *s)
@@ -181,7 +188,7 @@ static bool may_start(struct core *c, const struct job *j, const struct plan *p,
         const struct node *n = &c->nodes[part->node];
 
         if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
-            !bt_streq(n->row.state, "up"))
+            !bt_streq(n->row.state, "up") || !site_takes(c, n))
             return false;
     }
     return true;
@@ -371,6 +378,18 @@ void step_started(struct core *c, const struct event *ev)
 
 /* ---- nodes ---- */
 
+void node_set_state(struct core *c, struct node *n, const char *state, const char *reason)
+{
+    char *why = bt_strdup(reason); /* it may be a text of the node itself */
+
+    bt_free(n->row.state);
+    bt_free(n->row.reason);
+    n->row.state = bt_strdup(state);
+    n->row.reason = why;
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    c->plan_due = true;
+}
+
 static int32_t site_of_agent(struct core *c)
 {
     return c->n_sites ? c->sites[0].row.id : 0;
@@ -410,13 +429,11 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
 static void node_seen(struct core *c, struct node *n)
 {
     if (bt_streq(n->row.state, "down") && bt_streq(n->row.reason, "silent")) {
-        bt_free(n->row.state);
-        bt_free(n->row.reason);
-        n->row.state = bt_strdup("up");
-        n->row.reason = bt_strdup("-");
-        row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
-        emit_event(c, "node-up", "facility/clock", n->row.name, NULL);
-        c->plan_due = true;
+        if (n->trouble)
+            node_set_state(c, n, "down", n->trouble);
+        else
+            node_set_state(c, n, "up", "-");
+        emit_event(c, n->trouble ? "node-heard" : "node-up", "facility/clock", n->row.name, NULL);
     }
     if (!n->reported)
         c->plan_due = true;
@@ -471,8 +488,7 @@ void step_node_report(struct core *c, const struct event *ev)
 
 /* ---- the clock ---- */
 
-/* A facility's failure: refunded whole, tried again while the job allows it. */
-static void facility_failed(struct core *c, uint32_t slot, const char *why)
+void facility_failed(struct core *c, uint32_t slot, const char *why)
 {
     struct job *j = job_at(c, slot);
 
@@ -546,14 +562,9 @@ static void tick_node(struct core *c, struct node *n)
     if (!bt_streq(n->row.state, "up") || c->now_us < n->seen_us + c->set.node_silent_us ||
         c->now_us < c->epoch_start_us + c->set.grace_after_start_us)
         return;
-    bt_free(n->row.state);
-    bt_free(n->row.reason);
-    n->row.state = bt_strdup("down");
-    n->row.reason = bt_strdup("silent");
+    node_set_state(c, n, "down", "silent");
     n->reported = false;
-    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
     emit_event(c, "node-down", "facility/clock", n->row.name, NULL);
-    c->plan_due = true;
 }
 
 void step_tick(struct core *c)

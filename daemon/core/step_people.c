@@ -563,13 +563,43 @@ static int do_rate(struct core *c, struct doing *d)
     return 0;
 }
 
+/* Whether the site may become what is asked; s is NULL when it is new. */
+static int site_may(struct core *c, struct doing *d, const struct site *s)
+{
+    const struct ev_admin *e = d->e;
+    int32_t n = 0;
+
+    if (!bt_is_name(e->site, 31))
+        return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a site's name", e->site);
+    if (e->state[0] && !bt_streq(e->state, "up") && !bt_streq(e->state, "draining") &&
+        !bt_streq(e->state, "removed"))
+        return bt_fail(&d->err, BT_ERR_INVALID, "a site's state is up, draining or removed");
+    if (s && e->kind[0] && !bt_streq(e->kind, s->row.kind))
+        return bt_fail(&d->err, BT_ERR_CONFLICT, "site %s is of kind %s and stays so", e->site,
+                       s->row.kind);
+    if (!s && bt_streq(e->kind, "slurm") && !e->conf)
+        return bt_next(&d->err, bt_fail(&d->err, BT_ERR_INVALID, "a Slurm site needs a slurm.conf"),
+                       "beamtime site add %s --slurm-conf PATH", e->site);
+    for (uint32_t i = 0; s && i < c->n_live; i++) {
+        const struct job *j = job_at(c, c->live[i]);
+
+        n += j->att && j->att->state != ATTEMPT_ENDED && j->att->site == s->row.id;
+    }
+    if (n && bt_streq(e->state, "removed"))
+        return bt_next(&d->err,
+                       bt_fail(&d->err, BT_ERR_CONFLICT, "%d jobs run at site %s", n, e->site),
+                       "beamtime site drain %s, and wait for them", e->site);
+    return 0;
+}
+
 static int do_site(struct core *c, struct doing *d)
 {
     const struct ev_admin *e = d->e;
     struct site *s = site_find(c, e->site);
+    int rc = site_may(c, d, s);
 
-    if (!bt_is_name(e->site, 31))
-        return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a site's name", e->site);
+    if (rc < 0)
+        return rc;
     if (!s) {
         BT_GROW(c->sites, c->n_sites, c->cap_sites);
         s = &c->sites[c->n_sites++];
@@ -581,10 +611,17 @@ static int do_site(struct core *c, struct doing *d)
         d->changed = true;
     }
     set_text(d, &s->row.state, e->state);
-    set_i32(d, &s->row.tier, e->tier);
-    set_i64(d, &s->row.tier_until_us, e->until_us);
-    if (d->changed)
+    if (e->conf)
+        set_text(d, &s->row.conf, e->conf);
+    if (e->tier >= 0) {
+        set_i32(d, &s->row.tier, e->tier);
+        set_i64(d, &s->row.tier_until_us, e->until_us);
+    }
+    if (d->changed) {
         EMIT(c, site, s);
+        emit_site_view(c, s);
+        c->plan_due = true;
+    }
     return 0;
 }
 

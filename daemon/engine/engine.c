@@ -623,6 +623,7 @@ static void announce(struct engine *e)
 {
     struct batch *b = batch_new();
 
+    core_sites(e->core, b);
     core_wants(e->core, b);
     core_credentials(e->core, b);
     e->set.committed(e->set.arg, b);

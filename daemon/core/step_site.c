@@ -1,0 +1,99 @@
+/* What a cluster says of itself: its nodes, whether it answers, attempts that it has lost.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
+#include "daemon/core/state.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/domain/clearance.h"
+
+static uint64_t mask_of(int32_t n_acc)
+{
+    return n_acc >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n_acc) - 1;
+}
+
+/* A node that no agent has registered yet is known by its cluster's word. */
+static struct node *node_found(struct core *c, const struct site *s, const struct site_node *at)
+{
+    struct node *n;
+
+    BT_GROW(c->nodes, c->n_nodes, c->cap_nodes);
+    n = &c->nodes[c->n_nodes++];
+    *n = (struct node){.row = {.id = c->n_nodes,
+                               .site = s->row.id,
+                               .name = bt_strdup(at->name),
+                               .class_name = bt_strdup(at->class),
+                               .n_acc = at->n_acc,
+                               .all_mask = (int64_t)mask_of(at->n_acc),
+                               .tier = TIER_STANDARD,
+                               .state = bt_strdup("down"),
+                               .reason = bt_strdup("silent"),
+                               .until_us = ROW_NULL64,
+                               .inventory = bt_strdup("{}")},
+                       .class_word = word_of(c, at->class)};
+    name_put(c, NAME_NODE, 0, at->name, c->n_nodes - 1);
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    return n;
+}
+
+/* An agent that came before its cluster was added stands at the facility's own site. */
+static bool is_of(struct core *c, const struct site *s, struct node *n)
+{
+    if (n->row.site == s->row.id)
+        return true;
+    if (n->busy || !bt_streq(c->sites[n->row.site - 1].row.kind, "local"))
+        return false;
+    n->row.site = s->row.id;
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    c->plan_due = true;
+    return true;
+}
+
+/* Only what the cluster itself took down does it bring up again. */
+static void judge_node(struct core *c, struct node *n, const char *trouble)
+{
+    bool ours = n->trouble && bt_streq(n->row.state, "down") && bt_streq(n->row.reason, n->trouble);
+
+    if (!*trouble && ours)
+        node_set_state(c, n, "up", "-");
+    else if (*trouble && (ours ? !bt_streq(n->row.reason, trouble) : bt_streq(n->row.state, "up")))
+        node_set_state(c, n, "down", trouble);
+    bt_free(n->trouble);
+    n->trouble = *trouble ? bt_strdup(trouble) : NULL;
+}
+
+void step_site(struct core *c, const struct event *ev)
+{
+    const struct ev_site *e = &ev->u.site;
+    struct site *s = ev->who.kind == WHO_INSIDE ? site_find(c, e->site) : NULL;
+
+    if (!s)
+        return;
+    if (s->unreachable == e->reachable) {
+        s->unreachable = !e->reachable;
+        emit_event(c, e->reachable ? "site-reached" : "site-unreachable", "facility/clusters",
+                   s->row.name, NULL);
+        c->plan_due = true;
+    }
+    for (int32_t i = 0; i < e->n_nodes; i++) {
+        struct node *n = node_find(c, e->nodes[i].name);
+
+        if (!n)
+            n = node_found(c, s, &e->nodes[i]);
+        if (is_of(c, s, n))
+            judge_node(c, n, e->nodes[i].trouble);
+    }
+}
+
+void step_unplaced(struct core *c, const struct event *ev)
+{
+    const struct ev_unplaced *e = &ev->u.unplaced;
+    uint32_t slot;
+    struct job *j = job_find(c, e->job, &slot);
+
+    if (ev->who.kind != WHO_INSIDE || !j || j->attempt != e->attempt || !j->att ||
+        j->att->state == ATTEMPT_ENDED || j->att->claimed_us)
+        return;
+    emit_event(c, "unplaced", "facility/clusters", j->name, NULL);
+    facility_failed(c, slot, e->text[0] ? e->text : "its cluster lost it before it began");
+}

@@ -1,0 +1,226 @@
+/* A cluster's word about its nodes and about attempts that it has lost.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/check.h"
+
+#include <string.h>
+
+#include "daemon/core/state.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "tests/unit/core_fixture.h"
+
+static int start(void **state)
+{
+    static struct fixture f;
+
+    fixture_start(&f);
+    *state = &f;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    fixture_stop(*state);
+    return 0;
+}
+
+static struct event *ask(const char *site, const char *state, const char *conf)
+{
+    struct event *ev = event_new(EV_ADMIN);
+    struct ev_admin *a = &ev->u.admin;
+
+    ev->who.kind = WHO_INSIDE;
+    a->op = ADMIN_SITE;
+    a->id = bt_uuid_new(bt_now_us());
+    a->tier = -1;
+    bt_copy(a->site, sizeof a->site, site);
+    bt_copy(a->kind, sizeof a->kind, conf ? "slurm" : "");
+    bt_copy(a->state, sizeof a->state, state);
+    a->conf = conf ? bt_strdup(conf) : NULL;
+    return ev;
+}
+
+static void report(struct fixture *f, const char *node, const char *trouble, bool reachable)
+{
+    struct event *ev = event_new(EV_SITE);
+    struct ev_site *e = &ev->u.site;
+
+    ev->who.kind = WHO_INSIDE;
+    bt_copy(e->site, sizeof e->site, "geneva");
+    e->reachable = reachable;
+    e->n_nodes = node != NULL;
+    e->nodes = bt_new_n(struct site_node, 1);
+    if (node) {
+        e->nodes[0].n_acc = 8;
+        bt_copy(e->nodes[0].name, sizeof e->nodes[0].name, node);
+        bt_copy(e->nodes[0].class, sizeof e->nodes[0].class, "h200");
+        bt_copy(e->nodes[0].trouble, sizeof e->nodes[0].trouble, trouble);
+    }
+    fixture_step(f, ev);
+}
+
+static void add(struct fixture *f)
+{
+    assert_int_equal(200, fixture_step(f, ask("geneva", "", "{\"slurm_conf\":\"/c\"}"))->http);
+    assert_int_equal(1, f->last->n_sites);
+    assert_string_equal("geneva", f->last->sites[0].name);
+    assert_string_equal("slurm", f->last->sites[0].kind);
+}
+
+static void a_slurm_site_needs_its_configuration(void **state)
+{
+    struct fixture *f = *state;
+    struct event *ev = ask("geneva", "", NULL);
+
+    bt_copy(ev->u.admin.kind, sizeof ev->u.admin.kind, "slurm");
+    assert_int_equal(BT_ERR_INVALID, fixture_step(f, ev)->err.code);
+    add(f);
+    assert_int_equal(BT_ERR_INVALID, fixture_step(f, ask("geneva", "closed", NULL))->err.code);
+    fixture_compare(f);
+}
+
+static void a_cluster_brings_nodes_that_work_once_their_agents_speak(void **state)
+{
+    struct fixture *f = *state;
+    const struct node *n;
+
+    add(f);
+    report(f, "g1", "", true);
+    n = node_find(f->core, "g1");
+    assert_non_null(n);
+    assert_int_equal(site_find(f->core, "geneva")->row.id, n->row.site);
+    assert_int_equal(255, n->row.all_mask);
+    assert_string_equal("down", n->row.state);
+    fixture_compare(f);
+}
+
+static void only_what_the_cluster_took_down_does_it_bring_up(void **state)
+{
+    struct fixture *f = *state;
+    const struct node *n;
+    struct event *ev;
+
+    add(f);
+    report(f, "n1", "", true); /* an agent's node at a local site moves to its cluster */
+    n = node_find(f->core, "n1");
+    assert_int_equal(site_find(f->core, "geneva")->row.id, n->row.site);
+    assert_string_equal("up", n->row.state);
+    report(f, "n1", "slurm: drained", true);
+    assert_string_equal("down", n->row.state);
+    assert_string_equal("slurm: drained", n->row.reason);
+    report(f, "n1", "slurm: used by others", true);
+    assert_string_equal("slurm: used by others", n->row.reason);
+    report(f, "n1", "", true);
+    assert_string_equal("up", n->row.state);
+    ev = event_new(EV_ADMIN);
+    ev->who.kind = WHO_INSIDE;
+    ev->u.admin.op = ADMIN_NODE;
+    ev->u.admin.id = bt_uuid_new(bt_now_us());
+    bt_copy(ev->u.admin.node, sizeof ev->u.admin.node, "n1");
+    bt_copy(ev->u.admin.state, sizeof ev->u.admin.state, "down");
+    bt_copy(ev->u.admin.reason, sizeof ev->u.admin.reason, "a broken fan");
+    assert_int_equal(200, fixture_step(f, ev)->http);
+    report(f, "n1", "slurm: drained", true);
+    report(f, "n1", "", true);
+    assert_string_equal("a broken fan", n->row.reason);
+}
+
+static void nothing_starts_where_the_cluster_does_not_answer(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    const struct job *j;
+
+    add(f);
+    report(f, "n1", "", true);
+    report(f, NULL, "", false);
+    assert_int_equal(201, fixture_submit(f, id, 1, 60)->http);
+    j = job_find(f->core, id, NULL);
+    fixture_plan(f);
+    assert_int_equal(JOB_QUEUED, j->state);
+    report(f, NULL, "", true);
+    fixture_plan(f);
+    assert_int_equal(JOB_STARTING, j->state);
+    fixture_compare(f);
+}
+
+static void unplace(struct fixture *f, struct bt_uuid id, int32_t attempt)
+{
+    struct event *ev = event_new(EV_UNPLACED);
+
+    ev->who.kind = WHO_INSIDE;
+    ev->u.unplaced.job = id;
+    ev->u.unplaced.attempt = attempt;
+    bt_copy(ev->u.unplaced.text, sizeof ev->u.unplaced.text, "Slurm does not know it any more");
+    fixture_step(f, ev);
+}
+
+static void an_attempt_that_its_cluster_lost_is_tried_again_unless_it_was_claimed(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    const struct job *j;
+    struct event *ev;
+
+    add(f);
+    report(f, "n1", "", true);
+    fixture_submit(f, id, 1, 60);
+    j = job_find(f->core, id, NULL);
+    fixture_plan(f);
+    assert_int_equal(JOB_STARTING, j->state);
+    assert_string_equal("n1", f->last->wants[0].hosts);
+    assert_int_equal(1, f->last->wants[0].per_host);
+    unplace(f, id, 2); /* another attempt: nothing to do with it */
+    assert_int_equal(JOB_STARTING, j->state);
+    unplace(f, id, 1);
+    assert_int_equal(JOB_QUEUED, j->state);
+    assert_int_equal(2, j->attempt);
+    assert_int_equal(0, j->charged_mras);
+    fixture_plan(f);
+    ev = fixture_event(EV_CLAIM, NODE1);
+    ev->u.claim.job = id;
+    ev->u.claim.attempt = 2;
+    bt_copy(ev->u.claim.foreign_id, sizeof ev->u.claim.foreign_id, "slurm:7");
+    assert_int_equal(200, fixture_step(f, ev)->http);
+    unplace(f, id, 2);
+    assert_int_equal(JOB_STARTING, j->state);
+    assert_int_equal(BT_ERR_CONFLICT, fixture_step(f, ask("geneva", "removed", NULL))->err.code);
+    fixture_compare(f);
+}
+
+static void a_draining_site_starts_nothing_and_keeps_its_clearance(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev;
+
+    add(f);
+    ev = ask("geneva", "draining", NULL);
+    report(f, "n1", "", true);
+    fixture_step(f, ev);
+    fixture_submit(f, id, 1, 60);
+    fixture_plan(f);
+    assert_int_equal(JOB_QUEUED, job_find(f->core, id, NULL)->state);
+    assert_int_equal(200, fixture_step(f, ask("here", "up", NULL))->http);
+    assert_int_equal(1, site_find(f->core, "here")->row.tier);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_slurm_site_needs_its_configuration, start, stop),
+        cmocka_unit_test_setup_teardown(a_cluster_brings_nodes_that_work_once_their_agents_speak,
+                                        start, stop),
+        cmocka_unit_test_setup_teardown(only_what_the_cluster_took_down_does_it_bring_up, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(nothing_starts_where_the_cluster_does_not_answer, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(
+            an_attempt_that_its_cluster_lost_is_tried_again_unless_it_was_claimed, start, stop),
+        cmocka_unit_test_setup_teardown(a_draining_site_starts_nothing_and_keeps_its_clearance,
+                                        start, stop),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
