@@ -125,6 +125,7 @@ static bool put(struct node *node, const struct want *w)
     struct entry *old = entry_of(node, w);
 
     new.want.places = NULL;
+    new.want.hosts = NULL;
     new.mask = w->n_places > 0 && w->places ? w->places[0].mask : 0;
     if (w->action == WANT_GONE) {
         if (!old)
@@ -187,6 +188,7 @@ static void write_entry(struct json_writer *w, const struct entry *e)
     jw_i64(w, "signal", e->want.signal);
     jw_i64(w, "tier", e->want.tier);
     jw_i64(w, "accelerators", e->want.accelerators);
+    jw_i64(w, "nodes", e->want.n_places);
     jw_str(w, "mask", mask);
     jw_str(w, "unixname", e->want.unixname);
     jw_end_object(w);

@@ -1,0 +1,31 @@
+/* calls.h - the calls of libslurm that the broker needs, in our words.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A table, so that serve.c is tried without a cluster. Every call may block up to the cluster's
+ * MessageTimeout. Errors: BT_ERR_UNREACHABLE (the controller did not answer: what was asked may
+ * have happened all the same), else it was refused. One thread. */
+#ifndef BT_CLUSTERS_HELPER_CALLS_H
+#define BT_CLUSTERS_HELPER_CALLS_H
+
+#include "daemon/clusters/wire.h"
+
+struct calls {
+    /* Fill ret->nodes, or jobs, others, n_others; or set ret->unchanged unless fresh. */
+    int (*nodes)(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err);
+    int (*jobs)(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err);
+    int (*submit)(void *arg, const struct wire_submit *job, int64_t *ret_id, struct bt_err *err);
+    /* Ends the job of that id if it carries the comment; a job that is over counts as ended. */
+    int (*cancel)(void *arg, uint32_t id, const char *comment, struct bt_err *err);
+    void *arg;
+};
+
+struct cluster; /* libslurm with one configuration loaded */
+
+/* Loads the configuration (a bad one ends the process: libslurm does) and asks the controller
+ * for its version. Fills the hello. */
+int cluster_open(const char *slurm_conf, struct cluster **ret, struct wire_reply *hello,
+                 struct bt_err *err) BT_MUSTUSE;
+void cluster_close(struct cluster *c);
+void cluster_calls(struct cluster *c, struct calls *ret);
+
+#endif

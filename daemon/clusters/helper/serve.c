@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/clusters/helper/serve.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+enum { CHUNK = 65536 };
+
+static int call(const struct calls *c, const struct wire_request *r, struct wire_reply *ret,
+                struct bt_err *err)
+{
+    switch ((enum wire_op)r->op) {
+    case WIRE_NODES:
+        return c->nodes(c->arg, r->fresh, ret, err);
+    case WIRE_JOBS:
+        return c->jobs(c->arg, r->fresh, ret, err);
+    case WIRE_SUBMIT:
+        return c->submit(c->arg, &r->submit, &ret->id, err);
+    case WIRE_CANCEL:
+        return c->cancel(c->arg, r->id, r->comment, err);
+    case WIRE_OPS:
+        break;
+    }
+    return bt_fail(err, BT_ERR_INVALID, "there is no such request");
+}
+
+static int answer(const struct calls *c, const char *text, size_t n, struct bt_buf *out,
+                  struct bt_err *err)
+{
+    struct wire_request request;
+    struct wire_reply reply = {0};
+    struct bt_err said = {0};
+    int rc = wire_request_read(text, n, &request, err);
+
+    if (rc < 0)
+        return rc;
+    rc = call(c, &request, &reply, &said);
+    reply.q = request.q;
+    reply.ok = rc >= 0;
+    reply.code = said.code;
+    bt_copy(reply.text, sizeof reply.text, said.text);
+    bt_copy(reply.next, sizeof reply.next, said.next);
+    wire_reply_write(&reply, (enum wire_op)request.op, out);
+    wire_reply_done(&reply);
+    wire_request_done(&request);
+    return 0;
+}
+
+int serve_frame(const struct calls *calls, struct bt_buf *in, struct bt_buf *out,
+                struct bt_err *err)
+{
+    const char *text;
+    size_t n;
+    int rc = wire_unframe(in->p, in->n, &text, &n, err);
+
+    if (rc <= 0)
+        return rc;
+    rc = answer(calls, text, n, out, err);
+    if (rc < 0)
+        return rc;
+    in->n -= 4 + n;
+    if (in->n)
+        memmove(in->p, in->p + 4 + n, in->n);
+    return 1;
+}
+
+/* An answer leaves at once: the next request may take long. */
+static int serve_all(const struct calls *calls, struct bt_buf *in, struct bt_buf *out, int fd,
+                     struct bt_err *err)
+{
+    int rc;
+
+    while ((rc = serve_frame(calls, in, out, err)) > 0) {
+        rc = bt_write_all(fd, out->p, out->n, err);
+        if (rc < 0)
+            return rc;
+        bt_buf_clear(out);
+    }
+    return rc;
+}
+
+int serve_fd(const struct calls *calls, const struct wire_reply *hello, int fd, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf in = {0};
+    BT_BUF_AUTO struct bt_buf out = {0};
+    int rc;
+
+    wire_reply_write(hello, WIRE_OPS, &out);
+    rc = bt_write_all(fd, out.p, out.n, err);
+    bt_buf_clear(&out);
+    while (rc == 0) {
+        char *room = bt_buf_room(&in, CHUNK);
+        ssize_t n = read(fd, room, CHUNK);
+
+        if (n == 0)
+            return 0;
+        if (n < 0 && errno != EINTR)
+            return bt_fail_errno(err, BT_ERR_IO, "cannot read from the daemon");
+        in.n += n > 0 ? (size_t)n : 0;
+        rc = serve_all(calls, &in, &out, fd, err);
+    }
+    return rc;
+}

@@ -1,0 +1,79 @@
+/* slots.h - which attempts a Slurm cluster shall have and which it has: reconciled by comments.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Slurm's word that it took a job is not durable, and a lost job's number is given to another, so
+ * the identity is ours: the comment "bt:<uuid>:<attempt>". A slot is one attempt. Slurm may
+ * start an attempt twice or late; that only one of them runs is the claim's business
+ * (daemon/core), so here nothing must be certain, only tidy in the end:
+ *
+ *   DOUBT --listed--> PLACED        in doubt until a whole list of the cluster's jobs was seen
+ *   DOUBT --absent--> WANTED        or LOST, when it was claimed before: then its agent ends it
+ *   WANTED -> ASKED -> PLACED       submitted; a refusal or silence leads to LOST or DOUBT
+ *   PLACED --absent or over--> LOST the core is told; it opens the next attempt unless claimed
+ *   any --gone--> LEAVING           pending jobs are cancelled, running shepherds end themselves
+ *
+ * Pure. */
+#ifndef BT_DAEMON_CLUSTERS_SLOTS_H
+#define BT_DAEMON_CLUSTERS_SLOTS_H
+
+#include "daemon/clusters/wire.h"
+#include "daemon/core/batch.h"
+
+enum slot_state { SLOT_DOUBT, SLOT_WANTED, SLOT_ASKED, SLOT_PLACED, SLOT_LOST, SLOT_LEAVING };
+
+struct slot {
+    struct bt_uuid job;
+    int32_t attempt;
+    enum slot_state state;
+    bool claimed;    /* or stopping: it is never submitted (again) */
+    bool gone;       /* while ASKED: leaves with the answer */
+    bool found;      /* in the list at hand */
+    bool pending;    /* as last listed */
+    int64_t id;      /* Slurm's number; 0: not known */
+    int64_t seen_us; /* LEAVING: since when */
+    int32_t walltime_s;
+    int32_t grace_s;
+    int32_t per_host;
+    int32_t n_hosts;
+    char *hosts; /* owned */
+    char user[33];
+};
+
+/* What follows from a list. */
+struct slot_act {
+    enum { SLOT_CANCEL, SLOT_UNPLACED } kind;
+    int64_t id;                 /* CANCEL */
+    char comment[WIRE_COMMENT]; /* CANCEL */
+    struct bt_uuid job;         /* UNPLACED */
+    int32_t attempt;
+    char text[120];
+};
+
+struct slots {
+    struct slot *v;
+    size_t n, cap;
+    bool listed; /* a whole list was seen since the helper was started */
+    struct slot_stray {
+        int64_t id, seen_us;
+    } * strays; /* running jobs with our mark and no slot */
+    size_t n_strays, cap_strays;
+    struct slot_act *acts; /* of the last slots_list */
+    size_t n_acts, cap_acts;
+};
+
+enum { SLOT_STRAY_S = 20, SLOT_LINGER_S = 900 };
+
+void slots_done(struct slots *s);
+struct slot *slots_find(struct slots *s, struct bt_uuid job, int32_t attempt);
+void slots_want(struct slots *s, const struct want *w, int64_t now_us);
+/* The answer to a submission: id > 0, or silence (in doubt), or a refusal (text: UNPLACED). */
+void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t id);
+void slots_doubt(struct slots *s, struct bt_uuid job, int32_t attempt);
+void slots_refused(struct slots *s, struct bt_uuid job, int32_t attempt);
+void slots_cut(struct slots *s); /* the helper is gone: what was asked is in doubt */
+/* A whole list of the jobs named `name` among `jobs`; fills s->acts. */
+void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const char *name,
+                int64_t now_us);
+size_t slots_count(const struct slots *s, enum slot_state state);
+
+#endif

@@ -1,0 +1,42 @@
+/* slurm.h - the Slurm clusters under the facility: a driver thread and a helper process for each.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A driver keeps its helper (daemon/clusters/helper) alive, hands it the wants of its site as jobs
+ * whose script is the shepherd, looks at the cluster's jobs each second and its nodes every five,
+ * and tells the core what it saw: EV_SITE (reachable, nodes), EV_UNPLACED (an attempt that the
+ * cluster refused or lost). It decides nothing else; slots.h reconciles.
+ *
+ * Thread safe. */
+#ifndef BT_DAEMON_CLUSTERS_SLURM_H
+#define BT_DAEMON_CLUSTERS_SLURM_H
+
+#include "daemon/core/batch.h"
+#include "daemon/core/event.h"
+#include "lib/base/err.h"
+#include "lib/json/json.h"
+
+struct clusters;
+
+struct clusters_settings {
+    const char *facility; /* its name marks our jobs among a cluster's; borrowed, as all here */
+    const char *helper;   /* beamtime-slurm */
+    int (*post)(void *arg, struct event *ev, struct bt_err *err); /* takes ev over on success */
+    void *arg;
+};
+
+struct clusters *clusters_new(const struct clusters_settings *settings);
+/* The sites and wants of a committed batch. Never blocks; may be called before clusters_start. */
+void clusters_committed(struct clusters *c, const struct batch *b);
+/* From now on drivers run and events are posted. */
+void clusters_start(struct clusters *c);
+void clusters_stop(struct clusters *c); /* ends helpers and threads; the engine still runs */
+void clusters_free(struct clusters *c);
+
+/* Member "cluster" of a site, or nothing when it has no Slurm: {"name","version","reachable",
+ * "since","text","next","jobs","others","nodes"}. */
+void clusters_show(struct clusters *c, const char *site, struct json_writer *w);
+/* Items {"node","what","expected","actual","fix"}; `row` has the facility's "nodes" and "conf". */
+int clusters_diff(struct clusters *c, const char *site, const struct json *row,
+                  struct json_writer *w, struct bt_err *err) BT_MUSTUSE;
+
+#endif

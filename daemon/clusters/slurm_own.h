@@ -1,0 +1,95 @@
+/* slurm_own.h - what the parts of a Slurm site's driver share; private to slurm*.c.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_DAEMON_CLUSTERS_SLURM_OWN_H
+#define BT_DAEMON_CLUSTERS_SLURM_OWN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "daemon/clusters/site_conf.h"
+#include "daemon/clusters/slots.h"
+#include "daemon/clusters/slurm.h"
+
+enum {
+    ASKED_MAX = 64,              /* requests at the helper at a time */
+    STDERR_MAX = 240,            /* of the helper's last words */
+    SUBMIT_ROOM = ASKED_MAX - 8, /* so that lists are not kept waiting */
+};
+
+/* A request at the helper; they are answered in order. */
+struct asked {
+    int64_t q;
+    enum wire_op op;
+    int64_t sent_us;
+    struct bt_uuid job; /* SUBMIT */
+    int32_t attempt;
+};
+
+struct helper {
+    pid_t pid; /* 0: none */
+    int fd;    /* our end of the socketpair */
+    int err;   /* its standard error */
+    bool ready;
+    int64_t q;
+    struct bt_buf in, out;
+    struct asked asked[ASKED_MAX];
+    int first, n_asked;
+    int64_t retry_us; /* no new one before */
+    int failures;
+    char words[STDERR_MAX]; /* its last line */
+};
+
+struct known_node {
+    struct wire_node node;
+    bool others; /* jobs of others run there */
+    char told[sizeof((struct site_node *)0)->trouble];
+};
+
+struct driver {
+    struct clusters *all;
+    char name[32];
+    int32_t id;
+    pthread_t thread;
+    bool runs;
+    int wake; /* eventfd */
+    atomic_bool stopping;
+
+    pthread_mutex_t lock; /* over what follows, up to the next blank line */
+    struct site_conf conf;
+    char state[16];
+    bool changed; /* conf or state */
+    struct want *wants;
+    size_t n_wants, cap_wants;
+    bool reachable;
+    int64_t since_us; /* not reachable since */
+    char cluster[64], version[32];
+    char text[240], next[160];
+    int64_t n_jobs, n_others;
+    struct known_node *nodes;
+    size_t n_nodes;
+
+    /* the thread's own */
+    struct site_conf use;
+    bool removed;
+    struct helper helper;
+    struct slots slots;
+    bool tell_all; /* the core shall hear of every node */
+    int64_t jobs_due_us, nodes_due_us;
+};
+
+/* slurm_helper.c: the process and its frames. */
+int helper_start(struct driver *d, struct bt_err *err) BT_MUSTUSE;
+void helper_end(struct driver *d); /* kills it; what was asked is in doubt */
+/* Queues a request; false when too many are under way. */
+bool helper_ask(struct driver *d, const struct wire_request *r, struct bt_uuid job,
+                int32_t attempt);
+/* Reads and writes what is possible; BT_ERR_IO when the helper has gone. */
+int helper_pump(struct driver *d, short revents, struct bt_err *err) BT_MUSTUSE;
+void helper_words(struct driver *d); /* what it said on standard error */
+
+/* slurm.c: called for each reply. */
+void driver_reply(struct driver *d, const struct asked *a, const struct wire_reply *r);
+void driver_hello(struct driver *d, const struct wire_reply *r);
+
+#endif

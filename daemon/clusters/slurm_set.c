@@ -1,0 +1,277 @@
+/* All Slurm sites: who gets which want, and what people see of them.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/clusters/slurm_set.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+struct clusters *clusters_new(const struct clusters_settings *settings)
+{
+    struct clusters *c = bt_new(struct clusters);
+
+    c->set = *settings;
+    pthread_mutex_init(&c->lock, NULL);
+    return c;
+}
+
+static void driver_free(struct driver *d)
+{
+    for (size_t i = 0; i < d->n_wants; i++)
+        bt_free(d->wants[i].hosts);
+    bt_free(d->wants);
+    bt_free(d->nodes);
+    slots_done(&d->slots);
+    bt_buf_done(&d->helper.in);
+    bt_buf_done(&d->helper.out);
+    if (d->wake >= 0)
+        close(d->wake);
+    pthread_mutex_destroy(&d->lock);
+    bt_free(d);
+}
+
+void clusters_free(struct clusters *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n; i++)
+        driver_free(c->drivers[i]);
+    bt_free(c->drivers);
+    pthread_mutex_destroy(&c->lock);
+    bt_free(c);
+}
+
+static void wake(struct driver *d)
+{
+    if (eventfd_write(d->wake, 1) < 0)
+        bt_log(BT_ERROR, "cannot-wake-a-driver", "site", d->name, NULL);
+}
+
+static void start(struct driver *d)
+{
+    if (!d->runs && pthread_create(&d->thread, NULL, driver_run, d) == 0)
+        d->runs = true;
+    if (!d->runs)
+        bt_log(BT_ERROR, "driver-not-started", "site", d->name, NULL);
+}
+
+static struct driver *driver_of(struct clusters *c, int32_t id)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->drivers[i]->id == id)
+            return c->drivers[i];
+    return NULL;
+}
+
+static struct driver *driver_named(struct clusters *c, const char *name)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (bt_streq(c->drivers[i]->name, name))
+            return c->drivers[i];
+    return NULL;
+}
+
+static void take_site(struct clusters *c, const struct view_site *v)
+{
+    struct driver *d = driver_of(c, v->id);
+    struct site_conf conf;
+    struct bt_err err = {0};
+
+    if (!bt_streq(v->kind, "slurm"))
+        return;
+    if (site_conf_parse(v->conf ? v->conf : "{}", &conf, &err) < 0) {
+        bt_log_err(BT_ERROR, "site-without-conf", &err);
+        return;
+    }
+    if (!d) {
+        d = bt_new(struct driver);
+        d->all = c;
+        d->id = v->id;
+        bt_copy(d->name, sizeof d->name, v->name);
+        d->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        atomic_init(&d->stopping, false);
+        pthread_mutex_init(&d->lock, NULL);
+        d->use = conf;
+        BT_GROW(c->drivers, c->n, c->cap);
+        c->drivers[c->n++] = d;
+        if (c->started)
+            start(d);
+    }
+    pthread_mutex_lock(&d->lock);
+    d->conf = conf;
+    bt_copy(d->state, sizeof d->state, v->state);
+    d->changed = true;
+    pthread_mutex_unlock(&d->lock);
+    wake(d);
+}
+
+static void take_want(struct driver *d, const struct want *w)
+{
+    struct want copy = *w;
+
+    copy.places = NULL;
+    copy.hosts = w->hosts ? bt_strdup(w->hosts) : NULL;
+    pthread_mutex_lock(&d->lock);
+    BT_GROW(d->wants, d->n_wants, d->cap_wants);
+    d->wants[d->n_wants++] = copy;
+    pthread_mutex_unlock(&d->lock);
+    wake(d);
+}
+
+void clusters_committed(struct clusters *c, const struct batch *b)
+{
+    if (!b->n_sites && !c->n)
+        return;
+    pthread_mutex_lock(&c->lock);
+    for (int i = 0; i < b->n_sites; i++)
+        take_site(c, &b->sites[i]);
+    for (int i = 0; i < b->n_wants; i++) {
+        struct driver *d = driver_of(c, b->wants[i].site);
+
+        if (d)
+            take_want(d, &b->wants[i]);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void clusters_start(struct clusters *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->started = true;
+    for (size_t i = 0; i < c->n; i++)
+        start(c->drivers[i]);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void clusters_stop(struct clusters *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->started = false;
+    for (size_t i = 0; i < c->n; i++) {
+        atomic_store(&c->drivers[i]->stopping, true);
+        wake(c->drivers[i]);
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->drivers[i]->runs)
+            pthread_join(c->drivers[i]->thread, NULL);
+        c->drivers[i]->runs = false;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- what people see ---- */
+
+void clusters_show(struct clusters *c, const char *site, struct json_writer *w)
+{
+    struct driver *d;
+
+    pthread_mutex_lock(&c->lock);
+    d = driver_named(c, site);
+    pthread_mutex_unlock(&c->lock); /* drivers stay until clusters_free */
+    if (!d)
+        return;
+    pthread_mutex_lock(&d->lock);
+    jw_object(w, "cluster");
+    jw_str(w, "name", d->cluster);
+    jw_str(w, "version", d->version);
+    jw_bool(w, "reachable", d->reachable);
+    if (d->since_us)
+        jw_time(w, "since", d->since_us);
+    jw_str(w, "text", d->text);
+    jw_str(w, "next", d->next);
+    jw_i64(w, "jobs", d->n_jobs);
+    jw_i64(w, "others", d->n_others);
+    jw_i64(w, "nodes", (int64_t)d->n_nodes);
+    jw_end_object(w);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void item(struct json_writer *w, const char *node, const char *what, const char *expected,
+                 const char *actual, const char *fix)
+{
+    jw_object(w, NULL);
+    jw_str(w, "node", node);
+    jw_str(w, "what", what);
+    jw_str(w, "expected", expected);
+    jw_str(w, "actual", actual);
+    jw_str(w, "fix", fix);
+    jw_end_object(w);
+}
+
+static const struct json *row_of(const struct json *nodes, const char *name)
+{
+    for (size_t i = 0; i < json_len(nodes); i++)
+        if (bt_streq(json_str(json_get(json_at(nodes, i), "node"), ""), name))
+            return json_at(nodes, i);
+    return NULL;
+}
+
+static void diff_node(const struct wire_node *n, const struct json *row, struct json_writer *w)
+{
+    char there[48];
+    char here[48];
+    BT_AUTO char *enrol = bt_printf("beamtime token new %s --kind agent, then beamtime-agent enrol "
+                                    "on it",
+                                    n->name);
+    BT_AUTO char *agent = bt_printf("set class and accelerators of the agent on %s", n->name);
+    BT_AUTO char *resume = bt_printf("scontrol update nodename=%s state=resume", n->name);
+
+    if (!row) {
+        item(w, n->name, "node", "at this site", "at another site, under the same name",
+             "rename it in slurm.conf: names are unique in a facility");
+        return;
+    }
+    (void)snprintf(there, sizeof there, "%s:%d", n->class, n->n_acc);
+    (void)snprintf(here, sizeof here, "%s:%lld", json_str(json_get(row, "class"), ""),
+                   (long long)json_i64(json_get(row, "accelerators"), 0));
+    if (!json_bool(json_get(row, "registered"), false))
+        item(w, n->name, "agent", "registered", "never heard of", enrol);
+    else if (bt_streq(json_str(json_get(row, "reason"), ""), "silent"))
+        item(w, n->name, "agent", "heartbeats", "silent", "systemctl status beamtime-agent");
+    else if (n->n_acc && !bt_streq(there, here))
+        item(w, n->name, "accelerators", there, here, agent);
+    if (*n->trouble)
+        item(w, n->name, "slurm", "idle", n->trouble, resume);
+}
+
+static bool has_node(const struct driver *d, const char *name)
+{
+    for (size_t i = 0; i < d->n_nodes; i++)
+        if (bt_streq(d->nodes[i].node.name, name))
+            return true;
+    return false;
+}
+
+int clusters_diff(struct clusters *c, const char *site, const struct json *row,
+                  struct json_writer *w, struct bt_err *err)
+{
+    const struct json *nodes = json_get(row, "nodes");
+    struct driver *d;
+
+    pthread_mutex_lock(&c->lock);
+    d = driver_named(c, site);
+    pthread_mutex_unlock(&c->lock);
+    if (!d)
+        return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to compare with", site);
+    pthread_mutex_lock(&d->lock);
+    if (!d->reachable)
+        item(w, "-", "cluster", "reachable", d->text, d->next);
+    for (size_t i = 0; i < d->n_nodes; i++)
+        diff_node(&d->nodes[i].node, row_of(nodes, d->nodes[i].node.name), w);
+    for (size_t i = 0; d->n_nodes && i < json_len(nodes); i++) {
+        const char *name = json_str(json_get(json_at(nodes, i), "node"), "");
+
+        if (!has_node(d, name))
+            item(w, name, "node", "in Slurm", "only here", "add it to slurm.conf, or drain it");
+    }
+    pthread_mutex_unlock(&d->lock);
+    return 0;
+}

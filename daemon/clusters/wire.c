@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/clusters/wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+
+/* ---- frames ---- */
+
+void wire_frame(struct bt_buf *to, const char *text, size_t n)
+{
+    const char head[4] = {(char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+
+    bt_buf_add(to, head, sizeof head);
+    bt_buf_add(to, text, n);
+}
+
+int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n, struct bt_err *err)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    size_t len;
+
+    if (n < 4)
+        return 0;
+    len = (size_t)u[0] << 24 | (size_t)u[1] << 16 | (size_t)u[2] << 8 | u[3];
+    if (len == 0 || len > WIRE_MAX)
+        return bt_fail(err, BT_ERR_INVALID, "a frame of %zu bytes is none", len);
+    if (n - 4 < len)
+        return 0;
+    *ret = p + 4;
+    *ret_n = len;
+    return 1;
+}
+
+/* ---- tables ---- */
+
+static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", NULL};
+
+#define TEXT(s, m, needed)                                                       \
+    {                                                                            \
+#m, JSON_F_TEXT, offsetof(struct s, m), needed, sizeof((struct s *)0)->m \
+    }
+#define NUMBER(s, m, least, most)                                   \
+    {                                                               \
+#m, JSON_F_I32, offsetof(struct s, m), true, 0, least, most \
+    }
+
+static const struct json_field submit_fields[] = {
+    TEXT(wire_submit, comment, true),
+    TEXT(wire_submit, name, true),
+    {"hosts", JSON_F_STRING, offsetof(struct wire_submit, hosts), true, WIRE_HOSTS_MAX},
+    NUMBER(wire_submit, n_hosts, 1, 65536),
+    NUMBER(wire_submit, per_host, 0, 64),
+    NUMBER(wire_submit, cpus, 1, 65536),
+    NUMBER(wire_submit, minutes, 1, 5256000),
+    {"exclusive", JSON_F_BOOL, offsetof(struct wire_submit, exclusive), true},
+    TEXT(wire_submit, user, true),
+    TEXT(wire_submit, partition, true),
+    TEXT(wire_submit, account, true),
+    TEXT(wire_submit, qos, true),
+    {"script", JSON_F_STRING, offsetof(struct wire_submit, script), true, WIRE_SCRIPT_MAX},
+};
+
+static const struct json_field job_fields[] = {
+    {"id", JSON_F_I64, offsetof(struct wire_job, id), true, 0, 1, UINT32_MAX},
+    {"submit_s", JSON_F_I64, offsetof(struct wire_job, submit_s), true, 0, 0, INT64_MAX},
+    TEXT(wire_job, comment, true),
+    TEXT(wire_job, name, true),
+    {"pending", JSON_F_BOOL, offsetof(struct wire_job, pending), true},
+    {"over", JSON_F_BOOL, offsetof(struct wire_job, over), true},
+    TEXT(wire_job, state, true),
+};
+
+static const struct json_field node_fields[] = {
+    TEXT(wire_node, name, true),     TEXT(wire_node, class, true),
+    NUMBER(wire_node, n_acc, 0, 64), NUMBER(wire_node, cpus, 0, 65536),
+    TEXT(wire_node, trouble, true),
+};
+
+static void write_table(struct json_writer *w, const struct json_field *f, size_t n,
+                        const void *from)
+{
+    for (size_t i = 0; i < n; i++) {
+        const void *p = (const char *)from + f[i].offset;
+
+        switch (f[i].kind) {
+        case JSON_F_I32:
+            jw_i64(w, f[i].name, *(const int32_t *)p);
+            break;
+        case JSON_F_I64:
+            jw_i64(w, f[i].name, *(const int64_t *)p);
+            break;
+        case JSON_F_BOOL:
+            jw_bool(w, f[i].name, *(const bool *)p);
+            break;
+        case JSON_F_STRING:
+            jw_str(w, f[i].name, *(char *const *)p);
+            break;
+        default:
+            jw_str(w, f[i].name, p);
+        }
+    }
+}
+
+#define WRITE(w, fields, from) write_table(w, fields, BT_ARRAY_LEN(fields), from)
+#define READ(object, fields, to, err) json_read(object, fields, BT_ARRAY_LEN(fields), to, err)
+
+/* ---- requests ---- */
+
+void wire_request_write(const struct wire_request *r, struct bt_buf *to)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    struct json_writer w = {.to = &text};
+
+    jw_object(&w, NULL);
+    jw_i64(&w, "q", r->q);
+    jw_str(&w, "op", ops[r->op]);
+    if (r->op == WIRE_SUBMIT) {
+        jw_object(&w, "submit");
+        WRITE(&w, submit_fields, &r->submit);
+        jw_end_object(&w);
+    } else if (r->op == WIRE_CANCEL) {
+        jw_i64(&w, "id", r->id);
+        jw_str(&w, "comment", r->comment);
+    } else {
+        jw_bool(&w, "fresh", r->fresh);
+    }
+    jw_end_object(&w);
+    wire_frame(to, text.p, text.n);
+}
+
+int wire_request_read(const char *text, size_t n, struct wire_request *ret, struct bt_err *err)
+{
+    struct {
+        int64_t q;
+        int op;
+        bool fresh;
+        const struct json *submit;
+        int64_t id;
+        char comment[WIRE_COMMENT];
+    } in = {.q = 0};
+    const struct json_field fields[] = {
+        {"q", JSON_F_I64, offsetof(typeof(in), q), true, 0, 1, INT64_MAX},
+        {"op", JSON_F_ENUM, offsetof(typeof(in), op), true, .values = ops},
+        {"fresh", JSON_F_BOOL, offsetof(typeof(in), fresh)},
+        {"submit", JSON_F_VALUE, offsetof(typeof(in), submit)},
+        {"id", JSON_F_I64, offsetof(typeof(in), id), false, 0, 1, UINT32_MAX},
+        {"comment", JSON_F_TEXT, offsetof(typeof(in), comment), false, WIRE_COMMENT},
+    };
+    JSON_AUTO struct json *j = NULL;
+    struct wire_request r = {0};
+    int rc = json_parse(text, n, WIRE_MAX, &j, err);
+
+    if (rc == 0)
+        rc = READ(j, fields, &in, err);
+    if (rc == 0 && (in.op == WIRE_SUBMIT) != (in.submit != NULL))
+        rc = bt_fail(err, BT_ERR_INVALID, "submit wants its job, and nothing else has one");
+    if (rc == 0 && in.op == WIRE_CANCEL && !in.id)
+        rc = bt_fail(err, BT_ERR_INVALID, "cancel wants an id");
+    if (rc == 0 && in.submit)
+        rc = READ(in.submit, submit_fields, &r.submit, err);
+    if (rc < 0)
+        return rc;
+    r.q = in.q;
+    r.op = in.op;
+    r.fresh = in.fresh;
+    r.id = (uint32_t)in.id;
+    bt_copy(r.comment, sizeof r.comment, in.comment);
+    *ret = r;
+    return 0;
+}
+
+void wire_request_done(struct wire_request *r)
+{
+    bt_free(r->submit.hosts);
+    bt_free(r->submit.script);
+    *r = (struct wire_request){0};
+}
+
+/* ---- replies ---- */
+
+static void write_jobs(const struct wire_reply *r, struct json_writer *w)
+{
+    jw_array(w, "jobs");
+    for (size_t i = 0; i < r->n; i++) {
+        jw_object(w, NULL);
+        WRITE(w, job_fields, &r->jobs[i]);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+    jw_i64(w, "n_others", r->n_others);
+    jw_str(w, "others", r->others ? r->others : "");
+}
+
+static void write_nodes(const struct wire_reply *r, struct json_writer *w)
+{
+    jw_array(w, "nodes");
+    for (size_t i = 0; i < r->n; i++) {
+        jw_object(w, NULL);
+        WRITE(w, node_fields, &r->nodes[i]);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+}
+
+void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf *to)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    struct json_writer w = {.to = &text};
+
+    jw_object(&w, NULL);
+    jw_i64(&w, "q", r->q);
+    jw_bool(&w, "ok", r->ok);
+    if (!r->ok) {
+        jw_str(&w, "code", bt_err_name(r->code));
+        jw_str(&w, "text", r->text);
+        jw_str(&w, "next", r->next);
+    } else if (r->q == 0) {
+        jw_str(&w, "cluster", r->cluster);
+        jw_str(&w, "version", r->version);
+    } else if (r->unchanged) {
+        jw_bool(&w, "unchanged", true);
+    } else if (op == WIRE_SUBMIT) {
+        jw_i64(&w, "id", r->id);
+    } else if (op == WIRE_JOBS) {
+        write_jobs(r, &w);
+    } else if (op == WIRE_NODES) {
+        write_nodes(r, &w);
+    }
+    jw_end_object(&w);
+    wire_frame(to, text.p, text.n);
+}
+
+static int read_jobs(const struct json *list, struct wire_reply *r, struct bt_err *err)
+{
+    size_t n = json_len(list);
+
+    r->jobs = bt_new_n(struct wire_job, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        int rc = READ(json_at(list, i), job_fields, &r->jobs[i], err);
+
+        if (rc < 0)
+            return rc;
+        r->n++;
+    }
+    return 0;
+}
+
+static int read_nodes(const struct json *list, struct wire_reply *r, struct bt_err *err)
+{
+    size_t n = json_len(list);
+
+    r->nodes = bt_new_n(struct wire_node, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        int rc = READ(json_at(list, i), node_fields, &r->nodes[i], err);
+
+        if (rc < 0)
+            return rc;
+        if (!bt_is_name(r->nodes[i].name, 63)) /* such a one cannot be named here */
+            continue;
+        r->nodes[r->n++] = r->nodes[i];
+    }
+    return 0;
+}
+
+int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct bt_err *err)
+{
+    struct {
+        struct wire_reply r;
+        char code[32];
+        const struct json *jobs, *nodes;
+    } in = {.code = ""};
+    const struct json_field fields[] = {
+        {"q", JSON_F_I64, offsetof(typeof(in), r.q), true, 0, 0, INT64_MAX},
+        {"ok", JSON_F_BOOL, offsetof(typeof(in), r.ok), true},
+        {"unchanged", JSON_F_BOOL, offsetof(typeof(in), r.unchanged)},
+        {"id", JSON_F_I64, offsetof(typeof(in), r.id), false, 0, 1, UINT32_MAX},
+        {"cluster", JSON_F_TEXT, offsetof(typeof(in), r.cluster), false, 64},
+        {"version", JSON_F_TEXT, offsetof(typeof(in), r.version), false, 32},
+        {"code", JSON_F_TEXT, offsetof(typeof(in), code), false, 32},
+        {"text", JSON_F_TEXT, offsetof(typeof(in), r.text), false, 240},
+        {"next", JSON_F_TEXT, offsetof(typeof(in), r.next), false, 160},
+        {"jobs", JSON_F_VALUE, offsetof(typeof(in), jobs)},
+        {"nodes", JSON_F_VALUE, offsetof(typeof(in), nodes)},
+        {"others", JSON_F_STRING, offsetof(typeof(in), r.others), false, WIRE_HOSTS_MAX},
+        {"n_others", JSON_F_I64, offsetof(typeof(in), r.n_others), false, 0, 0, INT64_MAX},
+    };
+    JSON_AUTO struct json *j = NULL;
+    int rc = json_parse(text, n, WIRE_MAX, &j, err);
+
+    if (rc == 0)
+        rc = READ(j, fields, &in, err);
+    if (rc == 0 && in.jobs)
+        rc = read_jobs(in.jobs, &in.r, err);
+    if (rc == 0 && in.nodes && !in.jobs)
+        rc = read_nodes(in.nodes, &in.r, err);
+    if (rc < 0) {
+        wire_reply_done(&in.r);
+        return rc;
+    }
+    in.r.code = in.r.ok ? 0 : bt_err_by_name(in.code);
+    if (!in.r.ok && !in.r.code)
+        in.r.code = BT_ERR_INTERNAL;
+    *ret = in.r;
+    return 0;
+}
+
+void wire_reply_done(struct wire_reply *r)
+{
+    bt_free(r->jobs);
+    bt_free(r->nodes);
+    bt_free(r->others);
+    *r = (struct wire_reply){0};
+}
+
+/* ---- identity ---- */
+
+void wire_comment(struct bt_uuid job, int32_t attempt, char out[WIRE_COMMENT])
+{
+    char id[BT_UUID_TEXT];
+
+    (void)snprintf(out, WIRE_COMMENT, "bt:%s:%d", bt_uuid_format(job, id), attempt);
+}
+
+int wire_comment_parse(const char *comment, struct bt_uuid *job, int32_t *attempt)
+{
+    char id[BT_UUID_TEXT];
+    int64_t n;
+
+    if (!bt_starts(comment, "bt:") || strlen(comment) < 3 + BT_UUID_TEXT ||
+        comment[3 + BT_UUID_TEXT - 1] != ':')
+        return -1;
+    bt_copy(id, sizeof id, comment + 3);
+    if (bt_uuid_parse(id, job) < 0 ||
+        bt_parse_i64(comment + 3 + BT_UUID_TEXT, "attempt", 1, INT32_MAX, &n, NULL) < 0)
+        return -1;
+    *attempt = (int32_t)n;
+    return 0;
+}

@@ -1,0 +1,112 @@
+/* wire.h - what the daemon and a site's helper say to each other: frames of JSON over a socketpair.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A frame is a length (4 bytes, big endian, 1..WIRE_MAX) and a JSON object. The daemon asks with
+ * {"q":n,"op":…}; the helper answers each request once, in order, with the same q:
+ * {"q":n,"ok":true,…} or {"q":n,"ok":false,"code":"UNREACHABLE","text":…,"next":…}. The first
+ * frame is the helper's hello with q 0. Both sides read by the tables here. Pure. */
+#ifndef BT_DAEMON_CLUSTERS_WIRE_H
+#define BT_DAEMON_CLUSTERS_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+#include "lib/base/uuid.h"
+#include "lib/json/json.h"
+
+enum {
+    WIRE_MAX = 8 << 20,
+    WIRE_COMMENT = 64, /* "bt:<uuid>:<attempt>" */
+    WIRE_HOSTS_MAX = 1 << 20,
+    WIRE_SCRIPT_MAX = 8192,
+};
+
+/* Appends text[n] (at most WIRE_MAX) as a frame. */
+void wire_frame(struct bt_buf *to, const char *text, size_t n);
+/* The frame that begins at p[n]: 1 with *ret and *ret_n inside p, 0 when it is not complete yet,
+ * BT_ERR_INVALID when its length is none. The frame takes 4 + *ret_n bytes. */
+int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n,
+                 struct bt_err *err) BT_MUSTUSE;
+
+enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_OPS };
+
+/* A job, wholly decided: which nodes, how much of each, how long, as whom. */
+struct wire_submit {
+    char comment[WIRE_COMMENT];
+    char name[64];
+    char *hosts; /* "n1,n2"; owned */
+    int32_t n_hosts;
+    int32_t per_host; /* accelerators on each; 0: the node has no GRES of that name */
+    int32_t cpus;     /* on each */
+    int32_t minutes;
+    bool exclusive;
+    char user[33]; /* Unix account; "" the helper's own */
+    char partition[64];
+    char account[64];
+    char qos[64];
+    char *script; /* owned */
+};
+
+struct wire_request {
+    int64_t q;
+    int op;     /* enum wire_op */
+    bool fresh; /* NODES, JOBS: everything, not only when it changed */
+    struct wire_submit submit;
+    uint32_t id;                /* CANCEL: only if it carries the comment */
+    char comment[WIRE_COMMENT]; /* CANCEL */
+};
+
+void wire_request_write(const struct wire_request *r, struct bt_buf *to); /* with its frame */
+int wire_request_read(const char *text, size_t n, struct wire_request *ret,
+                      struct bt_err *err) BT_MUSTUSE;
+void wire_request_done(struct wire_request *r);
+
+/* A job that carries a comment of ours, and that lives or has ended a moment ago. */
+struct wire_job {
+    int64_t id;
+    int64_t submit_s;
+    char comment[WIRE_COMMENT];
+    char name[64];
+    bool pending;
+    bool over;
+    char state[24];
+};
+
+struct wire_node {
+    char name[64];
+    char class[16]; /* of its GRES, or cpu */
+    int32_t n_acc;  /* of its GRES; 0: it has none */
+    int32_t cpus;
+    char trouble[64]; /* why Slurm gives it no work; "" it does */
+};
+
+/* Whoever reads a list frees it with bt_free. */
+struct wire_reply {
+    int64_t q;
+    bool ok;
+    bool unchanged; /* NODES, JOBS: as at the last request */
+    int64_t id;     /* SUBMIT */
+    char cluster[64];
+    char version[32];
+    struct wire_job *jobs;
+    struct wire_node *nodes;
+    size_t n;         /* of jobs or nodes */
+    char *others;     /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
+    int64_t n_others; /* JOBS: how many jobs of others live */
+    int code;         /* BT_ERR_x when not ok */
+    char text[240];
+    char next[160];
+};
+
+void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf *to);
+int wire_reply_read(const char *text, size_t n, struct wire_reply *ret,
+                    struct bt_err *err) BT_MUSTUSE;
+void wire_reply_done(struct wire_reply *r);
+
+/* "bt:<uuid>:<attempt>" and back; -1 when it is none of ours. */
+void wire_comment(struct bt_uuid job, int32_t attempt, char out[WIRE_COMMENT]);
+int wire_comment_parse(const char *comment, struct bt_uuid *job, int32_t *attempt) BT_MUSTUSE;
+
+#endif
