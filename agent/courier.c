@@ -40,6 +40,7 @@ struct trip {
     struct courier *c;
     struct link *link;
     int inotify;
+    bool slurm; /* shepherds are started by Slurm */
     int64_t sent[STREAMS];
     bool complete[STREAMS]; /* the end of the stream was said */
     bool said_started, said_ended, fenced;
@@ -99,6 +100,23 @@ static void complain(const struct courier *c, const char *what, const struct bt_
 
 /* ---- the shepherd ---- */
 
+/* Slurm starts shepherds; one that took the folder and has gone left us its remains. */
+static bool may_bury(struct trip *t)
+{
+    const char *dir = t->c->dir;
+    struct bt_err e = {0};
+
+    if (!spool_has(dir, "identity") || !spool_has(dir, "granted"))
+        return false;
+    if (spool_shepherd(dir)) /* it was coming while we looked */
+        return false;
+    if (spool_put(dir, "ranks", "slurm", &e) < 0) { /* so that nothing is started any more */
+        complain(t->c, "spool_failed", &e);
+        return false;
+    }
+    return true;
+}
+
 static void keep_shepherd(struct trip *t)
 {
     struct bt_err e = {0};
@@ -106,6 +124,8 @@ static void keep_shepherd(struct trip *t)
 
     if (spool_has(t->c->dir, "manifest.json") || spool_shepherd(t->c->dir) ||
         bt_mono_us() < t->next_start_us)
+        return;
+    if (t->slurm && !may_bury(t))
         return;
     /* A fresh one needs a moment to take its lock: hence the wait also after success. */
     t->next_start_us =
@@ -164,10 +184,10 @@ static void say_started(struct trip *t)
 
 static ssize_t read_part(const struct trip *t, int i, char *to, size_t n)
 {
-    BT_AUTO char *path = bt_printf("%s/log.%s", t->c->dir, stream_names[i]);
-    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+    BT_AUTO char *file = bt_printf("log.%s", stream_names[i]);
+    BT_FD_AUTO int fd = spool_open(t->c->dir, file, NULL);
 
-    return fd < 0 ? (errno == ENOENT ? 0 : -1) : pread(fd, to, n, t->sent[i]);
+    return fd < 0 ? (fd == -BT_ERR_NOT_FOUND ? 0 : -1) : pread(fd, to, n, t->sent[i]);
 }
 
 /* Sends what stream i has, up to `most` bytes; `last`: it will not grow any more. False when the
@@ -249,12 +269,11 @@ static int send_file(struct trip *t, const struct order *o, const struct manifes
 
 static int send_text(struct trip *t, const struct yield *y, struct bt_err *err)
 {
-    BT_AUTO char *path = bt_printf("%s/manifest.txt", t->c->dir);
-    BT_FD_AUTO int fd = open(path, O_RDONLY | O_CLOEXEC);
+    BT_FD_AUTO int fd = spool_open(t->c->dir, "manifest.txt", err);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path);
+        return fd < 0 ? fd : bt_fail_errno(err, BT_ERR_IO, "cannot look at a manifest");
     return api_blob(t->link, y->sha256, fd, st.st_size, err);
 }
 
@@ -330,7 +349,8 @@ static enum step speak(struct trip *t, bool granted, bool gone)
     const char *dir = t->c->dir;
 
     if (!granted && !gone) {
-        claim(t);
+        if (!t->slurm || spool_shepherd(dir)) /* the dead claim nothing */
+            claim(t);
         return WAIT;
     }
     if (!t->said_started && spool_has(dir, "started")) {
@@ -391,10 +411,17 @@ static int64_t open_link(struct trip *t)
     return rc;
 }
 
+static bool is_slurms(const struct courier *c)
+{
+    struct order o = {0};
+
+    return spool_order(c->dir, &o, NULL) == 0 && o.slurm;
+}
+
 static void *run(void *arg)
 {
     struct courier *c = arg;
-    struct trip t = {.c = c};
+    struct trip t = {.c = c, .slurm = is_slurms(c)};
 
     t.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (t.inotify >= 0)

@@ -7,7 +7,7 @@
 #include "agent/spec.h"
 #include "agent/spool.h"
 
-enum { ENVIRON_MAX = SPEC_ENV_MAX + 40 };
+enum { ENVIRON_MAX = SPEC_ENV_MAX + 160 };
 
 /* Folders of one attempt, below order.work. */
 struct places {

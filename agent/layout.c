@@ -104,13 +104,27 @@ int layout_remove(const char *home, const struct account *a, struct bt_err *err)
     return 0;
 }
 
+/* A home that the agent has made for a shepherd that may not make one. */
+static bool is_given(const struct places *p, const struct account *a)
+{
+    BT_AUTO char *above = bt_strdup(p->home);
+    struct stat st;
+
+    *strrchr(above, '/') = '\0';
+    return geteuid() == a->uid && access(above, W_OK) < 0 && lstat(p->home, &st) == 0 &&
+           S_ISDIR(st.st_mode) && st.st_uid == a->uid;
+}
+
 int layout_make(const struct places *p, const struct spec *s, const struct account *a,
                 int *ret_metrics, struct bt_err *err)
 {
-    int rc = layout_remove(p->home, a, err); /* what a killed shepherd left */
+    int rc = 0;
 
-    if (rc == 0 && mkdir(p->home, 0700) < 0)
-        rc = bt_fail_errno(err, BT_ERR_IO, "cannot make the folder %s", p->home);
+    if (!is_given(p, a)) {
+        rc = layout_remove(p->home, a, err); /* what a killed shepherd left */
+        if (rc == 0 && mkdir(p->home, 0700) < 0)
+            rc = bt_fail_errno(err, BT_ERR_IO, "cannot make the folder %s", p->home);
+    }
     if (rc == 0)
         rc = make_owned(p->output, a, err);
     if (rc == 0)

@@ -13,6 +13,7 @@
 #include "agent/node.h"
 #include "agent/settings.h"
 #include "agent/shepherd.h"
+#include "agent/slurm.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -173,6 +174,8 @@ int main(int argc, char **argv)
     struct bt_err err = {0};
     int rc;
 
+    if (argc > 2 && bt_streq(argv[1], "rank")) /* what follows are the rank's own words */
+        return slurm_rank(argc - 2, argv + 2, &err) < 0 ? say(&err) : 0;
     conf_init(&settings_table, &set);
     rc = conf_args(&settings_table, &set, argc, argv, &args, &err);
     bt_log_init("beamtime-agent", rc < 0 ? BT_INFO : (enum bt_level)set.log_level);

@@ -13,6 +13,7 @@
 #include "agent/account.h"
 #include "agent/courier.h"
 #include "agent/dir.h"
+#include "agent/handover.h"
 #include "agent/layout.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
@@ -115,7 +116,7 @@ static void send_out(struct node *n, const struct attempt_id *id)
 static void write_contact(struct node *n, int64_t boot_us)
 {
     BT_AUTO char *path = bt_printf("%s/contact", n->attempts);
-    BT_FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    BT_FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     char text[24];
     int len = snprintf(text, sizeof text, "%020lld\n", (long long)boot_us);
 
@@ -175,12 +176,19 @@ static int take_up(struct node *n, const struct want_item *w, struct bt_err *err
 {
     BT_BUF_AUTO struct bt_buf spec = {0};
     struct order o;
+    struct account a;
     int rc = order_make(w, n->plan, n->set, &o, err);
 
     if (rc == 0)
         rc = api_spec(n->link, w->id.job, &spec, err);
+    if (rc == 0 && o.slurm)
+        rc = account_find(o.user, &a, err);
+    if (rc == 0 && o.slurm)
+        rc = handover_home(&o, &a, err);
     if (rc == 0)
-        rc = spool_make(n->attempts, &o, bt_buf_text(&spec), spec.n, err);
+        rc = spool_make(n->attempts, &o, bt_buf_text(&spec), spec.n, o.slurm ? &a : NULL, err);
+    if (rc == 0 && o.slurm)
+        handover_turn(n->attempts);
     return rc == -BT_ERR_CONFLICT ? 0 : rc; /* it is here: its courier was missing */
 }
 
@@ -384,6 +392,8 @@ static int begin(struct node *n, struct bt_err *err)
 
     if (rc == 0)
         rc = lock_state(n->set->state_dir, err);
+    if (rc == 0 && n->set->shepherds)
+        rc = handover_open(n->attempts, err);
     if (rc < 0)
         return rc;
     /* Orphans of a killed shepherd come to us; nobody's end is waited for by number. */

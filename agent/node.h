@@ -30,7 +30,7 @@ struct want_item {
     char kind[16];
     char unixname[33];
     uint64_t mask;
-    int32_t walltime_s, grace_s, signal, tier, accelerators;
+    int32_t walltime_s, grace_s, signal, tier, accelerators, nodes;
 };
 
 enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };

@@ -12,6 +12,7 @@
 #include "agent/layout.h"
 #include "agent/metrics.h"
 #include "agent/shepherd_own.h"
+#include "agent/slurm.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -78,8 +79,14 @@ static bool checkpointed_since(const struct shepherd *s)
 static void judge_run(struct shepherd *s, struct verdict *ret)
 {
     int rank = s->first_bad >= 0 ? s->first_bad : 0;
+    int status = s->ranks[rank].status;
+    char text[sizeof ret->text];
+    bool named =
+        s->order.nodes > 1 && status && slurm_failed(&s->places, &status, text, sizeof text);
 
-    shepherd_judge(s->cause, s->ranks[rank].status, s->killed, &s->order, ret);
+    shepherd_judge(s->cause, status, s->killed, &s->order, ret);
+    if (named && bt_streq(ret->reason, "exited"))
+        bt_copy(ret->text, sizeof ret->text, text);
     ret->checkpointed |= checkpointed_since(s);
 }
 
@@ -111,6 +118,17 @@ static int read_orders(struct shepherd *s, struct bt_err *err)
     return rc;
 }
 
+/* Slurm may start an attempt twice: whoever came first has it. */
+static int is_mine(const struct shepherd *s, const char *me, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf who = {0};
+    int rc = spool_get(s->dir, "identity", FOREIGN_MAX, &who, err);
+
+    if (rc < 0 || bt_streq(bt_buf_text(&who), me))
+        return rc;
+    return bt_fail(err, BT_ERR_FENCED, "%s has this attempt", bt_buf_text(&who));
+}
+
 static int write_identity(const struct shepherd *s, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf boot = {0};
@@ -119,8 +137,12 @@ static int write_identity(const struct shepherd *s, struct bt_err *err)
 
     if (rc < 0)
         return rc;
-    (void)snprintf(text, sizeof text, "local:%.36s:%d", boot.p, (int)getpid());
-    return spool_put(s->dir, "identity", text, err);
+    if (slurm_started_us())
+        slurm_identity(bt_buf_text(&boot), text);
+    else
+        (void)snprintf(text, sizeof text, "local:%.36s:%d", boot.p, (int)getpid());
+    rc = spool_put(s->dir, "identity", text, err);
+    return rc < 0 || !slurm_started_us() ? rc : is_mine(s, text, err);
 }
 
 /* Whether to start: the claim was granted and nothing has been withdrawn since. */
@@ -291,8 +313,10 @@ int shepherd_run(const char *dir, struct bt_err *err)
                          .log_out.fd = -1,
                          .log_err.fd = -1,
                          .log_metrics.fd = -1};
-    int rc = spool_lock(dir, err);
+    int rc = slurm_started_us() ? slurm_await_folder(dir, err) : 0;
 
+    if (rc == 0)
+        rc = spool_lock(dir, err);
     if (rc == 0)
         rc = spool_order(dir, &s.order, err);
     if (rc == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)

@@ -10,6 +10,7 @@
 
 #include "agent/layout.h"
 #include "agent/shepherd_own.h"
+#include "agent/slurm.h"
 #include "agent/start.h"
 #include "lib/base/enc.h"
 #include "lib/base/file.h"
@@ -21,12 +22,13 @@
 /* One process, unless the kind or the job asks for a rank an accelerator. */
 static int count_ranks(const struct shepherd *s, struct bt_err *err)
 {
-    int64_t n = s->spec.kind == JOB_COLL ? BT_MAX(1, s->order.accelerators) : 1;
+    int64_t most = BT_MAX(1, BT_MAX(s->order.accelerators, s->order.world));
+    int64_t n = s->spec.kind == JOB_COLL ? most : BT_MAX(1, s->order.nodes);
 
     for (int i = 0; i < s->spec.n_env; i++)
         if (bt_streq(s->spec.env_name[i], "BEAM_RANKS")) {
-            int rc = bt_parse_i64(s->spec.env_value[i], "BEAM_RANKS", 1,
-                                  BT_MIN(RANKS_MAX, BT_MAX(1, s->order.accelerators)), &n, err);
+            int rc = bt_parse_i64(s->spec.env_value[i], "BEAM_RANKS", 1, BT_MIN(RANKS_MAX, most),
+                                  &n, err);
             if (rc < 0)
                 return rc;
         }
@@ -62,7 +64,9 @@ static int arrange(struct shepherd *s, struct meeting *m, struct bt_err *err)
     if (port < 0)
         return port;
     (void)snprintf(m->address, sizeof m->address, "127.0.0.1:%d", port);
-    (void)snprintf(m->secret, sizeof m->secret, "%s.secret", s->places.home);
+    /* Beside the home only the agent may write. */
+    (void)snprintf(m->secret, sizeof m->secret, geteuid() == 0 ? "%s.secret" : "%s/.secret",
+                   s->places.home);
     bt_random(random, sizeof random);
     bt_hex(random, sizeof random, hex);
     (void)unlink(m->secret);
@@ -100,6 +104,23 @@ static void command_of(struct shepherd *s, char *program, size_t size, const cha
     argv[1] = s->places.code;
 }
 
+/* One srun stands for all ranks: it ends when they have ended, and hands on signals. */
+static int through_srun(struct shepherd *s, int world, struct start *start, struct bt_err *err)
+{
+    BT_AUTO struct slurm_words *words = bt_new(struct slurm_words);
+    int rc;
+
+    if (!slurm_started_us())
+        return bt_fail(err, BT_ERR_UNSUPPORTED, "only a Slurm cluster runs a job on %d nodes",
+                       s->order.nodes);
+    rc = slurm_words(&s->order, world, start->program, start->argv, words, err);
+    if (rc < 0)
+        return rc;
+    start->program = "srun";
+    start->argv = words->v;
+    return start_rank(start, &s->ranks[0].pid, err);
+}
+
 static int start_one(struct shepherd *s, const struct rank *rank, const struct meeting *m,
                      const struct start *base, struct bt_err *err)
 {
@@ -113,6 +134,8 @@ static int start_one(struct shepherd *s, const struct rank *rank, const struct m
         add_env(&e, "BEAM_RENDEZVOUS", m->address);
         add_env(&e, "BEAM_SECRET_FILE", m->secret);
     }
+    if (s->order.slurm)
+        slurm_environ(&e);
     start.envp = e.v;
     if (s->spec.kind == JOB_COMMAND) {
         start.program = s->spec.argv[0];
@@ -122,7 +145,8 @@ static int start_one(struct shepherd *s, const struct rank *rank, const struct m
         start.program = program;
         start.argv = words;
     }
-    int rc = start_rank(&start, &s->ranks[rank->index].pid, err);
+    int rc = s->order.nodes > 1 ? through_srun(s, rank->world, &start, err)
+                                : start_rank(&start, &s->ranks[rank->index].pid, err);
     environ_done(&e);
     return rc;
 }
@@ -165,7 +189,7 @@ static int start_all(struct shepherd *s, int world, struct bt_err *err)
         rc = make_pipes(s, &start, err);
     if (rc < 0)
         return rc;
-    for (int i = 0; rc == 0 && i < world; i++) {
+    for (int i = 0; rc == 0 && i < (s->order.nodes > 1 ? 1 : world); i++) {
         struct rank rank = {.index = i, .world = world, .threads = BT_MAX(1, threads / world)};
 
         rc = start_one(s, &rank, &m, &start, err);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/handover.h"
 #include "lib/base/enc.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
@@ -37,6 +38,9 @@ static const struct json_field order_fields[] = {
     I32(tier, 9),
     I32(accelerators, 64),
     I32(pids_max, INT32_MAX),
+    {"nodes", JSON_F_I32, offsetof(struct order, nodes), false, 0, 0, INT32_MAX},
+    {"world", JSON_F_I32, offsetof(struct order, world), false, 0, 0, INT32_MAX},
+    {"slurm", JSON_F_BOOL, offsetof(struct order, slurm)},
     TEXT(kind),
     TEXT(class),
     TEXT(mask),
@@ -142,16 +146,49 @@ static char *path_of(const char *dir, const char *file)
     return bt_printf("%s/%s", dir, file);
 }
 
+/* Another user may make files in a shared folder: never open what is there. */
 static int write_file(const char *dir, const char *file, const void *p, size_t n,
                       struct bt_err *err)
 {
     BT_AUTO char *path = path_of(dir, file);
+    BT_AUTO char *temp = bt_printf("%s.%d.tmp", path, (int)getpid());
+    int rc;
 
-    return bt_file_write(path, 0600, p, n, err);
+    (void)unlink(temp);
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot create %s", temp);
+    rc = bt_write_all(fd, p, n, err);
+    if (rc == 0 && fsync(fd) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", temp);
+    close(fd);
+    if (rc == 0 && rename(temp, path) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot rename %s", temp);
+    if (rc < 0) {
+        (void)unlink(temp);
+        return rc;
+    }
+    return bt_fsync_dir(dir, err);
+}
+
+/* A plain file with one name and nothing else: not a link, not somebody's pipe. */
+int spool_open(const char *dir, const char *file, struct bt_err *err)
+{
+    BT_AUTO char *path = path_of(dir, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+
+    if (fd < 0)
+        return bt_fail_errno(err, errno == ENOENT ? BT_ERR_NOT_FOUND : BT_ERR_IO, "cannot read %s",
+                             path);
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1)
+        return fd;
+    close(fd);
+    return bt_fail(err, BT_ERR_IO, "%s is no plain file", path);
 }
 
 int spool_make(const char *attempts, const struct order *order, const char *spec, size_t n_spec,
-               struct bt_err *err)
+               const struct account *share, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
     char name[SPOOL_NAME_MAX];
@@ -170,6 +207,8 @@ int spool_make(const char *attempts, const struct order *order, const char *spec
         rc = write_file(temp, "spec.json", spec, n_spec, err);
     if (rc == 0)
         rc = write_file(temp, "order.json", text.p, text.n, err);
+    if (rc == 0 && share)
+        rc = handover_spool(temp, share, err);
     if (rc == 0 && rename(temp, dir) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot rename %s", temp);
     return rc < 0 ? rc : bt_fsync_dir(attempts, err);
@@ -207,9 +246,27 @@ int spool_put(const char *dir, const char *file, const char *text, struct bt_err
 
 int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to, struct bt_err *err)
 {
-    BT_AUTO char *path = path_of(dir, file);
+    BT_FD_AUTO int fd = spool_open(dir, file, err);
+    size_t start = to->n;
 
-    return bt_file_read(path, max, to, err);
+    if (fd < 0)
+        return fd;
+    for (;;) {
+        char chunk[16384];
+        ssize_t n = read(fd, chunk, sizeof chunk);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            return 0;
+        if (n < 0 || (size_t)n > max - (to->n - start)) {
+            to->n = start;
+            return n < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot read %s/%s", dir, file)
+                         : bt_fail(err, BT_ERR_TOO_LARGE, "%s/%s is larger than %zu bytes", dir,
+                                   file, max);
+        }
+        bt_buf_add(to, chunk, (size_t)n);
+    }
 }
 
 int spool_put_verdict(const char *dir, const struct verdict *v, struct bt_err *err)

@@ -40,6 +40,9 @@ struct order {
     int32_t tier;
     int32_t accelerators;
     int32_t pids_max;
+    int32_t nodes; /* of the whole attempt; this one is the first */
+    int32_t world; /* accelerators on all of them */
+    bool slurm;    /* its shepherd is the script of a Slurm job and runs as `user` */
     char kind[16];
     char class[16];
     char mask[20];                /* hex of the accelerators' bits */
@@ -77,15 +80,19 @@ struct yield {
 char *spool_name(struct bt_uuid job, int32_t attempt, char out[SPOOL_NAME_MAX]);
 int spool_name_parse(const char *name, struct bt_uuid *job, int32_t *attempt) BT_MUSTUSE; /* -1 */
 
+struct account; /* agent/account.h */
+
 /* Makes <attempts>/<name> with order.json and spec.json in one rename; BT_ERR_CONFLICT if it is
- * there already. */
+ * there already. `share`: whose shepherd shall use it, when that is not the agent's; or NULL. */
 int spool_make(const char *attempts, const struct order *order, const char *spec, size_t n_spec,
-               struct bt_err *err) BT_MUSTUSE;
+               const struct account *share, struct bt_err *err) BT_MUSTUSE;
 int spool_order(const char *dir, struct order *ret, struct bt_err *err) BT_MUSTUSE;
 
 bool spool_has(const char *dir, const char *file);
 /* Puts a small file there; one that exists stays as it is and counts as success. */
 int spool_put(const char *dir, const char *file, const char *text, struct bt_err *err) BT_MUSTUSE;
+/* A descriptor of a plain file, else an error: BT_ERR_NOT_FOUND when there is none. */
+int spool_open(const char *dir, const char *file, struct bt_err *err) BT_MUSTUSE;
 int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to,
               struct bt_err *err) BT_MUSTUSE;
 

@@ -42,9 +42,10 @@ static int read_item(const struct json *w, struct want_item *ret)
     item.signal = bounded(w, "signal", 64);
     item.tier = bounded(w, "tier", 9);
     item.accelerators = bounded(w, "accelerators", JOB_MAX_ACCELERATORS);
+    item.nodes = bounded(w, "nodes", 65536);
     if (a == 3 || item.id.attempt < 1 || item.walltime_s < 0 || item.grace_s < 0 ||
-        item.signal < 0 || item.tier < 0 || item.accelerators < 0 || item.number < 0 ||
-        bt_uuid_parse(json_str(json_get(w, "job"), ""), &item.id.job) < 0 ||
+        item.signal < 0 || item.tier < 0 || item.accelerators < 0 || item.nodes < 0 ||
+        item.number < 0 || bt_uuid_parse(json_str(json_get(w, "job"), ""), &item.id.job) < 0 ||
         read_mask(json_str(json_get(w, "mask"), "0"), &item.mask) < 0 ||
         !bt_copy(item.kind, sizeof item.kind, json_str(json_get(w, "kind"), "")) ||
         !bt_copy(item.unixname, sizeof item.unixname, json_str(json_get(w, "unixname"), "")))
@@ -123,6 +124,9 @@ int order_make(const struct want_item *w, const struct node_plan *plan, const st
         .pids_max = (int32_t)set->pids_max,
         .log_max_bytes = set->log_max,
         .lease_s = set->lease,
+        .nodes = BT_MAX(1, w->nodes),
+        .world = w->accelerators,
+        .slurm = set->shepherds != 0,
     };
     int rc = take_mask(w, plan, &o, err);
 
@@ -130,6 +134,8 @@ int order_make(const struct want_item *w, const struct node_plan *plan, const st
         return rc;
     o.memory_max_bytes = set->memory_per_accelerator * o.accelerators;
     (void)snprintf(o.mask, sizeof o.mask, "%llx", (unsigned long long)w->mask);
+    if (o.slurm) /* Slurm chooses cores and devices itself */
+        o.cpus[0] = o.devices[0] = '\0';
     bt_copy(o.kind, sizeof o.kind, w->kind);
     bt_copy(o.class, sizeof o.class, plan->class);
     bt_copy(o.node, sizeof o.node, plan->node);

@@ -93,7 +93,7 @@ static inline void lab_order(struct lab *l, const char *document)
 {
     char name[SPOOL_NAME_MAX];
 
-    assert_int_equal(spool_make(l->attempts, &l->order, document, strlen(document), NULL), 0);
+    assert_int_equal(spool_make(l->attempts, &l->order, document, strlen(document), NULL, NULL), 0);
     (void)snprintf(l->dir, sizeof l->dir, "%s/%s", l->attempts,
                    spool_name(l->order.job, l->order.attempt, name));
     places_of(&l->order, &l->places);
