@@ -12,6 +12,7 @@
 #include "daemon/ask.h"
 #include "daemon/bootstrap.h"
 #include "daemon/clusters/local.h"
+#include "daemon/clusters/slurm.h"
 #include "daemon/engine/engine.h"
 #include "daemon/http/http.h"
 #include "daemon/pki/pki.h"
@@ -38,6 +39,8 @@ struct facility {
     char *policy_text;
     struct engine *engine;
     struct wants_board *board;
+    struct clusters *clusters;
+    char *slurm_helper;
     struct http *http;
     struct publish_thread *publish;
     struct ledger_store *ledger;
@@ -56,6 +59,7 @@ static void committed(void *arg, const struct batch *b)
     struct facility *f = arg;
 
     board_apply(f->board, b->wants, b->n_wants);
+    clusters_committed(f->clusters, b);
     http_committed(f->http, b);
     if (b->ledger_size && f->publish)
         publish_thread_wake(f->publish, (uint64_t)b->ledger_size);
@@ -117,6 +121,21 @@ static void status(void *arg, struct json_writer *w)
     jw_i64(w, "events", s.n_events);
     jw_i64(w, "plan_us", s.plan_us);
     jw_bool(w, "writable", s.writable);
+}
+
+static void show_site(void *arg, const char *site, struct json_writer *w)
+{
+    struct facility *f = arg;
+
+    clusters_show(f->clusters, site, w);
+}
+
+static int diff_site(void *arg, const char *site, const struct json *row, struct json_writer *w,
+                     struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_diff(f->clusters, site, row, w, err);
 }
 
 /* ---- the publisher's database ---- */
@@ -259,6 +278,28 @@ static char *policy_dir(const struct settings *set)
     return bt_printf("%s/../../policy", exe);
 }
 
+/* The configured helper, the installed one, or the build folder's. */
+static char *helper_path(const struct settings *set)
+{
+    char exe[4096];
+    ssize_t n;
+    char *slash;
+    char *beside;
+
+    if (set->slurm_helper)
+        return bt_strdup(set->slurm_helper);
+    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
+    slash = strrchr(exe, '/');
+    if (slash)
+        *slash = '\0';
+    beside = bt_printf("%s/clusters/helper/beamtime-slurm", exe);
+    if (access(beside, X_OK) == 0)
+        return beside;
+    bt_free(beside);
+    return bt_strdup(BT_LIBEXEC_DIR "/beamtime-slurm");
+}
+
 static int load_policy(struct facility *f, struct bt_err *err)
 {
     BT_AUTO char *dir = policy_dir(f->set);
@@ -297,6 +338,8 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .post = post,
                               .plan = plan,
                               .status = status,
+                              .site = show_site,
+                              .site_diff = diff_site,
                               .arg = f};
     BT_BUF_AUTO struct bt_buf vkey = {0};
     struct note_key key;
@@ -374,6 +417,8 @@ static int start(struct facility *f, struct bt_err *err)
         rc = start_publish(f, owner, err);
     if (rc == 0)
         rc = open_doors(f, err);
+    if (rc == 0)
+        clusters_start(f->clusters);
     return rc;
 }
 
@@ -388,6 +433,9 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
     ask_init(&f->own);
     pthread_mutex_init(&f->fatal_lock, NULL);
     f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    f->slurm_helper = helper_path(set);
+    f->clusters = clusters_new(&(struct clusters_settings){
+        .facility = set->facility, .helper = f->slurm_helper, .post = post, .arg = f});
     rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
                          : statedir_open(set->state_dir, &f->dir, err);
     if (rc == 0)
@@ -431,6 +479,7 @@ void facility_stop(struct facility *f)
         return;
     if (f->http)
         http_quiet(f->http, DRAIN_MS);
+    clusters_stop(f->clusters);
     engine_stop(f->engine);
     if (f->publish)
         publish_thread_stop(f->publish);
@@ -439,6 +488,8 @@ void facility_stop(struct facility *f)
         bt_log_err(BT_ERROR, "postgresql-stop", &err);
     embedded_free(f->pg);
     ledger_store_free(f->ledger);
+    clusters_free(f->clusters);
+    bt_free(f->slurm_helper);
     board_free(f->board);
     policy_free(f->policy);
     pki_free(f->pki);

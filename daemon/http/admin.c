@@ -81,8 +81,6 @@ static const struct json_field rate_fields[] = {
     {"rate_milli", JSON_F_I64, AT(rate_milli), true, .min = 0, .max = 1000000},
     {"peak_gflops", JSON_F_I64, AT(peak_gflops), true, .min = 1, .max = INT64_C(1000000000)},
     {"from", JSON_F_TIME, AT(from_us)}};
-static const struct json_field site_fields[] = {NAME(site, true), NAME(kind, false), TIER(false),
-                                                UNTIL(false), NAME(state, false)};
 static const struct json_field unixmap_fields[] = {NAME(nation, true), NAME(person, true),
                                                    NAME(site, true), NAME(unixname, true)};
 static const struct json_field quota_fields[] = {
@@ -226,11 +224,6 @@ void admin_revoke(struct call *c)
 void admin_rate(struct call *c)
 {
     simple(c, ADMIN_RATE, rate_fields, BT_ARRAY_LEN(rate_fields));
-}
-
-void admin_site(struct call *c)
-{
-    simple(c, ADMIN_SITE, site_fields, BT_ARRAY_LEN(site_fields));
 }
 
 void admin_unixmap(struct call *c)

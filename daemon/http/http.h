@@ -45,6 +45,11 @@ struct http_settings {
     struct plan *(*plan)(void *arg);
     /* Adds members about engine and store to the status document. */
     void (*status)(void *arg, struct json_writer *w);
+    /* Members about a site's cluster; nothing for one that has none. */
+    void (*site)(void *arg, const char *site, struct json_writer *w);
+    /* Items of its differences; `row` is what the database says of it (read.sql, site). */
+    int (*site_diff)(void *arg, const char *site, const struct json *row, struct json_writer *w,
+                     struct bt_err *err);
     void *arg;
 };
 

@@ -136,6 +136,7 @@ handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projec
     read_nodes, read_rates, read_ledger, read_ledger_one, read_events, read_policy, read_status;
 handler_fn agent_register, agent_heartbeat, agent_wants, agent_spec, agent_claim, agent_started,
     agent_ended, agent_manifest;
+handler_fn read_sites, site_show, site_diff;
 handler_fn enrol;
 handler_fn show_openapi, show_metrics;
 /* uploads.c: in head, before the body; then when it is complete */

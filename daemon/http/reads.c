@@ -148,6 +148,18 @@ void read_nodes(struct call *c)
     plain(c, "nodes");
 }
 
+void read_sites(struct call *c)
+{
+    struct asked *a;
+    int64_t tier;
+
+    if (number(c, "tier", 4, 0, &tier) < 0)
+        return;
+    a = ask(c, "sites");
+    number_param(a, tier);
+    tasks_add(c, send_asked);
+}
+
 void read_rates(struct call *c)
 {
     plain(c, "rates");

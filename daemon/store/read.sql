@@ -111,6 +111,23 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
     'inventory', d.inventory::json) ORDER BY d.name), '[]'), 'next', NULL)::text
 FROM node d LEFT JOIN site s ON s.id = d.site
+-- name: sites
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', s.name, 'kind', s.kind,
+    'tier', s.tier, 'until', rfc3339(s.tier_until_us), 'state', s.state, 'nodes', d.n,
+    'accelerators', d.acc, 'up', d.up) ORDER BY s.id), '[]'), 'next', NULL)::text
+FROM site s CROSS JOIN LATERAL (SELECT count(*) AS n, coalesce(sum(n_acc), 0) AS acc,
+    count(*) FILTER (WHERE state = 'up') AS up FROM node WHERE site = s.id) d
+WHERE s.state <> 'removed' AND s.tier >= coalesce($1::integer, 0)
+-- name: site
+SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier_until_us),
+    'state', s.state, 'conf', s.conf::json, 'running', (SELECT count(*) FROM attempt a
+        JOIN job j ON j.id = a.job AND j.attempt = a.n
+        WHERE a.site = s.id AND a.ended_us IS NULL),
+    'nodes', coalesce((SELECT json_agg(json_build_object('node', d.name, 'class', d.class_name,
+        'accelerators', d.n_acc, 'state', d.state, 'reason', nullif(d.reason, '-'),
+        'registered', coalesce(d.inventory, '{}') <> '{}') ORDER BY d.name)
+        FROM node d WHERE d.site = s.id), '[]'))::text
+FROM site s WHERE s.name = $1::text
 -- name: rates
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('class', class_name,
     'from', rfc3339(from_us), 'rate_milli', rate_milli, 'peak_gflops', peak_gflops)

@@ -1,0 +1,217 @@
+/* Sites: the clusters behind the facility. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <string.h>
+
+#include "cli/app.h"
+#include "cli/cmd.h"
+#include "cli/out.h"
+#include "cli/text.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
+#include "lib/base/time.h"
+
+int cmd_site_list(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {
+        {"SITE", "site", OUT_STR, 0},       {"KIND", "kind", OUT_STR, 0},
+        {"TIER", "tier", OUT_NUM, 0},       {"STATE", "state", OUT_STATE, 0},
+        {"NODES", "nodes", OUT_NUM, 0},     {"UP", "up", OUT_NUM, 0},
+        {"ACC", "accelerators", OUT_NUM, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "site",
+                                        "no site is cleared for that"};
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf url = {0};
+    int64_t tier;
+    int rc = 0;
+
+    bt_buf_str(&url, "/v1/sites");
+    if (cli_has(a, "tier"))
+        rc = bt_parse_i64(cli_value(a, "tier"), "--tier", 0, 4, &tier, err);
+    url_query(&url, "tier", cli_value(a, "tier"));
+    if (rc >= 0)
+        rc = app_get(app, bt_buf_text(&url), &reply, err);
+    if (rc >= 0)
+        out_reply(app, &reply, &how);
+    return rc < 0 ? rc : 0;
+}
+
+static int post(struct app *app, struct bt_buf *body, struct bt_err *err)
+{
+    REPLY_AUTO struct reply reply = {0};
+    int rc = app_send(app, "POST", "/v1/sites", bt_buf_text(body), &reply, err);
+
+    if (rc >= 0 && app->format == OUT_JSON)
+        out_json(&reply);
+    return rc < 0 ? rc : 0;
+}
+
+/* Options of `site add` that are members of the site's conf. */
+static const struct {
+    const char *option;
+    const char *member;
+} conf_options[] = {
+    {"slurm-conf", "slurm_conf"},
+    {"partition", "partition"},
+    {"account", "account"},
+    {"qos", "qos"},
+    {"user", "user"},
+    {"agent", "agent"},
+    {"agent-dir", "agent_dir"},
+};
+
+int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int64_t v;
+    int rc = 0;
+
+    if (!cli_has(a, "slurm-conf"))
+        return bt_next(err, bt_fail(err, BT_ERR_USAGE, "site add wants --slurm-conf"),
+                       "beamtime site add %s --slurm-conf /etc/slurm/slurm.conf", a->pos[0]);
+    jw_object(&w, NULL);
+    jw_str(&w, "site", a->pos[0]);
+    jw_str(&w, "kind", "slurm");
+    if (cli_has(a, "tier")) {
+        rc = bt_parse_i64(cli_value(a, "tier"), "--tier", 0, 4, &v, err);
+        jw_i64(&w, "tier", v);
+    }
+    if (rc == 0 && cli_has(a, "until")) {
+        rc = when_arg(cli_value(a, "until"), "--until", &v, err);
+        jw_time(&w, "until", v);
+    }
+    jw_object(&w, "conf");
+    for (size_t i = 0; i < BT_ARRAY_LEN(conf_options); i++)
+        if (cli_has(a, conf_options[i].option))
+            jw_str(&w, conf_options[i].member, cli_value(a, conf_options[i].option));
+    if (cli_has(a, "observe"))
+        jw_bool(&w, "observe", true);
+    jw_end_object(&w);
+    jw_end_object(&w);
+    if (rc == 0)
+        rc = post(app, &body, err);
+    if (rc == 0)
+        app_note(app, "site %s is added; `beamtime site show %s` says whether its cluster answers",
+                 a->pos[0], a->pos[0]);
+    return rc;
+}
+
+static int set_state(struct app *app, const struct cli_args *a, const char *state,
+                     struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int rc;
+
+    jw_object(&w, NULL);
+    jw_str(&w, "site", a->pos[0]);
+    jw_str(&w, "state", state);
+    jw_end_object(&w);
+    rc = post(app, &body, err);
+    if (rc == 0)
+        app_note(app, "site %s is %s", a->pos[0], state);
+    return rc;
+}
+
+int cmd_site_drain(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return set_state(app, a, cli_has(a, "resume") ? "up" : "draining", err);
+}
+
+int cmd_site_remove(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    return set_state(app, a, "removed", err);
+}
+
+static int get_site(struct app *app, const struct cli_args *a, const char *below,
+                    struct reply *reply, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf path = {0};
+
+    bt_buf_str(&path, "/v1/sites/");
+    net_escape(&path, a->pos[0]);
+    bt_buf_str(&path, below);
+    return app_get(app, bt_buf_text(&path), reply, err);
+}
+
+static void say_cluster(const struct json *c, struct bt_buf *to)
+{
+    if (!c)
+        return;
+    bt_buf_printf(to, "cluster       %s, Slurm %s\n", out_str(c, "name"), out_str(c, "version"));
+    if (json_bool(json_get(c, "reachable"), false))
+        bt_buf_str(to, "reachable     yes");
+    else
+        bt_buf_printf(to, "unreachable   since %s", out_str(c, "since"));
+    bt_buf_printf(to, "\njobs          %lld of the facility, %lld of others\n",
+                  (long long)json_i64(json_get(c, "jobs"), 0),
+                  (long long)json_i64(json_get(c, "others"), 0));
+    if (*out_str(c, "text"))
+        bt_buf_printf(to, "trouble       %s\n", out_str(c, "text"));
+    if (*out_str(c, "next"))
+        bt_buf_printf(to, "next          %s\n", out_str(c, "next"));
+}
+
+int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = get_site(app, a, "", &reply, err);
+
+    if (rc < 0)
+        return rc;
+    if (app->format == OUT_JSON) {
+        out_json(&reply);
+        return 0;
+    }
+    const struct json *row = json_get(reply.json, "row");
+    const struct json *conf = json_get(row, "conf");
+    bt_buf_printf(&text, "site          %s (%s), %s\n", a->pos[0], out_str(row, "kind"),
+                  out_str(row, "state"));
+    bt_buf_printf(&text, "cleared       tier %lld until %s\n",
+                  (long long)json_i64(json_get(row, "tier"), 0), out_str(row, "until"));
+    bt_buf_printf(&text, "nodes         %zu\nrunning       %lld\n",
+                  json_len(json_get(row, "nodes")),
+                  (long long)json_i64(json_get(row, "running"), 0));
+    if (*out_str(conf, "slurm_conf"))
+        bt_buf_printf(&text, "slurm.conf    %s\n", out_str(conf, "slurm_conf"));
+    if (json_bool(json_get(conf, "observe"), false))
+        bt_buf_str(&text, "observed      only: nothing is ever started there\n");
+    say_cluster(json_get(reply.json, "cluster"), &text);
+    out_text(&text);
+    return 0;
+}
+
+int cmd_site_diff(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"NODE", "node", OUT_STR, 0},
+                                          {"WHAT", "what", OUT_STR, 0},
+                                          {"EXPECTED", "expected", OUT_STR, 0},
+                                          {"ACTUAL", "actual", OUT_STR, 0},
+                                          {"FIX", "fix", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "node", "no differences"};
+    REPLY_AUTO struct reply reply = {0};
+    int rc = get_site(app, a, "/diff", &reply, err);
+
+    if (rc >= 0)
+        out_reply(app, &reply, &how);
+    return rc < 0 ? rc : 0;
+}
+
+int cmd_person_map(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    char nation[16], person[64];
+    int rc = app_pair(app, a->pos[0], "person", nation, person, err);
+
+    jw_object(&w, NULL);
+    jw_str(&w, "nation", nation);
+    jw_str(&w, "person", person);
+    jw_str(&w, "site", a->pos[1]);
+    jw_str(&w, "unixname", a->pos[2]);
+    jw_end_object(&w);
+    if (rc >= 0)
+        rc = app_send(app, "POST", "/v1/unixmap", bt_buf_text(&body), &reply, err);
+    return rc < 0 ? rc : 0;
+}

@@ -1,0 +1,87 @@
+# slurm.bash - Slurm clusters under a test's facility: one site a testbed, an agent a node.
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # FACILITY, BUILD, SOURCE, URL are lib.bash's
+#
+#   load lib; load slurm
+#   setup_file() { slurm_needed; facility_start; people_start; site_start geneva 4; }
+#   teardown_file() { sites_end; facility_end; }
+#
+# Every testbed takes its ports from 20000 up, by the process number, so that files run side by side.
+
+slurm_needed() {
+    [ -x "$BUILD/daemon/clusters/helper/beamtime-slurm" ] || skip "beamtime-slurm is not built"
+    command -v slurmctld slurmd munged >/dev/null || skip "Slurm is not installed: deploy/install-deps --tests"
+}
+
+# Jobs of people who are not mapped: never root.
+site_user() { if [ "$(id -u)" = 0 ]; then echo nobody; else id -un; fi; }
+
+site_start() { # NAME NODES [OPTION of site add...]
+    local name=$1 n=$2 port i
+    shift 2
+    mkdir -p "$FACILITY/libexec" "$FACILITY/sites/$name"
+    chmod 755 "$FACILITY/libexec" "$FACILITY/sites" "$FACILITY/sites/$name"
+    find "$BUILD/agent" -name 'beamtime-*' -type f -perm -1 -exec install -m 755 {} "$FACILITY/libexec" ';'
+    port=$((20000 + ($$ * 67 + $(find "$FACILITY/sites" -maxdepth 1 | wc -l) * 40) % 12000))
+    TB_PORT=$port TB_PREFIX=$name TB_CLUSTER=$name \
+        "$SOURCE/tests/slurm/testbed" start "$FACILITY/sites/$name/slurm" "$n" >&2 3>&-
+    as council -q rate set h200 --rate 1 --peak-gflops 1000000
+    as council -q site add "$name" --slurm-conf "$FACILITY/sites/$name/slurm/slurm.conf" --tier 1 \
+        --until 365d --user "$(site_user)" --agent "$FACILITY/libexec/beamtime-agent" \
+        --agent-dir "$FACILITY/sites/$name/%n" "$@"
+    for ((i = 1; i <= n; i++)); do
+        node_enrol "$name" "$name$i"
+        node_start "$name" "$name$i"
+    done
+    await 60 nodes_up "$name" "$n" || {
+        as council site show "$name" >&2
+        as council site diff "$name" >&2
+        as council node list >&2
+        tail -n 20 "$FACILITY/beamtimed.log" >&2
+        return 1
+    }
+}
+
+nodes_up() { # SITE N
+    [ "$(as council node list --json | jq "[.items[] | select(.site == \"$1\" and .state == \"up\")] | length")" = "$2" ]
+}
+
+node_options() { # SITE NODE
+    node_options=(--state-dir "$FACILITY/sites/$1/$2" --url "https://127.0.0.1:$(port agents)"
+        --enrol-url "$URL" --ca-file "$FACILITY/pki/root.pem" --libexec-dir "$FACILITY/libexec"
+        --job-user "$(site_user)" --class h200 --accelerators 8 --shepherds slurm)
+}
+node_enrol() { # SITE NODE
+    node_options "$@"
+    mkdir -p "$FACILITY/sites/$1/$2"
+    chmod 711 "$FACILITY/sites/$1/$2"
+    as council -q token new "$2" --kind agent --file "$FACILITY/$2.token"
+    "$BUILD/agent/beamtime-agent" "${node_options[@]}" --token-file "$FACILITY/$2.token" enrol
+}
+node_start() { # SITE NODE
+    node_options "$@"
+    (
+        cd /
+        exec setsid "$BUILD/agent/beamtime-agent" "${node_options[@]}" </dev/null \
+            >>"$FACILITY/sites/$1/$2.log" 2>&1 3>&-
+    ) &
+    echo $! >"$FACILITY/sites/$1/$2.pid"
+}
+controller() { cat "$FACILITY/sites/$1/slurm/run/slurmctld.pid"; } # SITE
+at() { # SITE COMMAND... of Slurm
+    local conf=$FACILITY/sites/$1/slurm/slurm.conf
+    shift
+    SLURM_CONF=$conf "$@"
+}
+
+sites_end() {
+    local file dir
+    [ -n "${FACILITY-}" ] || return 0
+    for file in "$FACILITY"/sites/*/*.pid; do
+        [ ! -e "$file" ] || end_process "$(cat "$file")"
+    done
+    for dir in "$FACILITY"/sites/*/slurm; do
+        [ ! -d "$dir" ] || "$SOURCE/tests/slurm/testbed" stop "$dir" 3>&-
+    done
+}
