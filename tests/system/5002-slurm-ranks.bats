@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck disable=SC2016 # jobs expand their own variables
+# Two Slurm clusters under one facility, and a training whose ranks stand on four nodes of one.
+
+load lib
+load slurm
+
+setup_file() {
+    slurm_needed
+    facility_start
+    people_start
+    site_start geneva 4
+    site_start lyon 2
+    mkdir -p "$FACILITY/text"
+    for language in cs fr; do
+        mkdir -p "$FACILITY/text/$language"
+        seq -f "the %gth line of a text in $language that a small model may learn" 1 3000 \
+            >"$FACILITY/text/$language/a.txt"
+    done
+    chmod -R a+rX "$FACILITY/text"
+}
+teardown_file() {
+    sites_end
+    facility_end
+}
+
+train() { # ACCELERATORS [OPTION...]
+    printf 'preset = 1m\nsteps = 8\nwarmup = 2\neval_bytes = 512\nbatch = 4\n' >"$BATS_TEST_TMPDIR/t.conf"
+    as ana -q submit --class h200 --time 5m -n "$1" "${@:2}" \
+        --train "$BATS_TEST_TMPDIR/t.conf" --input "$FACILITY/text"
+}
+loss() { as ana -q job log "$1" --stream metrics | jq -rs '[.[] | select(.loss)] | last | .loss'; }
+
+@test "a training of 4 ranks on 4 nodes ends with the loss of 1 rank" {
+    one=$(train 1)
+    four=$(train 4 --per-node 1)
+    run -0 as ana job wait "$one"
+    run as ana job wait "$four"
+    [ "$status" = 0 ] || as ana job log "$four" --stream err >&2
+    [ "$status" = 0 ]
+    [[ "$(json '.attempts[0].node' as ana job show "$four" --json)" == geneva* ]]
+    printf 'loss of 1 rank %s, of 4 ranks %s\n' "$(loss "$one")" "$(loss "$four")"
+    awk -v a="$(loss "$one")" -v b="$(loss "$four")" \
+        'BEGIN { d = a - b; if (d < 0) d = -d; exit !(a > 0 && d < 0.002) }'
+}
+
+@test "the ranks of a job stand on its nodes" {
+    printf '#!/bin/sh\necho "$BEAM_RANK of $BEAM_WORLD_SIZE on $SLURMD_NODENAME"\n' >"$BATS_TEST_TMPDIR/job.sh"
+    job=$(as ana -q submit --class h200 --time 5m -n 32 --per-node 8 "$BATS_TEST_TMPDIR/job.sh")
+    run -0 as ana job wait "$job"
+    run -0 as ana -q job log "$job"
+    [ "$(sort <<<"$output")" = "$(for i in 0 1 2 3; do echo "$i of 4 on geneva$((i + 1))"; done)" ]
+}
+
+@test "a rank that fails ends the job with its status" {
+    printf '#!/bin/sh\n[ "$BEAM_RANK" = 1 ] && exit 9\nsleep 100\n' >"$BATS_TEST_TMPDIR/job.sh"
+    job=$(as ana -q submit --class h200 --time 5m --grace 1s -n 2 --per-node 1 "$BATS_TEST_TMPDIR/job.sh")
+    run as ana job wait "$job"
+    run -0 as ana job show "$job" --json
+    [ "$(jq .exit_code <<<"$output")" = 9 ]
+    [[ "$(jq -r .outcome <<<"$output")" =~ ^rank\ 1\ on\ [a-z0-9]+\ exited\ with\ status\ 9$ ]]
+}
+
+@test "a drained site takes nothing, the other goes on" {
+    as council -q site drain geneva
+    printf '#!/bin/sh\necho "$SLURMD_NODENAME"\n' >"$BATS_TEST_TMPDIR/job.sh"
+    job=$(as ana -q submit --class h200 --time 5m -n 8 "$BATS_TEST_TMPDIR/job.sh")
+    run -0 as ana job wait "$job"
+    run -0 as ana -q job log "$job"
+    [[ "$output" == lyon* ]]
+    as council -q site drain geneva --resume
+}
+
+@test "a person's jobs run as the account that they are mapped to at the site" {
+    [ "$(id -u)" = 0 ] || skip "only root submits for others"
+    account=$(getent passwd | awk -F: '$3 >= 1000 && $1 != "nobody" { print $1; exit }')
+    [ -n "$account" ] || skip "this machine has one ordinary account only"
+    as council -q person map cz/ana lyon "$account"
+    as council -q person map cz/ana geneva "$account"
+    job=$(as ana -q submit --class h200 --time 5m -n 1 --wrap 'id -un')
+    run -0 as ana job wait "$job"
+    run -0 as ana -q job log "$job"
+    [ "$output" = "$account" ]
+}
+
+@test "an account that the site does not have is refused with the command that mends it" {
+    for site in geneva lyon; do as council -q person map fr/louis "$site" nobody-at-all; done
+    as fr-admin -q project add fr/p --title P --tier 1 --until 365d
+    as fr-admin -q member add fr/p fr/louis
+    as fr-admin -q quota set fr/p --amount 10h --until 365d >/dev/null
+    job=$(as louis -q submit -A fr/p --class h200 --time 5m --max-attempts 1 -n 1 --wrap true)
+    run as louis job wait "$job"
+    run -0 as louis job show "$job" --json
+    [[ "$(jq -r .outcome <<<"$output")" == *"no Unix account 'nobody-at-all'"*"person map"* ]]
+}
+
+@test "jobs of others keep the broker away from their node" {
+    conf=$FACILITY/sites/lyon/slurm/slurm.conf
+    other=$(SLURM_CONF=$conf sbatch --parsable --uid="$(site_user)" -D / -o /dev/null -w lyon1 --exclusive --wrap 'sleep 60')
+    await 20 used_by_others lyon1
+    SLURM_CONF=$conf scancel "$other"
+    await 20 nodes_up lyon 2
+}
+used_by_others() {
+    [ "$(as council node list --json | jq -r ".items[] | select(.node == \"$1\") | .reason")" = "slurm: used by jobs that are not the facility's" ]
+}
+
+@test "a site where nothing runs is removed" {
+    as council -q site drain lyon
+    as council -q site remove lyon
+    run -0 as council site list -o csv
+    [[ "$output" != *lyon* ]]
+}
