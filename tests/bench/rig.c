@@ -52,6 +52,16 @@ static char *program(void)
     return bt_printf("%s/../../daemon/beamtimed", exe);
 }
 
+const char *rig_folder(void)
+{
+    static char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+
+    exe[n > 0 ? n : 0] = '\0';
+    *strrchr(exe, '/') = '\0';
+    return exe;
+}
+
 static void read_ports(struct rig *r)
 {
     BT_AUTO char *path = bt_printf("%s/run/ports", r->dir);

@@ -57,6 +57,9 @@ int64_t rig_rss_kb(pid_t pid, const char *field); /* "VmRSS", "RssAnon" */
 /* Number of rows of a query in the facility's database (one value). */
 int64_t rig_ask(struct rig *r, const char *sql);
 
+/* The folder of this bench's program; static. */
+const char *rig_folder(void);
+
 void rig_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 #endif
