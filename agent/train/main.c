@@ -14,7 +14,7 @@
 
 static const char usage[] =
     "Usage: beamtime-train [CONFIG] [--set KEY=VALUE]... [--corpus DIR] [--output DIR]\n"
-    "                      [--checkpoint DIR] [--from MODEL-DIR]\n"
+    "                      [--checkpoint DIR] [--from MODEL-DIR] [--device auto|cpu|cuda]\n"
     "       beamtime-train --arch flamingo --from MODEL-DIR --images DIR [the same options]\n"
     "       beamtime-train finetune --from MODEL-DIR --set tuning=FILE [the same options]\n"
     "       beamtime-train sample --model DIR --prompt TEXT [--tokens N] [--temperature X]\n"
@@ -33,6 +33,7 @@ static const char usage[] =
     "                    computation counts in the lineage\n"
     "  --arch NAME       the same as --set arch=NAME: llama, flamingo\n"
     "  --images DIR      pictures with captions for flamingo; the same as --set images=DIR\n"
+    "  --device WHERE    the setting `device`\n"
     "  --set KEY=VALUE   one setting, after those of CONFIG\n"
     "  --print-config    print the whole resulting configuration and stop\n"
     "\n"
@@ -77,6 +78,7 @@ enum {
     OPT_OUTPUT,
     OPT_CHECKPOINT,
     OPT_FROM,
+    OPT_DEVICE,
     OPT_PRINT,
     OPT_VERSION,
     OPT_ARCH,
@@ -91,6 +93,7 @@ static const struct option train_options[] = {
     {"output", required_argument, NULL, OPT_OUTPUT},
     {"checkpoint", required_argument, NULL, OPT_CHECKPOINT},
     {"from", required_argument, NULL, OPT_FROM},
+    {"device", required_argument, NULL, OPT_DEVICE},
     {"print-config", no_argument, NULL, OPT_PRINT},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, OPT_VERSION},
@@ -126,6 +129,8 @@ static int read_option(struct command *c, int option, struct bt_err *err)
     case OPT_FROM:
         c->train.from = optarg;
         return 0;
+    case OPT_DEVICE:
+        return set_named(c, "device", optarg, err);
     case OPT_PRINT:
         c->print = true;
         return 0;

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "agent/train/gpu.h"
 #include "kernels/kernels.h"
 #include "lib/base/mem.h"
 
@@ -355,6 +356,8 @@ static void forward(struct model *m, const int32_t *in, int b, int t)
 double model_loss(struct model *m, const int32_t *in, const int32_t *target, int b, int t,
                   float *row_loss)
 {
+    if (m->gpu)
+        return gpu_loss(m->gpu, in, target, b, t, row_loss);
     forward(m, in, b, t);
     return kern_linear_loss(&(struct kern_linear_loss){.x = m->acts->norm,
                                                        .w = m->w + layout_of(&m->shape).head,
@@ -467,6 +470,8 @@ double model_gradient(struct model *m, const int32_t *in, const int32_t *target,
     int n = b * t;
     double loss;
 
+    if (m->gpu)
+        return gpu_gradient(m->gpu, in, target, b, t, scale, fresh);
     forward(m, in, b, t);
     loss = kern_linear_loss(&(struct kern_linear_loss){.x = acts->norm,
                                                        .w = m->w + l.head,

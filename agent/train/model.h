@@ -20,7 +20,7 @@ enum {
     TOKEN_PAD = 258,
     TOKEN_COUNT = 259,
     TOKEN_VOCAB = 320, /* padded to a multiple of 64 */
-    MODEL_PAD = 4096,  /* floats behind both arenas, so that any number of ranks divides them */
+    MODEL_PAD = 32768, /* floats behind both arenas, so that any number of ranks divides them */
 };
 
 struct model_shape {
@@ -55,6 +55,7 @@ struct model_insert {
     void (*backward)(void *arg, int layer, float *dstream, int n);
 };
 
+struct gpu;        /* gpu.h */
 struct model_acts; /* buffers for activations, private to model.c */
 
 struct model {
@@ -64,6 +65,7 @@ struct model {
     float *grad;               /* [n_params], NULL for a model that only runs or is frozen */
     const struct model_insert *insert; /* borrowed; NULL: nothing stands between the layers */
     struct model_acts *acts;
+    struct gpu *gpu; /* where the trainer's forward and backward run; NULL: here. Borrowed */
 };
 
 enum model_use {

@@ -11,6 +11,9 @@
 #include "lib/crypto/hash.h"
 
 /* A rank may wait for another's checkpoint or evaluation, not for ever. */
+/* A device loads 16 bytes of a part at once. */
+enum { SHARD_STEP = 8 };
+
 #define CALL_TIMEOUT_US (600 * BT_US_PER_S)
 
 static int from_environment(const char *name, int64_t otherwise, int64_t max, int64_t *ret,
@@ -112,6 +115,8 @@ int ranks_open(struct ranks *ret, struct bt_err *err)
 
 void ranks_close(struct ranks *r)
 {
+    if (r->fabric)
+        r->fabric->ops->close(r->fabric);
     if (r->coll)
         r->coll->ops->close(r->coll);
     *r = (struct ranks){0};
@@ -120,16 +125,23 @@ void ranks_close(struct ranks *r)
 void ranks_divide(struct ranks *r, size_t n_params)
 {
     r->shard = (n_params + (size_t)r->world - 1) / (size_t)r->world;
+    r->shard = (r->shard + SHARD_STEP - 1) / SHARD_STEP * SHARD_STEP;
     r->lo = BT_MIN(n_params, r->shard * (size_t)r->rank);
     r->hi = BT_MIN(n_params, r->lo + r->shard);
+}
+
+/* What carries the memory that weights and gradients lie in. */
+static struct coll *carrier(const struct ranks *r)
+{
+    return r->fabric ? r->fabric : r->coll;
 }
 
 int ranks_sum_gradient(struct ranks *r, float *grad, struct bt_err *err)
 {
     if (r->world == 1)
         return 0;
-    return r->coll->ops->reduce_scatter(r->coll, grad, grad + r->shard * (size_t)r->rank, r->shard,
-                                        COLL_F32, COLL_SUM, err);
+    return carrier(r)->ops->reduce_scatter(carrier(r), grad, grad + r->shard * (size_t)r->rank,
+                                           r->shard, COLL_F32, COLL_SUM, err);
 }
 
 int ranks_gather(struct ranks *r, float *w, struct bt_err *err)
@@ -138,6 +150,16 @@ int ranks_gather(struct ranks *r, float *w, struct bt_err *err)
         return 0;
     return r->coll->ops->all_gather(r->coll, w + r->shard * (size_t)r->rank, w, r->shard, COLL_F32,
                                     err);
+}
+
+int ranks_gather_bytes(struct ranks *r, void *p, size_t size, struct bt_err *err)
+{
+    size_t part = r->shard * size;
+
+    if (r->world == 1)
+        return 0;
+    return carrier(r)->ops->all_gather(carrier(r), (char *)p + part * (size_t)r->rank, p, part,
+                                       COLL_U8, err);
 }
 
 int ranks_sum(struct ranks *r, double *values, size_t n, struct bt_err *err)

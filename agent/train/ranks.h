@@ -19,9 +19,11 @@
 
 struct ranks {
     int rank, world;
-    struct coll *coll; /* NULL when world is 1 */
-    size_t shard;      /* floats of the arena that each rank owns; world * shard >= n_params */
-    size_t lo, hi;     /* this rank's part of the arena, clipped to n_params */
+    struct coll *coll;   /* NULL when world is 1 */
+    struct coll *fabric; /* carries a device's memory; NULL: coll carries all */
+    size_t
+        shard; /* floats of the arena that each rank owns; world * shard >= n_params, in eights */
+    size_t lo, hi; /* this rank's part of the arena, clipped to n_params */
 };
 
 /* Waits for the other ranks. BT_ERR_INVALID, BT_ERR_FORBIDDEN (a secret open to others), and
@@ -36,6 +38,8 @@ void ranks_divide(struct ranks *r, size_t n_params);
 int ranks_sum_gradient(struct ranks *r, float *grad, struct bt_err *err) BT_MUSTUSE;
 /* w[everything] from each rank's own part. */
 int ranks_gather(struct ranks *r, float *w, struct bt_err *err) BT_MUSTUSE;
+/* The same for elements of `size` bytes; p may be a device's. */
+int ranks_gather_bytes(struct ranks *r, void *p, size_t size, struct bt_err *err) BT_MUSTUSE;
 /* values[n] = sum over ranks, the same bits on every rank. */
 int ranks_sum(struct ranks *r, double *values, size_t n, struct bt_err *err) BT_MUSTUSE;
 /* The elements at..at+n of an array of which each rank has its own part (part[0] is element lo):

@@ -9,6 +9,7 @@
 #include "agent/train/corpus.h"
 #include "agent/train/evaluate.h"
 #include "agent/train/export.h"
+#include "agent/train/gpu.h"
 #include "agent/train/outfile.h"
 #include "agent/train/ranks.h"
 #include "agent/train/report.h"
@@ -35,6 +36,7 @@ struct run {
         float *w, *grad;
         size_t n, n_matrix; /* n_matrix: floats in front that weight decay applies to */
     } arena;
+    struct gpu *gpu; /* NULL: the CPU */
     struct report report;
     float *m, *v; /* this rank's part of the moments, ranks.hi - ranks.lo floats */
     int32_t *in, *target;
@@ -144,7 +146,9 @@ static double accumulate(struct run *r)
     int64_t to = c->batch * (r->ranks.rank + 1) / r->ranks.world;
     double sum = 0, counted = (double)count_targets(r);
 
-    if (from == to)
+    if (from == to && r->gpu)
+        gpu_zero_gradient(r->gpu);
+    else if (from == to)
         memset(r->arena.grad, 0, r->arena.n * sizeof(float));
     for (int64_t at = from; at < to; at += c->micro_batch) {
         int n = (int)BT_MIN(c->micro_batch, to - at);
@@ -188,6 +192,39 @@ static void update(struct run *r, double grad_scale)
     kern_adamw(&a);
 }
 
+/* The gradient's sum over ranks, of which *ret is this part's sum of squares. */
+static int sum_gradient(struct run *r, double *ret, struct bt_err *err)
+{
+    int rc;
+
+    if (r->gpu)
+        return gpu_sum_gradient(r->gpu, &r->ranks, ret, err);
+    rc = ranks_sum_gradient(&r->ranks, r->arena.grad, err);
+    *ret = rc < 0 ? 0 : kern_sum_squares(r->arena.grad + r->ranks.lo, r->ranks.hi - r->ranks.lo);
+    return rc;
+}
+
+/* The optimizer's step on each rank's part, then everybody's weights. */
+static int move_weights(struct run *r, double grad_scale, struct bt_err *err)
+{
+    const struct config *c = r->config;
+
+    if (!r->gpu) {
+        update(r, grad_scale);
+        return ranks_gather(&r->ranks, r->arena.w, err);
+    }
+    return gpu_update(r->gpu, &r->ranks,
+                      &(struct gpu_update){.lr = train_rate(c, r->at.step + 1),
+                                           .beta1 = c->beta1,
+                                           .beta2 = c->beta2,
+                                           .eps = c->eps,
+                                           .decay = c->weight_decay,
+                                           .grad_scale = grad_scale,
+                                           .n_matrix = r->arena.n_matrix,
+                                           .step = r->at.step + 1},
+                      err);
+}
+
 /* Returns 1 when any rank was told to stop before this step ended. */
 static int step(struct run *r, struct bt_err *err)
 {
@@ -198,11 +235,9 @@ static int step(struct run *r, struct bt_err *err)
 
     all[0] = accumulate(r);
     all[2] = told_to_stop;
-    rc = ranks_sum_gradient(&r->ranks, r->arena.grad, err);
-
+    rc = sum_gradient(r, &all[1], err);
     if (rc < 0)
         return rc;
-    all[1] = kern_sum_squares(r->arena.grad + r->ranks.lo, r->ranks.hi - r->ranks.lo);
     rc = ranks_sum(&r->ranks, all, 3, err);
     if (rc < 0)
         return rc;
@@ -213,8 +248,7 @@ static int step(struct run *r, struct bt_err *err)
                                r->at.step + 1),
                        "a smaller learning_rate or a longer warmup");
     scale = c->clip > 0 && norm > c->clip ? c->clip / norm : 1;
-    update(r, scale);
-    rc = ranks_gather(&r->ranks, r->arena.w, err);
+    rc = move_weights(r, scale, err);
     if (rc < 0)
         return rc;
     r->at.step++;
@@ -265,8 +299,10 @@ static int put_piece(void *arg, int part, size_t at, float *buffer, size_t n, st
 static int save(struct run *r, struct bt_err *err)
 {
     size_t n = r->arena.n;
-    int rc = 0;
+    int rc = r->gpu ? gpu_pull(r->gpu, &r->ranks, r->arena.w, r->m, r->v, err) : 0;
 
+    if (rc < 0)
+        return rc;
     if (r->ranks.rank == 0)
         return checkpoint_write(r->train->checkpoint, &r->at, n, give_piece, r, err);
     for (int part = 0; part < 3; part++) {
@@ -368,6 +404,32 @@ static int open_model(struct run *r, struct bt_err *err)
     return 0;
 }
 
+/* Where the run computes, and what that can do at most. Eyes are trained on the CPU. */
+static int open_gpu(struct run *r, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    struct model_shape shape = config_shape(c);
+    struct bt_err why = {0};
+    int rc = 0;
+
+    if (!r->vision)
+        rc = gpu_open(c->device, &shape, (int)c->micro_batch, &r->ranks, &r->gpu, &why, err);
+    else if (bt_streq(c->device, "cuda"))
+        rc = bt_fail(err, BT_ERR_UNSUPPORTED, "arch=flamingo trains on the CPU alone");
+    if (rc < 0)
+        return rc;
+    r->model.gpu = r->gpu;
+    if (why.code && !r->gpu)
+        report_say(&r->report, "device    the CPU: %s", why.text);
+    if (c->peak_gflops > 0)
+        r->report.peak_gflops = c->peak_gflops;
+    else
+        r->report.peak_gflops =
+            r->gpu ? gpu_peak_gflops(r->gpu) : kern_gemm_gflops(1024, 1536, 384, 100000);
+    r->report.peak_gflops *= r->ranks.world;
+    return 0;
+}
+
 static int open_all(struct run *r, struct bt_err *err)
 {
     const struct config *c = r->config;
@@ -400,10 +462,7 @@ static int open_all(struct run *r, struct bt_err *err)
     r->v = kern_floats(r->ranks.hi - r->ranks.lo);
     r->evaluation = bt_new(struct evaluation);
     r->report.quiet = r->ranks.rank != 0;
-    r->report.peak_gflops =
-        c->peak_gflops > 0 ? c->peak_gflops : kern_gemm_gflops(1024, 1536, 384, 100000);
-    r->report.peak_gflops *= r->ranks.world;
-    return 0;
+    return open_gpu(r, err);
 }
 
 static void close_all(struct run *r)
@@ -423,20 +482,25 @@ static void close_all(struct run *r)
     corpus_close(&r->corpus);
     tuning_close(&r->tuning);
     ranks_close(&r->ranks);
+    gpu_close(r->gpu); /* its communicator is closed */
 }
 
 static void say_hello(struct run *r)
 {
     const struct config *c = r->config;
-    char params[32], bytes[32];
+    char params[32], bytes[32], device[128];
 
+    if (r->gpu)
+        bt_copy(device, sizeof device, gpu_about(r->gpu)->name);
+    else
+        (void)snprintf(device, sizeof device, "%d threads, %s", kern_threads(), kern_isa());
     report_say(&r->report,
                "%s: %s, %s weights, %" PRId64 " steps of %" PRId64 " bytes, %d languages, "
-               "%s bytes; %d threads, %s, %.0f GFLOP/s dense",
+               "%s bytes; %s, %.0f GFLOP/s dense",
                c->title, r->vision ? "eyes for a frozen model" : "llama-shaped",
                bt_format_thousands((int64_t)r->arena.n, params), c->steps, c->batch * c->context,
-               r->corpus.n_languages, bt_format_thousands(r->corpus.bytes, bytes), kern_threads(),
-               kern_isa(), r->report.peak_gflops);
+               r->corpus.n_languages, bt_format_thousands(r->corpus.bytes, bytes), device,
+               r->report.peak_gflops);
     if (r->at.step)
         report_say(&r->report, "resumed   from the checkpoint of step %" PRId64, r->at.step);
 }
@@ -563,6 +627,8 @@ int train_run(const struct train *t, struct bt_err *err)
     rc = open_all(&r, err);
     if (rc == 0)
         rc = begin(&r, err);
+    if (rc == 0 && r.gpu)
+        rc = gpu_push(r.gpu, r.arena.w, r.m, r.v, err);
     if (rc == 0)
         rc = report_open(&r.report, t->checkpoint, r.at.step, err);
     if (rc == 0) {
