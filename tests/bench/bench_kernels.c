@@ -1,7 +1,7 @@
 /* bench_kernels.c - each kernel's bandwidth or arithmetic rate, against what this machine can do.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * bench_kernels [--device cpu] [--rows N] [--threads N]
+ * bench_kernels [--device cpu|cuda] [--rows N] [--threads N]
  * Memory-bound kernels count the bytes that must cross the processor once and are
  * set against a copy of arrays of the same size, products against one sgemm of 1024 x 1536 x 384
  * with OpenBLAS' own threads; both measured in the same run. rel_error is
@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
+#include "tests/bench/bench_kernels_cuda.h"
 
 enum { C = 384, F = 1024, V = 320, T = 256, HEADS = 6, D = 64, BUDGET_US = 400000 };
 
@@ -508,6 +509,7 @@ int main(int argc, char **argv)
                                             {"threads", required_argument, NULL, 'j'},
                                             {0}};
     int64_t rows = 16384, threads = 0;
+    bool cuda = false;
     int option, rc = 0;
 
     kern_wait_patiently(argv);
@@ -516,14 +518,18 @@ int main(int argc, char **argv)
             rc = bt_parse_i64(optarg, "--rows", T, 1 << 20, &rows, NULL);
         else if (option == 'j')
             rc = bt_parse_i64(optarg, "--threads", 0, 1024, &threads, NULL);
+        else if (option == 'd' && bt_streq(optarg, "cuda"))
+            cuda = true;
         else if (option != 'd' || !bt_streq(optarg, "cpu"))
             rc = -1;
     }
     if (rc < 0) {
-        fprintf(stderr, "bench_kernels [--device cpu] [--rows N] [--threads N]\n");
+        fprintf(stderr, "bench_kernels [--device cpu|cuda] [--rows N] [--threads N]\n");
         return 2;
     }
     kern_init((int)threads);
+    if (cuda)
+        return bench_kernels_cuda();
     allocate((int)(rows / T * T));
     ceiling_gb = 8.0 * s.n * C / best_of(call_copy) * 1e-9;
     ceiling_gflops = 2.0 * 1024 * 1536 * 384 / best_of(call_sgemm) * 1e-9;
