@@ -80,7 +80,7 @@ int api_register(struct link *l, const struct node_facts *facts, struct bt_err *
     return post(l, "/v1/agent/register", &b, err);
 }
 
-int api_heartbeat(struct link *l, const char *node, const struct attempt_id *live, size_t n,
+int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
                   struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
@@ -91,8 +91,10 @@ int api_heartbeat(struct link *l, const char *node, const struct attempt_id *liv
     jw_array(&w, "live");
     for (size_t i = 0; i < n; i++) {
         jw_object(&w, NULL);
-        jw_uuid(&w, "job", &live[i].job);
-        jw_i64(&w, "attempt", live[i].attempt);
+        jw_uuid(&w, "job", &live[i].id.job);
+        jw_i64(&w, "attempt", live[i].id.attempt);
+        if (live[i].checkpoint_us)
+            jw_time(&w, "checkpoint_at", live[i].checkpoint_us);
         jw_end_object(&w);
     }
     jw_end_array(&w);

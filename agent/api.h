@@ -24,7 +24,12 @@ struct node_facts {
 /* All return 0 or an error of the daemon (its code) or of the way to it. api_is_final tells an
  * error that no repetition mends from one that may pass. */
 int api_register(struct link *l, const struct node_facts *facts, struct bt_err *err) BT_MUSTUSE;
-int api_heartbeat(struct link *l, const char *node, const struct attempt_id *live, size_t n,
+/* An attempt that runs here. */
+struct live {
+    struct attempt_id id;
+    int64_t checkpoint_us; /* last write to its checkpoint folder; 0 = unknown */
+};
+int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
                   struct bt_err *err) BT_MUSTUSE;
 /* The text of the reply; after < 0 asks for the present state at once. */
 int api_wants(struct link *l, int64_t after, int wait_s, struct bt_buf *ret,

@@ -151,15 +151,28 @@ static int say_hello(struct node *n, struct bt_err *err)
     return rc;
 }
 
+/* When the job last wrote to its checkpoint folder: what a stop would cost is counted from there.
+ */
+static int64_t checkpoint_us(const struct node *n, const struct attempt_id *id)
+{
+    char job[BT_UUID_TEXT];
+    BT_AUTO char *path =
+        bt_printf("%s/work/%s.checkpoint", n->set->state_dir, bt_uuid_format(id->job, job));
+    struct stat st;
+
+    return lstat(path, &st) < 0 ? 0 : st.st_mtim.tv_sec * BT_US_PER_S + st.st_mtim.tv_nsec / 1000;
+}
+
 static int say_alive(struct node *n, struct bt_err *err)
 {
-    struct attempt_id live[ATTEMPTS_MAX];
+    struct live live[ATTEMPTS_MAX];
     int64_t sent_us = boot_us();
     size_t n_live = 0;
 
     for (int i = 0; i < n->n_couriers; i++)
         if (atomic_load(&n->couriers[i]->counts))
-            live[n_live++] = n->couriers[i]->id;
+            live[n_live++] =
+                (struct live){n->couriers[i]->id, checkpoint_us(n, &n->couriers[i]->id)};
     int rc = api_heartbeat(n->link, n->plan->node, live, n_live, err);
     if (rc == 0) {
         n->heartbeat_due_us = bt_mono_us() + HEARTBEAT_S * BT_US_PER_S;

@@ -10,6 +10,7 @@
 #include "cli/text.h"
 #include "lib/api/limits.h"
 #include "lib/base/file.h"
+#include "lib/base/hostlist.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
@@ -82,6 +83,13 @@ LIST(cmd_node_list, "/v1/nodes", "node", "no node has registered yet", {"NODE", 
      {"STATE", "state", OUT_STATE, 0}, {"REASON", "reason", OUT_STR, 0},
      {"UNTIL", "until", OUT_WHEN, 1}, {"TIER", "tier", OUT_NUM, 1})
 
+LIST(cmd_guarantee_list, "/v1/guarantees", "nation", "nothing is guaranteed to anybody",
+     {"NATION", "nation", OUT_STR, 0}, {"ACC", "accelerators", OUT_NUM, 0},
+     {"FROM", "from", OUT_WHEN, 0}, {"UNTIL", "until", OUT_WHEN, 0})
+LIST(cmd_outage_list, "/v1/outages", "id", "no outage is planned", {"ID", "id", OUT_NUM, 0},
+     {"KIND", "kind", OUT_STR, 0}, {"NODES", "nodes", OUT_STR, 0}, {"FROM", "from", OUT_WHEN, 0},
+     {"UNTIL", "until", OUT_WHEN, 0}, {"REASON", "reason", OUT_STR, 0})
+
 int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     static const struct out_col cols[] = {{"SEQ", "seq", OUT_NUM, 0},
@@ -129,6 +137,8 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     return bt_next(err, bt_fail(err, BT_ERR_NOT_FOUND, "there is no node '%.60s'", a->pos[0]),
                    "beamtime node list");
 }
+
+enum { NODES_MAX = 16384 }; /* of one command */
 
 /* ---- changes ---- */
 
@@ -556,28 +566,100 @@ int cmd_unixmap_set(struct app *app, const struct cli_args *a, struct bt_err *er
     return set_below(app, a, &how, err);
 }
 
-static int node_state(struct app *app, const struct cli_args *a, const char *state,
-                      struct bt_err *err)
+int cmd_guarantee_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"accelerators", "accelerators", FIELD_INT},
+                                          {"from", "from", FIELD_TIME},
+                                          {"until", "until", FIELD_TIME}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int rc;
+
+    if (!cli_has(a, "accelerators"))
+        return bt_fail(err, BT_ERR_USAGE, "guarantee set wants --accelerators");
+    jw_object(&w, NULL);
+    jw_str(&w, "nation", a->pos[0]);
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    return rc < 0 ? rc : send_body(app, "POST", "/v1/guarantees", &body, err);
+}
+
+int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct field fields[] = {{"kind", "kind", FIELD_TEXT},
+                                          {"reason", "reason", FIELD_TEXT},
+                                          {"from", "from", FIELD_TIME},
+                                          {"until", "until", FIELD_TIME}};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int rc;
+
+    if (!cli_has(a, "until") || !cli_has(a, "reason"))
+        return bt_fail(err, BT_ERR_USAGE, "outage add wants --until and --reason");
+    jw_object(&w, NULL);
+    jw_str(&w, "nodes", a->pos[0]);
+    if (!cli_has(a, "kind"))
+        jw_str(&w, "kind", "maintenance");
+    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_end_object(&w);
+    return rc < 0 ? rc : send_body(app, "POST", "/v1/outages", &body, err);
+}
+
+int cmd_outage_end(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int64_t id;
+    int rc = bt_parse_i64(a->pos[0], "the outage", 1, INT32_MAX, &id, err);
+
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_i64(&w, "id", id);
+    jw_str(&w, "state", "over");
+    jw_end_object(&w);
+    return send_body(app, "POST", "/v1/outages", &body, err);
+}
+
+/* What is asked of each node of a list. */
+struct node_change {
+    struct app *app;
+    const struct cli_args *a;
+    const char *state;
+    struct bt_err *err;
+};
+
+static int change_node(void *arg, const char *name)
 {
     static const struct field fields[] = {{"reason", "reason", FIELD_TEXT},
                                           {"until", "until", FIELD_TIME}};
+    const struct node_change *ch = arg;
     BT_BUF_AUTO struct bt_buf body = {0};
     BT_BUF_AUTO struct bt_buf path = {0};
     struct json_writer w = {.to = &body};
     int rc;
 
     bt_buf_str(&path, "/v1/nodes/");
-    net_escape(&path, a->pos[0]);
+    net_escape(&path, name);
     bt_buf_str(&path, "/state");
     jw_object(&w, NULL);
-    jw_str(&w, "state", state);
-    rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
+    jw_str(&w, "state", ch->state);
+    rc = write_fields(&w, ch->a, fields, BT_ARRAY_LEN(fields), ch->err);
     jw_end_object(&w);
     if (rc >= 0)
-        rc = send_body(app, "POST", bt_buf_text(&path), &body, err);
+        rc = send_body(ch->app, "POST", bt_buf_text(&path), &body, ch->err);
     if (rc >= 0)
-        app_note(app, "node %s is %s", a->pos[0], state);
+        app_note(ch->app, "node %s is %s", name, ch->state);
     return rc;
+}
+
+static int node_state(struct app *app, const struct cli_args *a, const char *state,
+                      struct bt_err *err)
+{
+    struct node_change ch = {app, a, state, err};
+    int rc = bt_hostlist_each(a->pos[0], NODES_MAX, change_node, &ch, err);
+
+    return BT_MIN(rc, 0);
 }
 
 int cmd_node_drain(struct app *app, const struct cli_args *a, struct bt_err *err)

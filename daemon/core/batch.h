@@ -67,6 +67,7 @@ struct view_job {
     struct bt_uuid job;
     int64_t number;
     enum job_state state;
+    int64_t start_us; /* of a queued job that no plan has yet; 0 = nothing new */
 };
 
 /* A credential was made or ended: the HTTP threads' table follows. */

@@ -60,7 +60,7 @@ static uint64_t fold_i64(uint64_t h, int64_t v)
 static uint64_t attempt_digest(uint64_t h, const struct core *c, const struct attempt *a)
 {
     const int64_t fields[] = {a->state,      a->site,       a->node,     a->hold_mras, a->wanted_us,
-                              a->claimed_us, a->started_us, a->ended_us, a->n_places};
+                              a->claimed_us, a->started_us, a->ended_us, a->n_places,  a->owned};
     uint64_t places = 0;
 
     h = fold(h, fields, sizeof fields);
@@ -152,6 +152,8 @@ uint64_t core_digest(const struct core *c)
     SUM(node, nodes);
     SUM(rate, rates);
     SUM(unixmap, unixmaps);
+    SUM(guarantee, guarantees);
+    SUM(outage, outages);
 #undef SUM
     for (int32_t i = 0; i < c->n_accounts; i++) {
         const struct account *a = &c->accounts[i];

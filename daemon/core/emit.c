@@ -42,7 +42,7 @@ void emit_job_state(struct core *c, struct job *j)
     r->submit_idx = null_if(j->submit_idx, -1);
     r->finish_by_us = null_if(j->finish_by_us, 0);
     BT_GROW(c->batch->jobs, c->batch->n_jobs, c->batch->cap_jobs);
-    c->batch->jobs[c->batch->n_jobs++] = (struct view_job){j->id, j->number, j->state};
+    c->batch->jobs[c->batch->n_jobs++] = (struct view_job){j->id, j->number, j->state, 0};
 }
 
 void emit_attempt(struct core *c, struct job *j)
@@ -68,6 +68,7 @@ void emit_attempt(struct core *c, struct job *j)
     r->reason = a->reason[0] ? bt_strdup(a->reason) : NULL;
     r->exit_code = a->ended_us ? a->exit_code : ROW_NULL32;
     r->signal = a->ended_us ? a->signal : ROW_NULL32;
+    r->owned = a->owned;
 }
 
 void emit_account(struct core *c, const struct account *a)

@@ -94,6 +94,9 @@ enum admin_op {
     ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
     ADMIN_SITE,    /* site, kind, tier, until_us, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
+    ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
+    ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us;
+                   * state = "over" calls it off */
     ADMIN_OPS
 };
 
@@ -161,6 +164,7 @@ struct ev_ranks_ended {
     int32_t exit_code;
     int32_t signal;
     bool checkpointed; /* exit status 85, or a checkpoint was seen after the signal */
+    int64_t ckpt_us;   /* last write to its checkpoint folder; 0 = none known */
     char text[200];    /* one sentence of the shepherd, may be "" */
 };
 
@@ -178,6 +182,7 @@ struct ev_manifest {
 struct live_attempt {
     struct bt_uuid job;
     int32_t attempt;
+    int64_t ckpt_us; /* last write to its checkpoint folder; 0 = none known */
 };
 
 struct ev_node_report {

@@ -102,11 +102,20 @@ static int load_place(struct core *c, enum row_kind kind, const void *row, struc
 
         LOAD_DENSE(node, nodes, n);
         n->class_word = word_of(c, n->row.class_name);
+        class_note(c, n->class_word);
         name_put(c, NAME_NODE, 0, n->row.name, c->n_nodes - 1);
     } else if (kind == ROW_KIND_rate) {
         struct rate *r;
 
         LOAD_LIST(rate, rates, r);
+    } else if (kind == ROW_KIND_guarantee) {
+        struct guarantee *g;
+
+        LOAD_LIST(guarantee, guarantees, g);
+    } else if (kind == ROW_KIND_outage) {
+        struct outage *o;
+
+        LOAD_DENSE(outage, outages, o);
     } else {
         struct unixmap *u;
 
@@ -252,6 +261,7 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
     a->ended_us = or_none(r->ended_us, 0);
     a->exit_code = or_zero(r->exit_code);
     a->signal = or_zero(r->signal);
+    a->owned = or_zero(r->owned) != 0;
     if (r->foreign_id)
         bt_copy(a->foreign_id, sizeof a->foreign_id, r->foreign_id);
     if (r->reason)
@@ -310,6 +320,8 @@ int core_load(struct core *c, enum row_kind kind, const void *row, struct bt_err
     case ROW_KIND_node:
     case ROW_KIND_rate:
     case ROW_KIND_unixmap:
+    case ROW_KIND_guarantee:
+    case ROW_KIND_outage:
         return load_place(c, kind, row, err);
     case ROW_KIND_policy:
         policy_index(c, ((const struct row_policy *)row)->digest.b);
@@ -343,8 +355,13 @@ int core_loaded(struct core *c, int64_t epoch_start_us, int64_t ledger_size, int
     for (uint32_t i = 0; i < c->n_live; i++) {
         struct job *j = job_at(c, c->live[i]);
 
-        if (j->att)
-            j->att->seen_us = epoch_start_us;
+        if (!j->att)
+            continue;
+        j->att->seen_us = epoch_start_us;
+        if (j->stop != STOP_NONE)
+            j->att->stop_us = epoch_start_us;
+        if (j->att->owned && j->att->state != ATTEMPT_ENDED)
+            c->nations[j->nation - 1].owned_acc += j->accelerators;
     }
     for (int32_t i = 0; i < c->n_nodes; i++)
         c->nodes[i].seen_us = epoch_start_us;

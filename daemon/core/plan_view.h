@@ -13,8 +13,9 @@
 
 struct plan {
     _Atomic int refs;
-    struct plan_input in;   /* its arrays are owned below */
-    struct plan_output out; /* empty until planned */
+    struct plan_input in;     /* its arrays are owned below */
+    struct plan_output out;   /* empty until planned */
+    struct plan_spare *spare; /* what `out` leaves free, for newcomers: the core's alone */
     bool planned;
     struct plan_node *nodes;
     struct plan_nation *nations;
@@ -23,6 +24,9 @@ struct plan {
     struct plan_running *running;
     struct plan_part *parts;
     struct plan_pending *pending;
+    struct plan_window *windows;
+    uint32_t *window_nodes;
+    uint32_t n_window_nodes;
     /* of each pending job, in the order of `pending`: whom a slot belongs to */
     struct plan_who {
         struct bt_uuid id;
@@ -34,6 +38,8 @@ struct plan {
 struct plan *plan_ref(struct plan *p);
 void plan_unref(struct plan *p); /* NULL is fine */
 
+/* After sched_plan: marks it planned and makes `spare`. */
+void plan_made(struct plan *p);
 /* The slot of a job, NULL if the plan does not know it. */
 const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id);
 /* The number of the job behind a handle, 0 if unknown. */

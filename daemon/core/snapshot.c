@@ -4,6 +4,7 @@
 
 #include "daemon/core/plan_view.h"
 #include "daemon/core/state.h"
+#include "lib/base/hostlist.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
@@ -18,6 +19,7 @@ void plan_unref(struct plan *p)
 {
     if (!p || --p->refs > 0)
         return;
+    sched_spare_free(p->spare);
     if (p->planned)
         sched_plan_done(&p->out);
     bt_free(p->nodes);
@@ -29,7 +31,15 @@ void plan_unref(struct plan *p)
     bt_free(p->pending);
     bt_free(p->who);
     bt_free(p->running_who);
+    bt_free(p->windows);
+    bt_free(p->window_nodes);
     bt_free(p);
+}
+
+void plan_made(struct plan *p)
+{
+    p->planned = true;
+    p->spare = sched_spare_new(&p->out);
 }
 
 const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id)
@@ -59,23 +69,11 @@ static int by_slot(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Classes are numbered by their first appearance among the nodes. */
 static uint8_t class_index(const struct core *c, uint32_t word)
 {
-    uint32_t seen[PLAN_MAX_CLASS];
-    uint8_t n = 0;
-
-    for (int32_t i = 0; i < c->n_nodes; i++) {
-        uint32_t w = c->nodes[i].class_word;
-        uint8_t k = 0;
-
-        while (k < n && seen[k] != w)
-            k++;
-        if (k == n && n < PLAN_MAX_CLASS)
-            seen[n++] = w;
-        if (w == word)
+    for (uint8_t k = 0; k < c->n_classes; k++)
+        if (c->classes[k] == word)
             return k;
-    }
     return PLAN_MAX_CLASS - 1;
 }
 
@@ -92,26 +90,104 @@ static uint8_t plan_state_of(const struct core *c, const struct node *n)
     return bt_streq(n->row.state, "drained") ? PLAN_DRAINED : PLAN_DOWN;
 }
 
+static struct plan_node node_of(const struct core *c, const struct node *n)
+{
+    uint64_t all = (uint64_t)n->row.all_mask;
+
+    return (struct plan_node){
+        .usable_mask = all,
+        .free_mask = all & ~n->busy,
+        .back_us = n->row.until_us == ROW_NULL64 ? 0 : n->row.until_us,
+        .site = (uint32_t)BT_MAX(n->row.site - 1, 0),
+        .pod = (uint32_t)n->row.pod,
+        .leaf = (uint32_t)n->row.leaf,
+        .accel_class = class_index(c, n->class_word),
+        .tier = (uint8_t)n->row.tier,
+        .state = plan_state_of(c, n),
+    };
+}
+
 static void add_nodes(const struct core *c, struct plan *p)
 {
     p->nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes);
     p->in.n_nodes = (uint32_t)c->n_nodes;
-    for (int32_t i = 0; i < c->n_nodes; i++) {
-        const struct node *n = &c->nodes[i];
-        uint64_t all = (uint64_t)n->row.all_mask;
+    for (int32_t i = 0; i < c->n_nodes; i++)
+        p->nodes[i] = node_of(c, &c->nodes[i]);
+}
 
-        p->nodes[i] = (struct plan_node){
-            .usable_mask = all,
-            .free_mask = all & ~n->busy,
-            .back_us = n->row.until_us == ROW_NULL64 ? 0 : n->row.until_us,
-            .site = (uint32_t)BT_MAX(n->row.site - 1, 0),
-            .pod = (uint32_t)n->row.pod,
-            .leaf = (uint32_t)n->row.leaf,
-            .accel_class = class_index(c, n->class_word),
-            .tier = (uint8_t)n->row.tier,
-            .state = plan_state_of(c, n),
-        };
+/* ---- nodes out of use for a time ---- */
+
+struct outage_nodes {
+    const struct core *c;
+    struct plan *p;
+    uint32_t cap;
+};
+
+static int add_outage_node(void *arg, const char *name)
+{
+    struct outage_nodes *o = arg;
+    const struct node *n = node_find(o->c, name);
+
+    if (!n)
+        return 0;
+    BT_GROW(o->p->window_nodes, o->p->n_window_nodes, o->cap);
+    o->p->window_nodes[o->p->n_window_nodes++] = (uint32_t)(n - o->c->nodes);
+    return 0;
+}
+
+static void add_outages(const struct core *c, struct plan *p)
+{
+    struct outage_nodes o = {.c = c, .p = p};
+
+    p->windows = bt_new_n(struct plan_window, (size_t)c->n_outages + 1);
+    for (int32_t i = 0; i < c->n_outages; i++) {
+        const struct row_outage *r = &c->outages[i].row;
+        struct plan_window *w = &p->windows[p->in.n_windows];
+        uint32_t off = p->n_window_nodes;
+
+        if (r->until_us <= c->now_us || r->until_us <= r->from_us ||
+            bt_hostlist_each(r->nodes, PLAN_MAX_NODES, add_outage_node, &o, NULL) < 0)
+            continue;
+        *w = (struct plan_window){.from_us = r->from_us,
+                                  .until_us = r->until_us,
+                                  .nodes_off = off,
+                                  .n_nodes = p->n_window_nodes - off};
+        p->in.n_windows += w->n_nodes > 0;
     }
+    p->in.windows = p->windows;
+    p->in.window_nodes = p->window_nodes;
+}
+
+/* ---- what could ever run ---- */
+
+void class_note(struct core *c, uint32_t word)
+{
+    for (uint8_t k = 0; k < c->n_classes; k++)
+        if (c->classes[k] == word)
+            return;
+    if (c->n_classes < PLAN_MAX_CLASS)
+        c->classes[c->n_classes++] = word;
+}
+
+void nodes_changed(struct core *c)
+{
+    sched_limits_free(c->limits);
+    c->limits = NULL;
+    c->plan_due = true;
+}
+
+const struct plan_limits *limits_of(struct core *c)
+{
+    if (!c->limits) {
+        struct plan_node *nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes + 1);
+        struct plan_input in = {.nodes = nodes, .n_nodes = (uint32_t)c->n_nodes};
+
+        for (int32_t i = 0; i < c->n_nodes; i++)
+            nodes[i] = node_of(c, &c->nodes[i]);
+        c->limits = sched_limits(&in);
+        bt_free(nodes);
+    }
+    return c->limits;
 }
 
 static void add_rights(const struct core *c, struct plan *p)
@@ -119,7 +195,10 @@ static void add_rights(const struct core *c, struct plan *p)
     p->nations = bt_new_n(struct plan_nation, (size_t)c->n_nations);
     p->in.n_nations = (uint32_t)c->n_nations;
     for (int32_t i = 0; i < c->n_nations; i++)
-        p->nations[i].used = c->accounts[c->nations[i].account - 1].spent / 1000;
+        p->nations[i] = (struct plan_nation){
+            .used = c->accounts[c->nations[i].account - 1].spent / 1000,
+            .guaranteed = guaranteed_of(c, c->nations[i].row.id, c->now_us),
+        };
     p->projects = bt_new_n(struct plan_share, (size_t)c->n_projects);
     p->in.n_projects = (uint32_t)c->n_projects;
     for (int32_t i = 0; i < c->n_projects; i++)
@@ -134,21 +213,31 @@ static void add_rights(const struct core *c, struct plan *p)
                                 .used = c->accounts[c->members[i].account - 1].spent / 1000};
 }
 
+bool may_yield(const struct job *j)
+{
+    return j->requeue != REQUEUE_NEVER && j->attempt < JOB_MAX_ATTEMPTS;
+}
+
 static void add_running(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
 {
     const struct attempt *a = j->att;
     uint32_t at = p->in.n_running++;
+    int64_t limit = a->wanted_us + (j->walltime_s + j->grace_s) * BT_US_PER_S;
+
+    if (j->stop != STOP_NONE)
+        limit = BT_MIN(limit, a->stop_us + j->grace_s * BT_US_PER_S);
 
     p->running_who[at] = (struct plan_who){j->id, j->number};
     p->running[at] = (struct plan_running){
         .start_us = a->wanted_us,
-        .limit_us = BT_MAX(a->wanted_us + (j->walltime_s + j->grace_s) * BT_US_PER_S,
-                           c->now_us + BT_US_PER_S),
+        .limit_us = BT_MAX(limit, c->now_us + BT_US_PER_S),
         .handle = slot,
         .n_parts = (uint32_t)a->n_places,
         .nation = (uint32_t)j->nation - 1,
+        .ckpt_us = a->ckpt_us,
         .grace_s = (uint32_t)j->grace_s,
-        .requeueable = j->requeue != REQUEUE_NEVER,
+        .owned = a->owned,
+        .requeueable = may_yield(j),
         .stopping = j->stop != STOP_NONE,
     };
 }
@@ -161,13 +250,11 @@ static enum plan_level level_of(const struct job *j)
     return map[j->level];
 }
 
-static void add_pending(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
+struct plan_pending pending_of(const struct core *c, const struct job *j, uint32_t slot)
 {
     const struct member *m = member_find(c, j->project, j->person);
-    uint32_t at = p->in.n_pending++;
 
-    p->who[at] = (struct plan_who){j->id, j->number};
-    p->pending[at] = (struct plan_pending){
+    return (struct plan_pending){
         .submit_us = j->submit_us,
         .promise_us = j->promise_us,
         .handle = slot,
@@ -185,13 +272,33 @@ static void add_pending(const struct core *c, struct plan *p, const struct job *
         .tier = j->tier,
         .front = j->attempt > 1,
         .resolved = true,
+        .no_requeue = !may_yield(j),
     };
+}
+
+/* A job is its nation's own as long as the guarantee has room, the oldest first; what is beyond
+ * runs on lent capacity. */
+static void add_pending(struct core *c, struct plan *p, const struct job *j, uint32_t slot,
+                        int64_t *left)
+{
+    uint32_t at = p->in.n_pending++;
+    int64_t *mine = &left[j->nation - 1];
+
+    p->who[at] = (struct plan_who){j->id, j->number};
+    p->pending[at] = pending_of(c, j, slot);
+    if (j->accelerators <= *mine) {
+        p->pending[at].owned = true;
+        *mine -= j->accelerators;
+    }
 }
 
 static void add_jobs(struct core *c, struct plan *p)
 {
     uint32_t n_parts = 0;
+    int64_t *left = bt_new_n(int64_t, (size_t)c->n_nations + 1);
 
+    for (int32_t i = 0; i < c->n_nations; i++)
+        left[i] = p->nations[i].guaranteed - c->nations[i].owned_acc;
     if (c->n_live > 1)
         qsort(c->live, c->n_live, sizeof *c->live, by_slot);
     for (uint32_t i = 0; i < c->n_live; i++) {
@@ -216,9 +323,10 @@ static void add_jobs(struct core *c, struct plan *p)
                 p->parts[n_parts++] = (struct plan_part){
                     .node = (uint32_t)j->att->places[k].node - 1, .mask = j->att->places[k].mask};
         } else if (j->state == JOB_QUEUED) {
-            add_pending(c, p, j, c->live[i]);
+            add_pending(c, p, j, c->live[i], left);
         }
     }
+    bt_free(left);
 }
 
 struct plan *core_snapshot(struct core *core, uint64_t seq)
@@ -232,6 +340,7 @@ struct plan *core_snapshot(struct core *core, uint64_t seq)
     p->in.promise_slack_s = 60;
     p->in.promise_slack_percent = 20;
     add_nodes(core, p);
+    add_outages(core, p);
     add_rights(core, p);
     add_jobs(core, p);
     p->in.nodes = p->nodes;

@@ -1,5 +1,6 @@
 /* Memory of the core: lookups and lists. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/core/state.h"
+#include "daemon/core/plan_view.h"
 
 #include <string.h>
 
@@ -75,8 +76,12 @@ void core_free(struct core *c)
     DROP(node, nodes);
     DROP(rate, rates);
     DROP(unixmap, unixmaps);
+    DROP(guarantee, guarantees);
+    DROP(outage, outages);
 #undef DROP
     bt_free(c->policies);
+    plan_unref(c->plan);
+    sched_limits_free(c->limits);
     bt_map_done(&c->by_name);
     bt_map_done(&c->by_key);
     bt_map_done(&c->by_member);

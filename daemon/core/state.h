@@ -8,6 +8,7 @@
 #define BT_DAEMON_CORE_STATE_H
 
 #include "daemon/core/core.h"
+#include "daemon/sched/plan.h"
 #include "lib/base/map.h"
 #include "lib/domain/clearance.h"
 #include "policy/tree.h"
@@ -22,6 +23,7 @@ struct words {
 struct nation {
     struct row_nation row;
     int32_t account;
+    int32_t owned_acc; /* accelerators of its attempts inside its guarantee, not persisted */
 };
 
 struct institution {
@@ -83,13 +85,24 @@ struct unixmap {
     struct row_unixmap row;
 };
 
+struct guarantee {
+    struct row_guarantee row;
+};
+
+struct outage {
+    struct row_outage row;
+};
+
 /* The attempt that a job is in, kept while it matters. */
 struct attempt {
     enum attempt_state state;
     int32_t site, node;
     int64_t hold_mras, wanted_us, claimed_us, started_us, ended_us;
     int64_t seen_us; /* last sign of its shepherd, not persisted */
+    int64_t ckpt_us; /* last checkpoint its agent saw, not persisted */
+    int64_t stop_us; /* when it was told to stop, not persisted */
     uint64_t born;   /* id of the batch that made it, not persisted */
+    bool owned;      /* inside its nation's guarantee */
     char foreign_id[64];
     struct place *places; /* owned */
     int32_t n_places;
@@ -146,9 +159,12 @@ struct core {
     struct node *nodes;
     struct rate *rates;
     struct unixmap *unixmaps;
+    struct guarantee *guarantees;
+    struct outage *outages;
     struct digest32 *policies;
     int32_t n_nations, n_institutions, n_persons, n_projects, n_members, n_accounts;
     int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies;
+    int32_t n_guarantees, n_outages, cap_guarantees, cap_outages;
     int32_t cap_nations, cap_institutions, cap_persons, cap_projects, cap_members, cap_accounts;
     int32_t cap_credentials, cap_tokens, cap_sites, cap_nodes, cap_rates, cap_unixmaps;
     int32_t cap_policies;
@@ -169,7 +185,11 @@ struct core {
     int64_t epoch_start_us;
     int64_t now_us;              /* of the event being stepped: never goes back */
     const struct policy *policy; /* borrowed */
+    struct plan *plan;           /* the latest, with the slots of those who came since; owned */
+    struct plan_limits *limits;  /* of all nodes; NULL = made when next asked for */
     bool plan_due;
+    uint32_t classes[PLAN_MAX_CLASS]; /* words, numbered by their first appearance on a node */
+    uint8_t n_classes;
 
     const struct event *ev; /* while stepping */
     struct batch *batch;
@@ -270,6 +290,16 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason);
 void attempt_settle(struct core *c, struct job *j, int64_t charge);
 int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
 void job_requeue(struct core *c, uint32_t slot, int64_t charge);
+void attempt_drop(struct job *j); /* forgets the ended attempt */
+/* Accelerators that the nation's own jobs may hold at once at a time. */
+int64_t guaranteed_of(const struct core *c, int32_t nation, int64_t at_us);
+/* A queued job's slot in what the latest plan left free, until the next plan has it. */
+void provisional(struct core *c, uint32_t slot);
+struct plan_pending pending_of(const struct core *c, const struct job *j, uint32_t slot);
+bool may_yield(const struct job *j); /* may be stopped for an owned job and run again */
+void class_note(struct core *c, uint32_t word);
+void nodes_changed(struct core *c); /* the plan and the limits follow */
+const struct plan_limits *limits_of(struct core *c);
 struct leaf_job;
 /* Texts that a leaf_job borrows. The ledger names nobody: a person is known by a number whose
  * name stands in an erasable table. */

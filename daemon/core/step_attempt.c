@@ -13,9 +13,6 @@
 #include "lib/json/json.h"
 #include "lib/record/leaf.h"
 
-/* Promises are bulk work: submissions must not wait behind more than this of it. */
-enum { PROMISES_A_PLAN = 1000 };
-
 void job_move(struct core *c, uint32_t slot, enum job_state to)
 {
     struct job *j = job_at(c, slot);
@@ -28,6 +25,7 @@ void job_move(struct core *c, uint32_t slot, enum job_state to)
     if (to != JOB_HELD)
         j->reason = HELD_NONE;
     emit_job_state(c, j);
+    provisional(c, slot);
 }
 
 static void job_hold(struct core *c, uint32_t slot, enum held_reason why)
@@ -119,6 +117,8 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason)
     bt_free(a->places);
     a->places = NULL;
     a->n_places = 0;
+    if (a->owned)
+        c->nations[j->nation - 1].owned_acc -= j->accelerators;
     a->state = ATTEMPT_ENDED;
     a->ended_us = c->now_us;
     bt_copy(a->reason, sizeof a->reason, reason);
@@ -127,7 +127,7 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason)
     c->plan_due = true;
 }
 
-static void attempt_drop(struct job *j)
+void attempt_drop(struct job *j)
 {
     if (j->att)
         bt_free(j->att->places);
@@ -144,126 +144,11 @@ void job_requeue(struct core *c, uint32_t slot, int64_t charge)
     j->attempt++;
     j->start_us = 0;
     j->stop = STOP_NONE;
+    j->promise_us = 0; /* it was kept by the start; the next plan promises the next one */
     if (hold_take(c, j, NULL) < 0)
         job_hold(c, slot, HELD_QUOTA);
     else
         job_move(c, slot, JOB_QUEUED);
-}
-
-/* ---- starting ---- */
-
-static void emit_submit_leaf(struct core *c, struct job *j)
-{
-    struct bt_buf leaf = {0};
-    struct bt_err err = {0};
-    struct leaf_texts texts;
-    struct leaf_submit in = {.walltime_s = j->walltime_s, .embargo_days = j->embargo_days};
-
-    leaf_job_of(c, j, &texts, &in.job);
-    in.publish_days = c->policy->tiers[j->tier].result_days;
-    if (leaf_submit_build(&in, &leaf, &err) < 0)
-        leaf_unbuilt(&leaf, "submit", j, &err); /* what started has its entry all the same */
-    emit_leaf(c, "submit", j->id, bt_buf_take(&leaf), &j->submit_idx);
-}
-
-static bool site_takes(const struct core *c, const struct node *n)
-{
-    const struct site *s = n->row.site > 0 ? &c->sites[n->row.site - 1] : NULL;
-
-    return !s || (bt_streq(s->row.state, "up") && !s->unreachable);
-}
-
-/* The planner proposes; the core looks again before it commits (version, nodes, locks, grant). */
-static bool may_start(struct core *c, const struct job *j, const struct plan *p,
-                      const struct plan_slot *s)
-{
-    struct clearance_report locks;
-
-    if (j->state != JOB_QUEUED || dependency_met(c, j) != 1)
-        return false;
-    if (!s->n_parts || locks_of(c, j->person, j->project, 0, j->tier, &locks) > 0)
-        return false;
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct plan_part *part = &p->out.parts[s->parts_off + i];
-        const struct node *n = &c->nodes[part->node];
-
-        if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
-            !bt_streq(n->row.state, "up") || !site_takes(c, n))
-            return false;
-    }
-    return true;
-}
-
-static void start(struct core *c, uint32_t slot, const struct plan *p, const struct plan_slot *s)
-{
-    struct job *j = job_at(c, slot);
-    struct attempt *a = bt_new(struct attempt);
-
-    a->state = ATTEMPT_WANTED;
-    a->wanted_us = a->seen_us = c->now_us;
-    a->hold_mras = j->hold_mras;
-    a->born = c->batch->id;
-    a->n_places = (int32_t)s->n_parts;
-    a->places = bt_new_n(struct place, s->n_parts);
-    for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct plan_part *part = &p->out.parts[s->parts_off + i];
-        struct node *n = &c->nodes[part->node];
-        struct row_alloc *r = rows_add(&c->batch->rows, ROW_KIND_alloc);
-
-        a->places[i] = (struct place){n->row.id, part->mask};
-        n->busy |= part->mask;
-        *r = (struct row_alloc){j->id, n->row.id, (int64_t)part->mask};
-    }
-    a->node = a->places[0].node;
-    a->site = c->nodes[a->node - 1].row.site;
-    attempt_drop(j);
-    j->att = a;
-    if (j->submit_idx < 0)
-        emit_submit_leaf(c, j);
-    job_move(c, slot, JOB_STARTING);
-    emit_attempt(c, j);
-    emit_want(c, j, WANT_RUN);
-}
-
-/* The first promise, or one that moved for a named cause; *left bounds how many a batch holds. */
-static void promise(struct core *c, struct job *j, const struct plan_slot *s, int *left)
-{
-    struct row_promise *r;
-
-    if (!s->promise_us || s->promise_us == j->promise_us || s->promise_us == INT64_MAX)
-        return;
-    if (*left == 0) {
-        c->plan_due = true; /* the next plan gives the next ones */
-        return;
-    }
-    --*left;
-    r = rows_add(&c->batch->rows, ROW_KIND_promise);
-    r->job = j->id;
-    r->given_us = c->now_us;
-    r->start_by_us = s->promise_us;
-    r->cause = bt_strdup(j->promise_us ? sched_cause_name(s->cause) : "first");
-    j->promise_us = s->promise_us;
-    emit_job_state(c, j);
-}
-
-void step_plan_ready(struct core *c, const struct event *ev)
-{
-    const struct plan *p = ev->u.plan_ready.plan;
-    int left = PROMISES_A_PLAN;
-
-    for (uint32_t i = 0; i < p->out.n_slots; i++) {
-        const struct plan_slot *s = &p->out.slots[i];
-        struct job *j = job_at(c, s->handle);
-
-        if (j->state != JOB_QUEUED)
-            continue;
-        j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
-        promise(c, j, s, &left);
-        if (s->starts_now && may_start(c, j, p, s))
-            start(c, s->handle, p, s);
-        else if (s->starts_now)
-            c->plan_due = true; /* the world moved while the planner thought */
-    }
 }
 
 /* ---- what shepherds say ---- */
@@ -418,12 +303,13 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
     bt_free(n->row.class_name);
     n->row.class_name = bt_strdup(e->class);
     n->class_word = word_of(c, e->class);
+    class_note(c, n->class_word);
     n->row.n_acc = e->n_acc;
     n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */
     bt_free(n->row.inventory);
     n->row.inventory = bt_strdup(e->inventory ? e->inventory : "{}");
     row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
-    c->plan_due = true;
+    nodes_changed(c);
 }
 
 static void node_seen(struct core *c, struct node *n)
@@ -469,6 +355,8 @@ void step_node_report(struct core *c, const struct event *ev)
 
         if (j && j->att && j->attempt == e->live[i].attempt) {
             j->att->seen_us = c->now_us;
+            if (e->live[i].ckpt_us > j->att->wanted_us && e->live[i].ckpt_us <= c->now_us)
+                j->att->ckpt_us = e->live[i].ckpt_us;
             if (j->att->state == ATTEMPT_UNREACHABLE) {
                 j->att->state = ATTEMPT_RUNNING;
                 emit_attempt(c, j);
@@ -514,6 +402,9 @@ static void tick_attempt(struct core *c, uint32_t slot)
         if (j->stop == STOP_CANCEL && a->born != c->batch->id) {
             attempt_close(c, slot, "cancelled before it was claimed");
             job_terminal(c, slot, JOB_CANCELLED, NULL);
+        } else if (j->stop == STOP_PREEMPT && a->born != c->batch->id) {
+            attempt_close(c, slot, "stopped before it was claimed");
+            job_requeue(c, slot, 0);
         } else if (!fresh && c->now_us >= a->wanted_us + c->set.claim_timeout_us) {
             facility_failed(c, slot, "no shepherd claimed it in time");
         }

@@ -251,17 +251,38 @@ static enum job_state verdict_of(const struct job *j, const struct ev_ranks_ende
     return JOB_FAILED;
 }
 
+/* What a stopped attempt costs: the work up to its last checkpoint; the rest is lost and given
+ * back. A checkpoint written after the signal saved all of it. */
+static int64_t saved_charge(const struct job *j, const struct ev_ranks_ended *e)
+{
+    const struct attempt *a = j->att;
+    int64_t upto = BT_MAX(a->ckpt_us, e->ckpt_us);
+    int64_t all = attempt_charge(j);
+
+    if (e->checkpointed || e->exit_code == EXIT_CHECKPOINTED)
+        return all;
+    if (upto <= a->wanted_us)
+        return 0;
+    return BT_MIN(all, quota_cost_mras(j->accelerators,
+                                       quota_seconds_up(a->wanted_us, BT_MIN(upto, a->ended_us)),
+                                       j->rate_milli));
+}
+
 /* Does the job's end lead to another attempt? *ret_charge is what the ended one costs. */
 static bool tries_again(const struct job *j, const struct ev_ranks_ended *e, int64_t *ret_charge)
 {
     bool facility = e->reason == END_START_FAILED || e->reason == END_LOST;
 
     *ret_charge = facility ? 0 : attempt_charge(j);
-    if (j->stop == STOP_CANCEL || j->attempt >= j->max_attempts)
+    if (j->stop == STOP_CANCEL)
+        return false;
+    if (j->stop == STOP_PREEMPT && (e->reason == END_STOPPED || facility)) {
+        *ret_charge = facility ? 0 : saved_charge(j, e);
+        return true; /* however often: it is not the job's doing */
+    }
+    if (j->attempt >= j->max_attempts)
         return false;
     if (e->exit_code == EXIT_CHECKPOINTED && e->reason != END_LOST)
-        return true;
-    if (j->stop == STOP_PREEMPT)
         return true;
     if (facility)
         return j->requeue != REQUEUE_NEVER;

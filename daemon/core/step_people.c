@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/core/state.h"
+#include "daemon/core/doing.h"
 #include "lib/base/enc.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -13,20 +13,6 @@
 /* A member without a cap of its own may use all of the project: an overdraft that no quota reaches.
  */
 #define NO_CAP_MRAS INT64_C(4000000000000000000)
-
-struct doing {
-    const struct ev_admin *e;
-    struct actor actor;
-    struct nation *nation; /* of e->nation; NULL when it names none */
-    struct bt_err err;
-    bool changed;
-    struct bt_buf body; /* of the reply */
-};
-
-static bool has_role(const struct doing *d, int32_t roles)
-{
-    return (d->actor.roles & roles) != 0;
-}
 
 /* Administrators write their own subtree; council and operators as the table below says. */
 static int allowed(struct doing *d)
@@ -45,6 +31,8 @@ static int allowed(struct doing *d)
         [ADMIN_RATE] = ROLE_COUNCIL,
         [ADMIN_SITE] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_UNIXMAP] = ROLE_OPERATOR | ROLE_COUNCIL,
+        [ADMIN_GUARANTEE] = ROLE_COUNCIL,
+        [ADMIN_OUTAGE] = ROLE_OPERATOR | ROLE_COUNCIL,
     };
     static const bool own_nation[ADMIN_OPS] = {
         [ADMIN_INSTITUTION] = true, [ADMIN_PROJECT] = true, [ADMIN_PERSON] = true,
@@ -81,33 +69,6 @@ static int may_grant(struct doing *d, int32_t roles)
         return bt_fail(&d->err, BT_ERR_FORBIDDEN, "%s may not grant such a role", d->actor.text);
     return 0;
 }
-
-/* Replaces an owned text if it differs; "" in the request keeps what is there. */
-static void set_text(struct doing *d, char **at, const char *text)
-{
-    if (!text[0] || bt_streq(*at, text))
-        return;
-    bt_free(*at);
-    *at = bt_strdup(text);
-    d->changed = true;
-}
-
-static void set_i64(struct doing *d, int64_t *at, int64_t v)
-{
-    d->changed |= *at != v;
-    *at = v;
-}
-
-static void set_i32(struct doing *d, int32_t *at, int32_t v)
-{
-    d->changed |= *at != v;
-    *at = v;
-}
-
-#define EMIT(c, kind, thing)                                                                  \
-    row_copy(ROW_KIND_##kind,                                                                 \
-             rows_put(&(c)->batch->rows, ROW_KIND_##kind, &(thing)->row.id, sizeof(int32_t)), \
-             &(thing)->row)
 
 static struct account *account_new(struct core *c, const char *level, int32_t nation,
                                    int32_t project, int32_t person)
@@ -539,7 +500,7 @@ static int do_node(struct core *c, struct doing *d)
     set_i64(d, &n->row.until_us, e->until_us ? e->until_us : ROW_NULL64);
     if (d->changed) {
         EMIT(c, node, n);
-        c->plan_due = true;
+        nodes_changed(c);
     }
     return 0;
 }
@@ -660,7 +621,8 @@ static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
     [ADMIN_QUOTA] = do_quota,         [ADMIN_TOKEN] = do_token,
     [ADMIN_REVOKE] = do_revoke,       [ADMIN_NODE] = do_node,
     [ADMIN_RATE] = do_rate,           [ADMIN_SITE] = do_site,
-    [ADMIN_UNIXMAP] = do_unixmap,
+    [ADMIN_UNIXMAP] = do_unixmap,     [ADMIN_GUARANTEE] = do_guarantee,
+    [ADMIN_OUTAGE] = do_outage,
 };
 
 static const char *const op_names[ADMIN_OPS] = {
@@ -670,7 +632,8 @@ static const char *const op_names[ADMIN_OPS] = {
     [ADMIN_QUOTA] = "quota",         [ADMIN_TOKEN] = "token",
     [ADMIN_REVOKE] = "revoke",       [ADMIN_NODE] = "node",
     [ADMIN_RATE] = "rate",           [ADMIN_SITE] = "site",
-    [ADMIN_UNIXMAP] = "unixmap",
+    [ADMIN_UNIXMAP] = "unixmap",     [ADMIN_GUARANTEE] = "guarantee",
+    [ADMIN_OUTAGE] = "outage",
 };
 
 /* The same request id with another body is refused for as long as this process remembers. */
@@ -694,7 +657,8 @@ static int once(struct core *c, struct doing *d)
 static bool needs_nation(enum admin_op op)
 {
     return op == ADMIN_INSTITUTION || op == ADMIN_PROJECT || op == ADMIN_PERSON ||
-           op == ADMIN_CLEARANCE || op == ADMIN_MEMBER || op == ADMIN_QUOTA || op == ADMIN_UNIXMAP;
+           op == ADMIN_CLEARANCE || op == ADMIN_MEMBER || op == ADMIN_QUOTA ||
+           op == ADMIN_UNIXMAP || op == ADMIN_GUARANTEE;
 }
 
 static void audit(struct core *c, const struct doing *d)

@@ -222,12 +222,16 @@ static void judge_locks(struct core *c, struct judging *g)
 static void judge_account(struct core *c, struct judging *g, int32_t id, const char *level)
 {
     const struct account *a = id ? &c->accounts[id - 1] : NULL;
+    char when[BT_TIME_MAX];
     char text[160];
 
     if (!a || a->granted + a->row.overdraft <= 0)
         snprintf(text, sizeof text, "the %s has no quota", level);
     else if (c->now_us < a->row.from_us || c->now_us >= a->row.until_us)
         snprintf(text, sizeof text, "the quota of the %s is not in force now", level);
+    else if (c->now_us + g->spec->walltime_s * BT_US_PER_S > a->row.until_us)
+        snprintf(text, sizeof text, "would run beyond the quota of the %s, which ends %s", level,
+                 bt_time_format(a->row.until_us, when));
     else if (g->cost_mras > a->free + a->row.overdraft || a->free < -a->row.overdraft)
         snprintf(text, sizeof text, "needs %.2f accelerator-hours, %.2f of the %s are free",
                  (double)g->cost_mras / 3.6e6, (double)(a->free + a->row.overdraft) / 3.6e6, level);
@@ -249,36 +253,32 @@ static void judge_quota(struct core *c, struct judging *g)
     judge_account(c, g, g->member->account, "person");
 }
 
-/* Could any machine of the facility ever hold it? Whole-facility counts by class. */
+/* Could the facility ever hold it, every node up and empty? */
 static void judge_size(struct core *c, struct judging *g)
 {
     const struct job_spec *s = g->spec;
-    int64_t total = 0;
-    int64_t nodes = 0;
-    int32_t largest = 0;
-    char text[160];
+    struct job as = {.accelerators = s->accelerators,
+                     .per_node = (int16_t)s->per_node,
+                     .walltime_s = s->walltime_s,
+                     .grace_s = (int16_t)s->grace_s,
+                     .level = (uint8_t)s->level,
+                     .level_required = s->level_required,
+                     .class_word = (uint16_t)word_of(c, s->class),
+                     .tier = (uint8_t)g->decision.tier,
+                     .nation = g->project->row.nation,
+                     .project = g->project->row.id,
+                     .person = g->actor.person->row.id};
+    struct plan_pending ask = pending_of(c, &as, 0);
+    struct bt_err err = {0};
+    bool known = !s->class[0];
 
-    for (int32_t i = 0; i < c->n_nodes; i++) {
-        const struct row_node *n = &c->nodes[i].row;
-
-        if (s->class[0] && !bt_streq(n->class_name, s->class))
-            continue;
-        total += n->n_acc;
-        nodes += s->per_node == 0 || n->n_acc >= s->per_node;
-        largest = BT_MAX(largest, n->n_acc);
-    }
-    if (s->accelerators > total)
-        snprintf(text, sizeof text, "asks for %d accelerators%s%s, the facility has %" PRId64,
-                 s->accelerators, s->class[0] ? " of class " : "", s->class, total);
-    else if (s->per_node && nodes * s->per_node < s->accelerators)
-        snprintf(text, sizeof text, "asks for %d accelerators on each node, the largest has %d",
-                 s->per_node, largest);
-    else if (s->level_required && s->level == TOPO_NODE && s->accelerators > largest)
-        snprintf(text, sizeof text, "asks for one node of %d accelerators, the largest has %d",
-                 s->accelerators, largest);
-    else
+    for (int32_t i = 0; i < c->n_nodes && !known; i++)
+        known = c->nodes[i].class_word == as.class_word;
+    if (!known)
+        bt_fail(&err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators of class %s", s->class);
+    else if (sched_limits_allow(limits_of(c), &ask, &err) == 0)
         return;
-    miss(g, BT_ERR_IMPOSSIBLE, "size", text, "beamtime node list");
+    miss(g, BT_ERR_IMPOSSIBLE, "size", err.text, err.next[0] ? err.next : "beamtime node list");
 }
 
 /* ---- identity of the request ---- */
@@ -513,6 +513,7 @@ static void accept(struct core *c, struct judging *g, const struct ev_submit *e)
     }
     emit_job_state(c, j);
     emit_event(c, "submit", g->actor.text, j->name, NULL);
+    provisional(c, slot);
     c->plan_due = true;
     write_accepted(c, j, &body);
     answer(c, 201, bt_buf_take(&body));

@@ -165,7 +165,7 @@ static int64_t plan_once(struct engine *e, struct plan *p, const struct plan *la
 
     p->in.last = last ? &last->out : NULL;
     if (sched_plan(&p->in, &p->out, &err) == 0)
-        p->planned = true;
+        plan_made(p);
     else
         bt_log_err(BT_ERROR, "plan-failed", &err);
     p->in.last = NULL;

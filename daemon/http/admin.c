@@ -26,6 +26,7 @@ struct said {
     char role[16];
     char unixname[33];
     char reason[200];
+    char nodes[128];
     const struct json *roles;
     int32_t tier;
     int64_t from_us;
@@ -81,6 +82,19 @@ static const struct json_field rate_fields[] = {
     {"rate_milli", JSON_F_I64, AT(rate_milli), true, .min = 0, .max = 1000000},
     {"peak_gflops", JSON_F_I64, AT(peak_gflops), true, .min = 1, .max = INT64_C(1000000000)},
     {"from", JSON_F_TIME, AT(from_us)}};
+static const struct json_field guarantee_fields[] = {
+    NAME(nation, true),
+    {"accelerators", JSON_F_I64, AT(amount_mras), true, .min = 0, .max = INT32_MAX},
+    {"from", JSON_F_TIME, AT(from_us)},
+    UNTIL(false)};
+static const struct json_field outage_fields[] = {
+    {"id", JSON_F_I64, AT(amount_mras), .min = 0, .max = INT32_MAX},
+    NAME(state, false),
+    NAME(kind, false),
+    TEXT(nodes, false),
+    TEXT(reason, false),
+    {"from", JSON_F_TIME, AT(from_us)},
+    UNTIL(false)};
 static const struct json_field unixmap_fields[] = {NAME(nation, true), NAME(person, true),
                                                    NAME(site, true), NAME(unixname, true)};
 static const struct json_field quota_fields[] = {
@@ -132,7 +146,7 @@ static void fill(struct ev_admin *a, const struct said *s)
     bt_copy(a->kind, sizeof a->kind, s->kind);
     bt_copy(a->state, sizeof a->state, s->state);
     bt_copy(a->name, sizeof a->name, s->name[0] ? s->name : s->title);
-    bt_copy(a->text, sizeof a->text, s->role[0] ? s->role : s->unixname);
+    bt_copy(a->text, sizeof a->text, s->role[0] ? s->role : s->nodes[0] ? s->nodes : s->unixname);
     bt_copy(a->reason, sizeof a->reason, s->reason);
     a->tier = s->tier;
     a->from_us = s->from_us;
@@ -224,6 +238,16 @@ void admin_revoke(struct call *c)
 void admin_rate(struct call *c)
 {
     simple(c, ADMIN_RATE, rate_fields, BT_ARRAY_LEN(rate_fields));
+}
+
+void admin_guarantee(struct call *c)
+{
+    simple(c, ADMIN_GUARANTEE, guarantee_fields, BT_ARRAY_LEN(guarantee_fields));
+}
+
+void admin_outage(struct call *c)
+{
+    simple(c, ADMIN_OUTAGE, outage_fields, BT_ARRAY_LEN(outage_fields));
 }
 
 void admin_unixmap(struct call *c)

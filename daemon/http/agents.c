@@ -91,6 +91,7 @@ static int read_live(const struct json *list, struct ev_node_report *e, struct b
         {"job", JSON_F_UUID, offsetof(struct live_attempt, job), true},
         {"attempt", JSON_F_I32, offsetof(struct live_attempt, attempt), true, .min = 1,
          .max = JOB_MAX_ATTEMPTS},
+        {"checkpoint_at", JSON_F_TIME, offsetof(struct live_attempt, ckpt_us)},
     };
     size_t n = json_len(list);
 
@@ -237,6 +238,7 @@ void agent_ended(struct call *c)
         int32_t exit_code;
         int32_t signal;
         bool checkpointed;
+        int64_t ckpt_us;
         char text[200];
     } in = {.attempt = 0};
     static const struct json_field fields[] = {
@@ -245,6 +247,7 @@ void agent_ended(struct call *c)
         {"exit_code", JSON_F_I32, offsetof(struct ended, exit_code), .min = -1, .max = 255},
         {"signal", JSON_F_I32, offsetof(struct ended, signal), .min = 0, .max = 64},
         {"checkpointed", JSON_F_BOOL, offsetof(struct ended, checkpointed)},
+        {"checkpoint_at", JSON_F_TIME, offsetof(struct ended, ckpt_us)},
         {"text", JSON_F_TEXT, offsetof(struct ended, text), .size = 200},
     };
     struct event *ev = http_event(c, EV_RANKS_ENDED);
@@ -257,7 +260,8 @@ void agent_ended(struct call *c)
                                  .reason = (enum end_reason)in.reason,
                                  .exit_code = in.exit_code,
                                  .signal = in.signal,
-                                 .checkpointed = in.checkpointed};
+                                 .checkpointed = in.checkpointed,
+                                 .ckpt_us = in.ckpt_us};
     bt_copy(e->text, sizeof e->text, in.text);
     post_or_fail(c, rc, ev, &err);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/http/own.h"
+#include "lib/base/str.h"
 #include "lib/domain/job.h"
 
 static void when(struct json_writer *w, const char *key, int64_t us)
@@ -94,8 +95,16 @@ void send_explain(struct call *c)
     jw_str(&w, "id", json_str(json_get(job, "id"), ""));
     jw_i64(&w, "number", json_i64(json_get(job, "number"), 0));
     jw_str(&w, "state", json_str(json_get(job, "state"), ""));
+    int64_t fresh = slot ? 0 : http_newcomer(c->h, id);
+
     if (slot) {
         write_plan(&w, p, slot);
+    } else if (fresh && bt_streq(json_str(json_get(job, "state"), ""), "queued")) {
+        when(&w, "start_at", fresh);
+        jw_object(&w, "reason");
+        jw_str(&w, "code", "PLAN");
+        jw_str(&w, "text", NEWCOMER_WAITS);
+        jw_end_object(&w);
     } else {
         int held = held_reason_parse(json_str(json_get(job, "reason"), "none"));
 

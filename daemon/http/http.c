@@ -56,6 +56,10 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_SITE_LIST] = read_sites,
     [ROUTE_SITE_GET] = site_show,
     [ROUTE_SITE_DIFF] = site_diff,
+    [ROUTE_GUARANTEE_LIST] = read_guarantees,
+    [ROUTE_GUARANTEE_POST] = admin_guarantee,
+    [ROUTE_OUTAGE_LIST] = read_outages,
+    [ROUTE_OUTAGE_POST] = admin_outage,
     [ROUTE_SITE_POST] = admin_site,
     [ROUTE_UNIXMAP_POST] = admin_unixmap,
     [ROUTE_LEDGER_LIST] = read_ledger,
@@ -359,9 +363,49 @@ void http_post(struct call *c, struct event *ev,
     }
 }
 
+/* A plan has every job after seconds; what is older is forgotten. */
+enum { NEWCOMER_US = 30000000 };
+
+static void note_newcomers(struct http *h, const struct batch *b)
+{
+    int64_t now = bt_mono_us();
+
+    pthread_mutex_lock(&h->lock);
+    while (h->old_newcomers < h->n_newcomers &&
+           h->newcomers[h->old_newcomers].at_us < now - NEWCOMER_US)
+        h->old_newcomers++;
+    if (h->old_newcomers > h->n_newcomers / 2) {
+        h->n_newcomers -= h->old_newcomers;
+        memmove(h->newcomers, h->newcomers + h->old_newcomers,
+                h->n_newcomers * sizeof *h->newcomers);
+        h->old_newcomers = 0;
+    }
+    for (int i = 0; i < b->n_jobs; i++) {
+        if (!b->jobs[i].start_us)
+            continue;
+        BT_GROW(h->newcomers, h->n_newcomers, h->cap_newcomers);
+        h->newcomers[h->n_newcomers++] =
+            (struct newcomer){b->jobs[i].job, b->jobs[i].start_us, now};
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+int64_t http_newcomer(struct http *h, struct bt_uuid job)
+{
+    int64_t start = 0;
+
+    pthread_mutex_lock(&h->lock);
+    for (uint32_t i = h->n_newcomers; i-- > h->old_newcomers && !start;)
+        if (bt_uuid_eq(h->newcomers[i].job, job))
+            start = h->newcomers[i].start_us;
+    pthread_mutex_unlock(&h->lock);
+    return start;
+}
+
 void http_committed(struct http *h, const struct batch *b)
 {
     auth_apply(h->auth, b->credentials, b->n_credentials);
+    note_newcomers(h, b);
     for (int i = 0; i < b->n_replies; i++) {
         void (*done)(struct call *, const struct reply *) = NULL;
         struct call *c = stop_waiting(h, b->replies[i].to, &done);
@@ -453,6 +497,7 @@ void http_free(struct http *h)
     hub_free(h->hub);
     auth_free(h->auth);
     bt_free(h->waiting);
+    bt_free(h->newcomers);
     bt_free(h->unused);
     bt_map_done(&h->by_reply);
     bt_map_done(&h->in_flight);

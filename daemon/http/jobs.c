@@ -98,27 +98,75 @@ static void fill_null(struct bt_buf *json, size_t *from, const char *key, const 
     bt_buf_add(json, rest.p, rest.n);
 }
 
+struct said {
+    struct bt_uuid id;
+    const struct plan_slot *slot; /* NULL: the plan does not know it */
+};
+
+/* The ids of a JSON text, in its order. */
+static struct said *ids_in(const char *json, uint32_t *ret_n)
+{
+    static const char key[] = "\"id\"";
+    struct said *v = NULL;
+    uint32_t n = 0, cap = 0;
+
+    for (const char *at = json; (at = strstr(at, key));) {
+        char text[BT_UUID_TEXT];
+
+        at += sizeof key - 1;
+        at += strspn(at, " :\"");
+        BT_GROW(v, n, cap);
+        v[n] = (struct said){.slot = NULL};
+        snprintf(text, sizeof text, "%.*s", BT_UUID_TEXT - 1, at);
+        n += bt_uuid_parse(text, &v[n].id) == 0;
+    }
+    *ret_n = n;
+    return v;
+}
+
+static void find_slots(const struct plan *p, struct said *v, uint32_t n)
+{
+    struct bt_map at = {0};
+
+    for (uint32_t i = 0; i < n; i++)
+        bt_map_put(&at, bt_map_hash(v[i].id.b, sizeof v[i].id.b), i);
+    for (uint32_t i = 0; i < p->out.n_slots; i++) {
+        uint32_t k;
+
+        if (bt_map_get(&at, bt_map_hash(p->who[i].id.b, sizeof p->who[i].id.b), &k) &&
+            bt_uuid_eq(v[k].id, p->who[i].id))
+            v[k].slot = &p->out.slots[i];
+    }
+    bt_map_done(&at);
+}
+
 /* Each job's text holds its id, then start_at, then waits_for. */
 void merge_plans(struct call *c, struct bt_buf *json)
 {
     struct plan *p = c->h->set.plan(c->h->set.arg);
+    uint32_t n;
+    struct said *v = ids_in(bt_buf_text(json), &n);
     size_t from = 0;
 
-    for (uint32_t i = 0; p && i < p->out.n_slots; i++) {
-        const struct plan_slot *s = &p->out.slots[i];
+    if (p)
+        find_slots(p, v, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct plan_slot *s = v[i].slot;
         BT_BUF_AUTO struct bt_buf why = {0};
-        char id[BT_UUID_TEXT];
-        char when[BT_TIME_MAX];
-        const char *at = strstr(bt_buf_text(json), bt_uuid_format(p->who[i].id, id));
+        char id[BT_UUID_TEXT], when[BT_TIME_MAX];
+        const char *at = strstr(bt_buf_text(json) + from, bt_uuid_format(v[i].id, id));
+        int64_t start = s ? s->start_us : http_newcomer(c->h, v[i].id);
 
-        if (!at)
+        if (!at || !start)
             continue;
         from = (size_t)(at - json->p);
-        if (s->start_us != INT64_MAX)
-            fill_null(json, &from, "start_at", bt_time_format(s->start_us, when));
-        sched_reason_text(s, &why);
-        fill_null(json, &from, "waits_for", bt_buf_text(&why));
+        if (start != INT64_MAX)
+            fill_null(json, &from, "start_at", bt_time_format(start, when));
+        if (s)
+            sched_reason_text(s, &why);
+        fill_null(json, &from, "waits_for", s ? bt_buf_text(&why) : NEWCOMER_WAITS);
     }
+    bt_free(v);
     plan_unref(p);
 }
 

@@ -64,6 +64,11 @@ struct http {
     struct bt_map by_reply;  /* reply number → place */
     struct bt_map in_flight; /* person → requests */
     uint64_t last_reply;
+    struct newcomer { /* a queued job's slot until a plan has it; oldest first */
+        struct bt_uuid job;
+        int64_t start_us, at_us;
+    } * newcomers;
+    uint32_t n_newcomers, cap_newcomers, old_newcomers; /* old: no longer asked for */
     int64_t started_us;
 };
 
@@ -80,6 +85,10 @@ void http_json(struct call *c, struct bt_buf *json);
 struct event *http_event(const struct call *c, enum event_kind kind);
 /* The Idempotency-Key header, or a fresh id when there is none. */
 int http_request_id(struct call *c, struct bt_uuid *ret, struct bt_err *err);
+
+/* When a queued job that no plan has yet starts; 0 = it is not one. */
+int64_t http_newcomer(struct http *h, struct bt_uuid job);
+#define NEWCOMER_WAITS "the next plan, which is at most seconds away"
 
 /* ---- auth.c: key digest → credential, as committed ---- */
 struct auth *auth_new(void);
@@ -130,10 +139,10 @@ void merge_plans(struct call *c, struct bt_buf *json);
 handler_fn job_submit, job_cancel, job_hold, job_release, job_watch, job_log, job_explain, job_list,
     job_get;
 handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,
-    admin_clearance, admin_token, admin_revoke, admin_node, admin_rate, admin_site, admin_unixmap,
+    admin_clearance, admin_token, admin_revoke, admin_node, admin_rate, admin_guarantee, admin_outage, admin_site, admin_unixmap,
     admin_quota;
 handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projects, read_people,
-    read_nodes, read_rates, read_ledger, read_ledger_one, read_events, read_policy, read_status;
+    read_nodes, read_rates, read_guarantees, read_outages, read_ledger, read_ledger_one, read_events, read_policy, read_status;
 handler_fn agent_register, agent_heartbeat, agent_wants, agent_spec, agent_claim, agent_started,
     agent_ended, agent_manifest;
 handler_fn read_sites, site_show, site_diff;

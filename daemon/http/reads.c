@@ -165,6 +165,16 @@ void read_rates(struct call *c)
     plain(c, "rates");
 }
 
+void read_guarantees(struct call *c)
+{
+    plain(c, "guarantees");
+}
+
+void read_outages(struct call *c)
+{
+    plain(c, "outages");
+}
+
 void read_policy(struct call *c)
 {
     plain(c, "policy_text");

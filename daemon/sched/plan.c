@@ -446,10 +446,10 @@ struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pend
     return s;
 }
 
-int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
-                      struct plan_slot *ret, struct bt_err *err)
+/* Takes the slot in the profiles that the plan left. */
+static int take_slot(struct plan_timeline *e, const struct plan_pending *job, int64_t now_us,
+                     struct plan_slot *ret, struct bt_err *err)
 {
-    struct plan_timeline *e = last->timeline;
     const struct plan_input one = {.pending = job, .n_pending = 1};
     int rc = check_pending(&one, err);
     if (rc < 0)
@@ -462,4 +462,62 @@ int sched_provisional(struct plan_output *last, const struct plan_pending *job, 
     e->time = kept;
     bt_free(j.plan.span);
     return 0;
+}
+
+int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
+                      struct plan_slot *ret, struct bt_err *err)
+{
+    return take_slot(last->timeline, job, now_us, ret, err);
+}
+
+/* ---- the same beside readers of the plan ---- */
+
+struct plan_spare {
+    struct plan_timeline e; /* its fabric and what lies on its nodes are the plan's, only read */
+};
+
+struct plan_spare *sched_spare_new(const struct plan_output *out)
+{
+    struct plan_spare *s = bt_new(struct plan_spare);
+    const struct plan_timeline *was = out->timeline;
+    struct plan_timeline *e = &s->e;
+    uint32_t zones = was->fabric.n_zones;
+    *e = (struct plan_timeline){.fabric = was->fabric,
+                                .origin_s = was->origin_s,
+                                .now = was->now,
+                                .n_pending = was->n_pending,
+                                .occ = was->occ,
+                                .occ_head = was->occ_head,
+                                .own_zone = PLAN_NONE,
+                                .turnaround_s = was->turnaround_s};
+    e->plan_time = time_copy(was->plan_time, zones);
+    e->memos = bt_new_n(struct memo, zones + was->fabric.n_kinds + 1);
+    e->shut = bt_new_n(struct shut, zones + 1);
+    e->node_free = bt_new_n(int32_t, (size_t)was->fabric.n_racks * FAB_RACK + 1);
+    e->part_free = bt_new_n(int32_t, (size_t)zones * was->fabric.stride + 1);
+    e->timed = bt_new_n(uint8_t, zones + 1);
+    return s;
+}
+
+void sched_spare_free(struct plan_spare *s)
+{
+    if (!s)
+        return;
+    struct plan_timeline *e = &s->e;
+    time_free(e->plan_time, e->fabric.n_zones);
+    bt_free(e->memos);
+    bt_free(e->shut);
+    bt_free(e->node_free);
+    bt_free(e->part_free);
+    bt_free(e->timed);
+    bt_free(e->matches);
+    bt_free(e->match_zones);
+    bt_map_done(&e->match_by_key);
+    bt_free(s);
+}
+
+int sched_spare_slot(struct plan_spare *s, const struct plan_pending *job, int64_t now_us,
+                     struct plan_slot *ret, struct bt_err *err)
+{
+    return take_slot(&s->e, job, now_us, ret, err);
 }

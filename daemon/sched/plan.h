@@ -213,6 +213,15 @@ void sched_plan_done(struct plan_output *out);
 int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
                       struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
 
+/* What a plan leaves free, as a thing of its own, so that newcomers get their slots in one thread
+ * while others read the plan: as sched_provisional. It borrows from `out`, which must outlive it.
+ */
+struct plan_spare;
+struct plan_spare *sched_spare_new(const struct plan_output *out);
+void sched_spare_free(struct plan_spare *s);
+int sched_spare_slot(struct plan_spare *s, const struct plan_pending *job, int64_t now_us,
+                     struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
+
 /* What the facility could run at most, with every node up and empty: made once for a set of nodes
  * (1 ms for 12,500), asked at each submission (below 1 µs). Only the nodes of `in` are read. */
 struct plan_limits;

@@ -116,9 +116,13 @@ static void memo_tell(struct plan_timeline *e, uint32_t memo, uint32_t acc, int3
     uint32_t size = log2_floor(acc) + !size_exact(acc), length = length_floor(len) + 1;
     if (size >= MEMO_SIZES || length >= MEMO_LENGTHS || e->memos[memo].start[size][length] >= start)
         return;
-    for (uint32_t i = size; i < MEMO_SIZES; i++)
-        for (uint32_t k = length; k < MEMO_LENGTHS; k++)
-            e->memos[memo].start[i][k] = BT_MAX(e->memos[memo].start[i][k], start);
+    for (uint32_t i = size; i < MEMO_SIZES; i++) { /* starts rise with size and length */
+        int32_t *row = e->memos[memo].start[i];
+        if (row[length] >= start)
+            break;
+        for (uint32_t k = length; k < MEMO_LENGTHS && row[k] < start; k++)
+            row[k] = start;
+    }
 }
 
 static bool is_shut(const struct plan_timeline *e, uint32_t zone, uint32_t acc, int32_t len)

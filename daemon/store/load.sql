@@ -28,6 +28,10 @@ SELECT {columns} FROM node ORDER BY id
 SELECT {columns} FROM rate ORDER BY class_name, from_us
 -- name: load_unixmap
 SELECT {columns} FROM unixmap
+-- name: load_guarantee
+SELECT {columns} FROM guarantee ORDER BY nation, from_us
+-- name: load_outage
+SELECT {columns} FROM outage ORDER BY id
 -- name: load_policy
 SELECT {columns} FROM policy ORDER BY at_us DESC LIMIT 1
 -- name: load_job

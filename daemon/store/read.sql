@@ -132,6 +132,16 @@ FROM site s WHERE s.name = $1::text
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('class', class_name,
     'from', rfc3339(from_us), 'rate_milli', rate_milli, 'peak_gflops', peak_gflops)
     ORDER BY class_name, from_us), '[]'), 'next', NULL)::text FROM rate
+-- name: guarantees
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('nation', n.code,
+    'accelerators', g.accelerators, 'from', rfc3339(g.from_us),
+    'until', rfc3339(nullif(g.until_us, 9223372036854775807))) ORDER BY n.code, g.from_us), '[]'),
+    'next', NULL)::text FROM guarantee g JOIN nation n ON n.id = g.nation
+-- name: outages
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('id', id, 'kind', kind,
+    'nodes', nodes, 'reason', nullif(reason, '-'), 'from', rfc3339(from_us),
+    'until', rfc3339(until_us)) ORDER BY id), '[]'), 'next', NULL)::text
+FROM outage WHERE until_us > extract(epoch FROM clock_timestamp()) * 1000000
 -- name: ledger
 -- from index, limit, kind, job id or number, nation
 WITH page AS (

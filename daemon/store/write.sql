@@ -67,6 +67,12 @@ ON CONFLICT (class_name, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_unixmap
 INSERT INTO unixmap ({columns}) SELECT {columns} FROM unnest($1::unixmap[]) AS r
 ON CONFLICT (person, site) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_guarantee
+INSERT INTO guarantee ({columns}) SELECT {columns} FROM unnest($1::guarantee[]) AS r
+ON CONFLICT (nation, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_outage
+INSERT INTO outage ({columns}) SELECT {columns} FROM unnest($1::outage[]) AS r
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_policy
 INSERT INTO policy ({columns}) SELECT {columns} FROM unnest($1::policy[]) AS r
 ON CONFLICT (digest) DO UPDATE SET at_us = EXCLUDED.at_us

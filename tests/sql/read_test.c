@@ -72,6 +72,8 @@ static void each_question_has_its_answer(void **state)
         {"whoami", 1, {"9"}, -BT_ERR_NOT_FOUND, ""},
         {"nodes", 0, {0}, 0, "\"accelerators\":8"},
         {"rates", 0, {0}, 0, "\"rate_milli\":10"},
+        {"guarantees", 0, {0}, 0, "\"items\""},
+        {"outages", 0, {0}, 0, "\"items\""},
         {"ledger", 5, {"0", "1", NULL, NULL, NULL}, 0, "\"next\":\"1\""},
         {"ledger", 5, {NULL, "10", "record", "1", NULL}, 0, "\"index\":1"},
         {"ledger_one", 1, {"1"}, 0, "\"kind\":\"record\""},

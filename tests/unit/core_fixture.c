@@ -19,6 +19,7 @@ static const int key_columns[ROW_KINDS] = {
     [ROW_KIND_node] = 1,       [ROW_KIND_unixmap] = 2,     [ROW_KIND_policy] = 1,
     [ROW_KIND_job] = 1,        [ROW_KIND_attempt] = 2,     [ROW_KIND_alloc] = 2,
     [ROW_KIND_job_state] = 1,  [ROW_KIND_balance] = 1,     [ROW_KIND_rate] = 0,
+    [ROW_KIND_guarantee] = 2,  [ROW_KIND_outage] = 1,
 };
 
 static size_t key_size(enum row_kind kind, int n)
@@ -317,7 +318,7 @@ void fixture_plan(struct fixture *f)
 
     if (sched_plan(&p->in, &p->out, &err) < 0)
         fail_msg("%s", err.text);
-    p->planned = true;
+    plan_made(p);
     ev->u.plan_ready.plan = p;
     fixture_step(f, ev);
 }
