@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -71,13 +72,15 @@ static void send_more(struct connection *c)
     }
 }
 
-static void next_request(const struct load *l, int i, struct connection *c)
+/* False when the connection has nothing more to ask. */
+static bool next_request(const struct load *l, int i, struct connection *c)
 {
     bt_buf_clear(&c->out);
     c->written = 0;
     l->request(l->arg, i, &c->out);
     c->sent_us = bt_mono_us();
     send_more(c);
+    return c->out.n > 0;
 }
 
 /* The length of a complete answer in c->in, 0 if more must come; *ret_body is its body. */
@@ -147,6 +150,8 @@ void load_run(const struct load *l, double seconds, struct load_result *ret)
     int64_t began = bt_mono_us();
     int64_t until;
 
+    (void)signal(SIGPIPE, SIG_IGN); /* a peer that closes is told by the call that meets it */
+
     for (int i = 0; i < l->connections; i++) {
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = (uint32_t)i};
 
@@ -157,9 +162,10 @@ void load_run(const struct load *l, double seconds, struct load_result *ret)
     began = bt_mono_us();
     until = began + (int64_t)(seconds * 1e6);
     ret->n = 0;
+    int open = 0;
     for (int i = 0; i < l->connections; i++)
-        next_request(l, i, &c[i]);
-    for (int open = l->connections; open > 0;) {
+        open += next_request(l, i, &c[i]);
+    while (open > 0) {
         struct epoll_event ev[64];
         int n = epoll_wait(ep, ev, 64, 30000);
 
@@ -171,9 +177,7 @@ void load_run(const struct load *l, double seconds, struct load_result *ret)
             if (!receive(l, i, &c[i]))
                 continue;
             ret->n++;
-            if (bt_mono_us() < until)
-                next_request(l, i, &c[i]);
-            else
+            if (bt_mono_us() >= until || !next_request(l, i, &c[i]))
                 open--;
         }
     }

@@ -22,7 +22,7 @@ struct load {
     int connections;
     /* Certificate and key of connection i. */
     void (*identity)(void *arg, int i, char *cert, char *key, size_t size);
-    /* Appends the next request (head and body) of connection i. */
+    /* Appends the next request (head and body) of connection i; nothing: it has no more. */
     void (*request)(void *arg, int i, struct bt_buf *to);
     void (*answer)(void *arg, const struct load_answer *a);
     void *arg;

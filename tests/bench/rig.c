@@ -296,6 +296,11 @@ void rig_more_people(struct rig *r, int from, int persons, int projects)
     }
 }
 
+void rig_helper(struct rig *r, const char *name)
+{
+    enrol_new(r, "helper", "operator", name);
+}
+
 void rig_node(struct rig *r, const char *name, int accelerators)
 {
     struct net_client *c;

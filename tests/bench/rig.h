@@ -43,6 +43,8 @@ void rig_people(struct rig *r, int persons, int projects);
 void rig_more_people(struct rig *r, int from, int persons, int projects);
 /* A node that registers `accelerators` of class cpu and says nothing more. */
 void rig_node(struct rig *r, const char *name, int accelerators);
+/* A site's helper with a certificate: it may speak for every node. */
+void rig_helper(struct rig *r, const char *name);
 
 void rig_enrol(struct rig *r, const char *token, const char *name);
 struct net_client *rig_client(struct rig *r, const char *name, int port);
