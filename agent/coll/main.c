@@ -1,4 +1,4 @@
-/* main.c - beamtime-coll: collective benchmarks in the shape of nccl-tests, over our ring.
+/* main.c - beamtime-coll: collective benchmarks in the shape of nccl-tests, over NCCL or our ring.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stdio.h>
 #include <unistd.h>
@@ -8,6 +8,7 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 
 static const char usage[] =
     "Usage: beamtime-coll [COLLECTIVE] [OPTION VALUE]...\n"
@@ -19,7 +20,11 @@ static const char usage[] =
     "  -n N     iterations (20)          -w N     warm-up calls (1)\n"
     "  -c 0|1   check results (1)        -o OP    sum, min, max\n"
     "  -d TYPE  uint8 int32 int64 float double    -r N  root\n"
+    "  -T S     deadline of a call (600) --device auto|cpu|cuda  NCCL between GPUs, else our ring\n"
     "  -J FILE  results as JSON; else coll.json in $BEAM_OUTPUT when that is set\n"
+    "\n"
+    "nccl-tests' long names (--minbytes, ...) are known too. $NCCL_TESTS_MIN_BW: an average bus\n"
+    "bandwidth below 0.9 of it is a failure.\n"
     "\n"
     "Ranks: $BEAM_RANK, $BEAM_WORLD_SIZE, $BEAM_RENDEZVOUS (host:port), $BEAM_SECRET_FILE. Exit\n"
     "status 1 when a result is wrong or a rank is lost.\n";
@@ -86,25 +91,92 @@ static int report(const struct sweep_options *o, const struct coll *c, const str
         fputs(bt_buf_text(&text), stdout);
         rc = write_json(o, c, s, err);
     }
-    if (rc == 0 && s->wrong)
-        rc = bt_fail(err, BT_ERR_CORRUPT, "%lld values are wrong", (long long)s->wrong);
-    return rc;
+    return rc < 0 ? rc : sweep_verdict(o, s, err);
+}
+
+/* What a run holds; zeroed: nothing. */
+struct session {
+    struct ranks ranks;
+    struct coll *alone; /* when there is one rank */
+    struct sweep_place place;
+};
+
+static struct coll *host_of(const struct session *s)
+{
+    return s->ranks.coll ? s->ranks.coll : s->alone;
+}
+
+static int find_device(struct session *s, struct bt_err *err)
+{
+    const char *text = getenv("BEAM_LOCAL_RANK");
+    int64_t index = s->ranks.rank;
+    struct cuda_about about;
+    int rc = cuda_load(&s->place.ops, err);
+
+    if (rc == 0 && text && *text)
+        rc = bt_parse_i64(text, "BEAM_LOCAL_RANK", 0, COLL_WORLD_MAX, &index, err);
+    if (rc == 0)
+        rc = s->place.ops->open((int)index, &s->place.dev, err);
+    if (rc < 0)
+        return rc;
+    s->place.ops->about(s->place.dev, &about);
+    bt_copy(s->place.name, sizeof s->place.name, about.name);
+    s->place.host = host_of(s);
+    return 0;
+}
+
+/* All ranks on GPUs or none. */
+static int open_device(struct session *s, struct sweep_options *o, struct bt_err *err)
+{
+    struct bt_err why = {0};
+    double missing;
+    int rc;
+
+    if (bt_streq(o->device, "cpu"))
+        return 0;
+    missing = find_device(s, &why) < 0;
+    rc = ranks_sum(&s->ranks, &missing, 1, err);
+    if (rc < 0)
+        return rc;
+    if (missing == 0) {
+        o->place = &s->place;
+        return s->place.ops->coll_open(s->place.dev, s->place.host, o->timeout_s * BT_US_PER_S,
+                                       &s->ranks.fabric, err);
+    }
+    if (!why.code)
+        (void)bt_fail(&why, BT_ERR_UNSUPPORTED, "another rank found no GPU");
+    if (!bt_streq(o->device, "auto"))
+        return bt_fail(err, BT_ERR_UNSUPPORTED, "%s", why.text);
+    if (s->ranks.rank == 0)
+        printf("# on the CPU: %s\n", why.text);
+    return 0;
+}
+
+static int open_session(struct session *s, struct sweep_options *o, struct bt_err *err)
+{
+    const struct coll_config one = {.world = 1, .timeout_us = BT_US_PER_S};
+    int rc = ranks_open(&s->ranks, err);
+
+    if (rc == 0 && !s->ranks.coll)
+        rc = coll_ring.open(&one, &s->alone, err);
+    return rc < 0 ? rc : open_device(s, o, err);
+}
+
+static void close_session(struct session *s)
+{
+    ranks_close(&s->ranks); /* its fabric uses the device */
+    if (s->place.dev)
+        s->place.ops->close(s->place.dev);
+    coll_ring.close(s->alone);
 }
 
 static int run(struct sweep_options *o, struct bt_err *err)
 {
     BT_AUTO struct sweep *s = bt_new(struct sweep);
     BT_BUF_AUTO struct bt_buf head = {0};
-    struct ranks ranks;
-    struct coll *alone = NULL;
-    const struct coll_config one = {.world = 1, .timeout_us = 1000000};
-    int rc = ranks_open(&ranks, err);
-
-    if (rc < 0)
-        return rc;
-    if (!ranks.coll)
-        rc = coll_ring.open(&one, &alone, err);
-    struct coll *c = ranks.coll ? ranks.coll : alone;
+    struct session session = {0};
+    int rc = open_session(&session, o, err);
+    struct coll *c = session.ranks.fabric ? session.ranks.fabric : host_of(&session);
 
     if (rc == 0 && c->rank == 0) {
         sweep_head(o, c, &head);
@@ -115,8 +187,8 @@ static int run(struct sweep_options *o, struct bt_err *err)
         rc = sweep_run(o, c, s, show, o, err);
     if (rc == 0)
         rc = report(o, c, s, err);
-    coll_ring.close(alone);
-    ranks_close(&ranks);
+    sweep_done(s);
+    close_session(&session);
     return rc;
 }
 
@@ -125,6 +197,7 @@ int main(int argc, char **argv)
     BT_BUF_AUTO struct bt_buf text = {0};
     struct sweep_options o;
     struct bt_err err = {0};
+    const char *least = getenv("NCCL_TESTS_MIN_BW");
     char *words[WORDS_MAX], **from = argv + 1;
     int n = argc - 1, rc = 0;
 
@@ -142,6 +215,8 @@ int main(int argc, char **argv)
     sweep_defaults(&o);
     if (rc == 0)
         rc = sweep_parse(&o, n, from, &err);
+    if (rc == 0 && least && *least)
+        rc = bt_parse_f64(least, "NCCL_TESTS_MIN_BW", &o.min_bus_gb, &err);
     if (rc == 0)
         rc = run(&o, &err);
     return rc < 0 ? fail(&err) : 0;

@@ -1,151 +1,20 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/coll/sweep.h"
+#include "agent/coll/sweep_own.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <unistd.h>
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 #include "lib/json/json.h"
 
-static const char *const type_names[] = {"uint8", "int32", "int64", "float", "double"};
-static const char *const op_names[] = {"sum", "min", "max"};
-static const char *const operations[] = {"all_reduce", "all_gather", "reduce_scatter", "broadcast",
-                                         "reduce",     "alltoall",   "sendrecv"};
-enum operation { ALL_REDUCE, ALL_GATHER, REDUCE_SCATTER, BROADCAST, REDUCE, ALLTOALL, SENDRECV };
-
-static int index_of(const char *const *names, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (bt_streq(names[i], name))
-            return (int)i;
-    }
-    return -1;
-}
-
-static enum operation operation_of(const struct sweep_options *o)
-{
-    return (enum operation)index_of(operations, BT_ARRAY_LEN(operations), o->operation);
-}
-
-/* ---- options ---- */
-
-void sweep_defaults(struct sweep_options *o)
-{
-    *o = (struct sweep_options){.min_bytes = 32 << 20,
-                                .max_bytes = 32 << 20,
-                                .factor = 2,
-                                .iterations = 20,
-                                .warmups = 1,
-                                .check = true,
-                                .type = COLL_F32};
-    bt_copy(o->operation, sizeof o->operation, operations[ALL_REDUCE]);
-}
-
-/* "64M" counts binary, as there. */
-static int parse_size(const char *text, const char *what, int64_t *ret, struct bt_err *err)
-{
-    BT_AUTO char *copy = bt_strdup(text);
-    size_t n = strlen(copy);
-    int64_t unit = 1, v;
-    int rc;
-
-    if (n && strchr("kKmMgG", copy[n - 1])) {
-        unit = strchr("kK", copy[n - 1]) ? 1024 : strchr("mM", copy[n - 1]) ? 1 << 20 : 1 << 30;
-        copy[n - 1] = '\0';
-    }
-    rc = bt_parse_i64(copy, what, 0, SWEEP_BYTES_MAX / unit, &v, err);
-    if (rc == 0)
-        *ret = v * unit;
-    return rc;
-}
-
-static int parse_name(const char *text, const char *what, const char *const *names, size_t n,
-                      int *ret, struct bt_err *err)
-{
-    int i = index_of(names, n, text);
-
-    if (i < 0)
-        return bt_fail(err, BT_ERR_INVALID, "%s '%.40s' is not known here", what, text);
-    *ret = i;
-    return 0;
-}
-
-static int parse_option(struct sweep_options *o, char letter, const char *text, struct bt_err *err)
-{
-    int64_t v = 0;
-    int i = 0, rc;
-
-    switch (letter) {
-    case 'b':
-        return parse_size(text, "-b", &o->min_bytes, err);
-    case 'e':
-        return parse_size(text, "-e", &o->max_bytes, err);
-    case 'i':
-        return parse_size(text, "-i", &o->step_bytes, err);
-    case 'f':
-        rc = bt_parse_f64(text, "-f", &o->factor, err);
-        return rc < 0 || o->factor >= 1.1
-                   ? rc
-                   : bt_fail(err, BT_ERR_INVALID, "-f is %s, below 1.1", text);
-    case 'n':
-        return bt_parse_i64(text, "-n", 1, 1000000, &o->iterations, err);
-    case 'w':
-        return bt_parse_i64(text, "-w", 0, 1000000, &o->warmups, err);
-    case 'c':
-        rc = bt_parse_i64(text, "-c", 0, 1, &v, err);
-        o->check = v != 0;
-        return rc;
-    case 'o':
-        rc = parse_name(text, "-o", op_names, BT_ARRAY_LEN(op_names), &i, err);
-        o->op = (enum coll_op)i;
-        return rc;
-    case 'd':
-        rc = parse_name(text, "-d", type_names, BT_ARRAY_LEN(type_names), &i, err);
-        o->type = (enum coll_type)i;
-        return rc;
-    case 'r':
-        rc = bt_parse_i64(text, "-r", 0, COLL_WORLD_MAX - 1, &v, err);
-        o->root = (int)v;
-        return rc;
-    case 'J':
-        return bt_copy(o->json, sizeof o->json, text)
-                   ? 0
-                   : bt_fail(err, BT_ERR_TOO_LARGE, "-J names too long a path");
-    default:
-        return bt_fail(err, BT_ERR_USAGE, "no option -%c", letter);
-    }
-}
-
-int sweep_parse(struct sweep_options *ret, int n, char **words, struct bt_err *err)
-{
-    struct sweep_options o = *ret;
-    int rc = 0, i = 0, which;
-
-    if (n && words[0][0] != '-') {
-        rc = parse_name(words[i++], "the collective", operations, BT_ARRAY_LEN(operations), &which,
-                        err);
-        bt_copy(o.operation, sizeof o.operation, words[0]);
-    }
-    for (; rc == 0 && i < n; i += 2) {
-        if (words[i][0] != '-' || strlen(words[i]) != 2 || i + 1 == n)
-            rc = bt_fail(err, BT_ERR_USAGE, "'%.40s' is not an option with a value", words[i]);
-        else
-            rc = parse_option(&o, words[i][1], words[i + 1], err);
-    }
-    if (rc == 0 && o.max_bytes < o.min_bytes)
-        rc = bt_fail(err, BT_ERR_INVALID, "-e is below -b");
-    if (rc == 0)
-        *ret = o;
-    return rc;
-}
-
 double sweep_bus_factor(const char *operation, int world)
 {
     double n = world;
 
-    switch (index_of(operations, BT_ARRAY_LEN(operations), operation)) {
+    switch (sweep_index(sweep_operations, SENDRECV + 1, operation)) {
     case ALL_REDUCE:
         return 2 * (n - 1) / n;
     case ALL_GATHER:
@@ -231,7 +100,7 @@ static void plan(struct work *w, size_t elements)
     size_t world = (size_t)w->c->world;
 
     w->count = w->n_send = w->n_recv = elements;
-    switch (operation_of(w->o)) {
+    switch (sweep_operation(w->o)) {
     case ALL_GATHER:
         w->count = w->n_send = elements / world;
         w->n_recv = w->count * world;
@@ -249,13 +118,53 @@ static void plan(struct work *w, size_t elements)
     }
 }
 
+/* ---- memory: plain, or a device's ---- */
+
+static struct coll *host_of(const struct work *w)
+{
+    return w->o->place ? w->o->place->host : w->c;
+}
+
+static void copy(const struct work *w, void *to, const void *from, size_t bytes)
+{
+    if (w->o->place)
+        w->o->place->ops->copy(w->o->place->dev, to, from, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+
+static void put_all(const struct work *w, void *to, const void *from, size_t bytes)
+{
+    if (w->o->place)
+        w->o->place->ops->put(w->o->place->dev, to, from, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+
+static int get_all(const struct work *w, void *to, const void *from, size_t bytes,
+                   struct bt_err *err)
+{
+    if (w->o->place)
+        return w->o->place->ops->get(w->o->place->dev, to, from, bytes, err);
+    memcpy(to, from, bytes);
+    return 0;
+}
+
+/* NCCL would read and write one buffer at once. */
+static bool has_in_place(const struct work *w)
+{
+    enum operation k = sweep_operation(w->o);
+
+    return !w->o->place || w->c == w->o->place->host || (k != ALLTOALL && k != SENDRECV);
+}
+
 static int call(const struct work *w, const void *send, void *recv, struct bt_err *err)
 {
     const struct coll_ops *ops = w->c->ops;
     enum coll_type type = w->o->type;
     int world = w->c->world, rank = w->c->rank;
 
-    switch (operation_of(w->o)) {
+    switch (sweep_operation(w->o)) {
     case ALL_REDUCE:
         return ops->all_reduce(w->c, send, recv, w->count, type, w->o->op, err);
     case ALL_GATHER:
@@ -264,7 +173,7 @@ static int call(const struct work *w, const void *send, void *recv, struct bt_er
         return ops->reduce_scatter(w->c, send, recv, w->count, type, w->o->op, err);
     case BROADCAST:
         if (send != recv && rank == w->o->root)
-            memcpy(recv, send, w->count * coll_type_size(type));
+            copy(w, recv, send, w->count * coll_type_size(type));
         return ops->broadcast(w->c, recv, w->count, type, w->o->root, err);
     case REDUCE:
         return ops->reduce(w->c, send, recv, w->count, type,
@@ -284,14 +193,14 @@ static char *in_place(const struct work *w, char *buffer)
 {
     size_t own = w->count * coll_type_size(w->o->type) * (size_t)w->c->rank;
 
-    return operation_of(w->o) == ALL_GATHER ? buffer + own : buffer;
+    return sweep_operation(w->o) == ALL_GATHER ? buffer + own : buffer;
 }
 
 static char *in_place_result(const struct work *w, char *buffer)
 {
     size_t own = w->count * coll_type_size(w->o->type) * (size_t)w->c->rank;
 
-    return operation_of(w->o) == REDUCE_SCATTER ? buffer + own : buffer;
+    return sweep_operation(w->o) == REDUCE_SCATTER ? buffer + own : buffer;
 }
 
 static double expected(const struct work *w, size_t i)
@@ -299,7 +208,7 @@ static double expected(const struct work *w, size_t i)
     int world = w->c->world, rank = w->c->rank;
     size_t n = w->count ? w->count : 1;
 
-    switch (operation_of(w->o)) {
+    switch (sweep_operation(w->o)) {
     case ALL_REDUCE:
     case REDUCE:
         return reduced(w->o->op, w->o->type, world, i);
@@ -318,22 +227,28 @@ static double expected(const struct work *w, size_t i)
 }
 
 /* One call on fresh data, compared element by element; wrong ones of all ranks are summed. */
-static int check(const struct work *w, const char *send, char *recv, int64_t *ret_wrong,
+static int check(const struct work *w, char *send, char *recv, int64_t *ret_wrong,
                  struct bt_err *err)
 {
+    size_t size = coll_type_size(w->o->type);
+    BT_AUTO char *mirror = bt_alloc(BT_MAX(w->n_send, w->n_recv) + 1, size);
+    struct coll *host = host_of(w);
     int64_t wrong = 0;
     int rc;
 
     for (size_t i = 0; i < w->n_send; i++)
-        put((void *)(uintptr_t)send, w->o->type, i, value(w->c->rank, i));
+        put(mirror, w->o->type, i, value(w->c->rank, i));
+    put_all(w, send, mirror, w->n_send * size);
     rc = call(w, send, recv, err);
+    if (rc == 0)
+        rc = get_all(w, mirror, recv, w->n_recv * size, err);
     if (rc < 0)
         return rc;
-    if (operation_of(w->o) != REDUCE || w->c->rank == w->o->root) {
+    if (sweep_operation(w->o) != REDUCE || w->c->rank == w->o->root) {
         for (size_t i = 0; i < w->n_recv; i++)
-            wrong += !(at(recv, w->o->type, i) == expected(w, i));
+            wrong += !(at(mirror, w->o->type, i) == expected(w, i));
     }
-    rc = w->c->ops->all_reduce(w->c, &wrong, &wrong, 1, COLL_I64, COLL_SUM, err);
+    rc = host->ops->all_reduce(host, &wrong, &wrong, 1, COLL_I64, COLL_SUM, err);
     *ret_wrong = wrong;
     return rc;
 }
@@ -356,7 +271,7 @@ static int measure(const struct work *w, const char *send, char *recv, double *r
     }
     took = (double)(bt_mono_us() - start) / (double)w->o->iterations;
     if (rc == 0)
-        rc = w->c->ops->all_reduce(w->c, &took, &took, 1, COLL_F64, COLL_MAX, err);
+        rc = host_of(w)->ops->all_reduce(host_of(w), &took, &took, 1, COLL_F64, COLL_MAX, err);
     *ret_us = fmax(took, 1e-3);
     return rc;
 }
@@ -373,6 +288,8 @@ static int run_row(const struct work *w, struct sweep_row *row, struct bt_err *e
         char *recv = place ? in_place_result(w, w->recv) : w->recv;
 
         row->wrong[place] = -1;
+        if (place && !has_in_place(w))
+            continue;
         rc = measure(w, send, recv, &row->time_us[place], err);
         if (rc == 0 && w->o->check)
             rc = check(w, send, recv, &row->wrong[place], err);
@@ -382,13 +299,66 @@ static int run_row(const struct work *w, struct sweep_row *row, struct bt_err *e
     return rc;
 }
 
+static int buffers(struct work *w, size_t bytes, struct bt_err *err)
+{
+    const struct sweep_place *p = w->o->place;
+    void *send = NULL, *recv = NULL;
+    int rc = 0;
+
+    if (p) {
+        rc = p->ops->alloc(p->dev, bytes, &send, err);
+        if (rc == 0)
+            rc = p->ops->alloc(p->dev, bytes, &recv, err);
+    } else {
+        send = bt_alloc(bytes, 1);
+        recv = bt_alloc(bytes, 1);
+    }
+    w->send = send;
+    w->recv = recv;
+    return rc;
+}
+
+static void free_buffers(const struct work *w)
+{
+    const struct sweep_place *p = w->o->place;
+
+    if (p) {
+        p->ops->release(p->dev, w->send);
+        p->ops->release(p->dev, w->recv);
+        return;
+    }
+    bt_free(w->send);
+    bt_free(w->recv);
+}
+
+/* Every rank says where it runs: results belong to nodes. */
+static int gather_ranks(const struct sweep_options *o, struct coll *c, struct sweep *s,
+                        struct bt_err *err)
+{
+    struct coll *host = o->place ? o->place->host : c;
+    struct sweep_rank *me;
+
+    sweep_done(s);
+    s->ranks = bt_new_n(struct sweep_rank, c->world);
+    me = &s->ranks[c->rank];
+    if (gethostname(me->host, sizeof me->host - 1) < 0)
+        bt_copy(me->host, sizeof me->host, "unknown");
+    bt_copy(me->device, sizeof me->device, o->place ? o->place->name : "cpu");
+    return host->ops->all_gather(host, me, s->ranks, sizeof *me, COLL_U8, err);
+}
+
+void sweep_done(struct sweep *s)
+{
+    bt_free(s->ranks);
+    s->ranks = NULL;
+}
+
 int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
               void (*row)(void *arg, const struct sweep_row *), void *arg, struct bt_err *err)
 {
     size_t size = coll_type_size(o->type);
     size_t bytes = (size_t)o->max_bytes + size;
-    BT_AUTO char *send = bt_alloc(bytes, 1), *recv = bt_alloc(bytes, 1);
-    struct work w = {.o = o, .c = c, .send = send, .recv = recv};
+    struct work w = {.o = o, .c = c};
     double sum = 0;
     int rc = o->root < c->world
                  ? 0
@@ -396,23 +366,32 @@ int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
 
     ret->n = 0;
     ret->wrong = 0;
+    ret->start_us = bt_now_us();
+    if (rc == 0)
+        rc = gather_ranks(o, c, ret, err);
+    if (rc == 0)
+        rc = buffers(&w, bytes, err);
     for (int64_t at_bytes = o->min_bytes; rc == 0 && at_bytes <= o->max_bytes;) {
         struct sweep_row *to = &ret->rows[ret->n];
 
-        if (ret->n == SWEEP_ROWS_MAX)
-            return bt_fail(err, BT_ERR_TOO_LARGE, "more than %d sizes", SWEEP_ROWS_MAX);
+        if (ret->n == SWEEP_ROWS_MAX) {
+            rc = bt_fail(err, BT_ERR_TOO_LARGE, "more than %d sizes", SWEEP_ROWS_MAX);
+            break;
+        }
         plan(&w, (size_t)at_bytes / size);
         rc = run_row(&w, to, err);
         if (rc < 0)
-            return rc;
+            break;
         ret->n++;
         ret->wrong += BT_MAX(to->wrong[0], 0) + BT_MAX(to->wrong[1], 0);
-        sum += (to->bus_gb[0] + to->bus_gb[1]) / 2;
+        sum += to->time_us[1] > 0 ? (to->bus_gb[0] + to->bus_gb[1]) / 2 : to->bus_gb[0];
         if (row && c->rank == 0)
             row(arg, to);
         at_bytes = o->step_bytes ? at_bytes + o->step_bytes
                                  : BT_MAX((int64_t)((double)at_bytes * o->factor), at_bytes + 1);
     }
+    free_buffers(&w);
+    ret->end_us = bt_now_us();
     ret->average_bus_gb = ret->n ? sum / ret->n : 0;
     return rc;
 }
@@ -437,23 +416,26 @@ void sweep_head(const struct sweep_options *o, const struct coll *c, struct bt_b
 
 static bool reduces(const struct sweep_options *o)
 {
-    enum operation k = operation_of(o);
+    enum operation k = sweep_operation(o);
 
     return k == ALL_REDUCE || k == REDUCE_SCATTER || k == REDUCE;
 }
 
 static bool has_root(const struct sweep_options *o)
 {
-    return operation_of(o) == BROADCAST || operation_of(o) == REDUCE;
+    return sweep_operation(o) == BROADCAST || sweep_operation(o) == REDUCE;
 }
 
 void sweep_line(const struct sweep_options *o, const struct sweep_row *r, struct bt_buf *to)
 {
     bt_buf_printf(to, "%12" PRId64 "  %12" PRId64 "  %8s  %6s  %6d", r->size, r->count,
-                  type_names[o->type], reduces(o) ? op_names[o->op] : "none",
+                  sweep_types[o->type], reduces(o) ? sweep_ops[o->op] : "none",
                   has_root(o) ? o->root : -1);
     for (int i = 0; i < 2; i++) {
-        bt_buf_printf(to, "  %7.1f  %6.2f  %6.2f", r->time_us[i], r->alg_gb[i], r->bus_gb[i]);
+        if (r->time_us[i] > 0)
+            bt_buf_printf(to, "  %7.1f  %6.2f  %6.2f", r->time_us[i], r->alg_gb[i], r->bus_gb[i]);
+        else
+            bt_buf_str(to, "      N/A     N/A     N/A");
         if (r->wrong[i] < 0)
             bt_buf_str(to, "    N/A");
         else
@@ -468,8 +450,24 @@ void sweep_foot(const struct sweep *s, struct bt_buf *to)
                   s->wrong, s->wrong ? "FAILED" : "OK", s->average_bus_gb);
 }
 
+int sweep_verdict(const struct sweep_options *o, const struct sweep *s, struct bt_err *err)
+{
+    if (s->wrong)
+        return bt_fail(err, BT_ERR_CORRUPT, "%lld values are wrong", (long long)s->wrong);
+    if (s->average_bus_gb < 0.9 * o->min_bus_gb)
+        return bt_fail(
+            err, BT_ERR_INVALID,
+            "the average bus bandwidth, %.3g GB/s, is below 0.9 x %.3g (NCCL_TESTS_MIN_BW)",
+            s->average_bus_gb, o->min_bus_gb);
+    return 0;
+}
+
 static void json_place(struct json_writer *w, const char *key, const struct sweep_row *r, int i)
 {
+    if (!(r->time_us[i] > 0)) {
+        jw_null(w, key);
+        return;
+    }
     jw_object(w, key);
     jw_f64(w, "time", r->time_us[i]);
     jw_f64(w, "alg_bw", r->alg_gb[i]);
@@ -488,6 +486,8 @@ void sweep_json(const struct sweep_options *o, const struct coll *c, const struc
 
     jw_object(&w, NULL);
     jw_i64(&w, "version", 3);
+    jw_i64(&w, "start_time", s->start_us / BT_US_PER_S);
+    jw_i64(&w, "end_time", s->end_us / BT_US_PER_S);
     jw_str(&w, "program", "beamtime-coll " BT_VERSION);
     jw_object(&w, "config");
     jw_str(&w, "operation", o->operation);
@@ -495,6 +495,15 @@ void sweep_json(const struct sweep_options *o, const struct coll *c, const struc
     jw_i64(&w, "ranks", c->world);
     jw_i64(&w, "iterations", o->iterations);
     jw_i64(&w, "warmups", o->warmups);
+    jw_array(&w, "devices");
+    for (int i = 0; s->ranks && i < c->world; i++) {
+        jw_object(&w, NULL);
+        jw_i64(&w, "rank", i);
+        jw_str(&w, "host", s->ranks[i].host);
+        jw_str(&w, "device", s->ranks[i].device);
+        jw_end_object(&w);
+    }
+    jw_end_array(&w);
     jw_end_object(&w);
     jw_array(&w, "results");
     for (int i = 0; i < s->n; i++) {
@@ -503,8 +512,8 @@ void sweep_json(const struct sweep_options *o, const struct coll *c, const struc
         jw_object(&w, NULL);
         jw_i64(&w, "size", r->size);
         jw_i64(&w, "count", r->count);
-        jw_str(&w, "type", type_names[o->type]);
-        jw_str(&w, "redop", reduces(o) ? op_names[o->op] : "none");
+        jw_str(&w, "type", sweep_types[o->type]);
+        jw_str(&w, "redop", reduces(o) ? sweep_ops[o->op] : "none");
         jw_i64(&w, "root", has_root(o) ? o->root : -1);
         json_place(&w, "out_of_place", r, 0);
         json_place(&w, "in_place", r, 1);
@@ -513,6 +522,7 @@ void sweep_json(const struct sweep_options *o, const struct coll *c, const struc
     jw_end_array(&w);
     jw_i64(&w, "out_of_bounds", s->wrong);
     jw_f64(&w, "average_bus_bandwidth", s->average_bus_gb);
+    jw_i64(&w, "errors", s->wrong || s->average_bus_gb < 0.9 * o->min_bus_gb);
     jw_end_object(&w);
     bt_buf_char(to, '\n');
 }

@@ -12,23 +12,36 @@
 #include <stdint.h>
 
 #include "kernels/collective.h"
+#include "kernels/cuda/cuda.h"
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 
 enum { SWEEP_ROWS_MAX = 64, SWEEP_BYTES_MAX = 1 << 30 };
 
+/* Where buffers lie when not in plain memory. host carries what ranks tell each other. */
+struct sweep_place {
+    const struct cuda_ops *ops;
+    struct cuda *dev;
+    struct coll *host;
+    char name[64]; /* of the device */
+};
+
 struct sweep_options {
     char
         operation[16]; /* all_reduce all_gather reduce_scatter broadcast reduce alltoall sendrecv */
-    int64_t min_bytes, max_bytes; /* -b -e */
-    int64_t step_bytes;           /* -i; 0: multiply */
-    double factor;                /* -f */
-    int64_t iterations, warmups;  /* -n -w */
-    bool check;                   /* -c */
-    enum coll_op op;              /* -o sum min max */
-    enum coll_type type;          /* -d uint8 int32 int64 float double */
-    int root;                     /* -r */
-    char json[256];               /* -J FILE; "" none */
+    int64_t min_bytes, max_bytes;    /* -b -e */
+    int64_t step_bytes;              /* -i; 0: multiply */
+    double factor;                   /* -f */
+    int64_t iterations, warmups;     /* -n -w */
+    bool check;                      /* -c */
+    double min_bus_gb;               /* $NCCL_TESTS_MIN_BW: an average below 0.9 of it fails */
+    enum coll_op op;                 /* -o sum min max */
+    enum coll_type type;             /* -d uint8 int32 int64 float double */
+    int root;                        /* -r */
+    char json[256];                  /* -J FILE; "" none */
+    int64_t timeout_s;               /* -T; of a call */
+    char device[8];                  /* --device auto cpu cuda */
+    const struct sweep_place *place; /* NULL: plain memory. Borrowed */
 };
 
 struct sweep_row {
@@ -37,7 +50,14 @@ struct sweep_row {
     int64_t wrong[2];                        /* -1: not checked */
 };
 
+/* Who took part; the same on every rank. */
+struct sweep_rank {
+    char host[64], device[64];
+};
+
 struct sweep {
+    int64_t start_us, end_us; /* since 1970 */
+    struct sweep_rank *ranks; /* [world], owned: sweep_done */
     struct sweep_row rows[SWEEP_ROWS_MAX];
     int n;
     double average_bus_gb;
@@ -45,13 +65,19 @@ struct sweep {
 };
 
 void sweep_defaults(struct sweep_options *o);
-/* Reads words as a command line: the operation, then options. BT_ERR_USAGE, BT_ERR_INVALID. */
+void sweep_done(struct sweep *s);
+/* Reads words as a command line: the operation, then options, short or long. What needs another
+ * program (several devices or threads a rank, graphs) is refused. BT_ERR_USAGE, BT_ERR_INVALID. */
 int sweep_parse(struct sweep_options *ret, int n, char **words, struct bt_err *err) BT_MUSTUSE;
 
 /* Runs all sizes on every rank; rank 0 calls row(arg, ...) as each is done. */
 int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
               void (*row)(void *arg, const struct sweep_row *), void *arg,
               struct bt_err *err) BT_MUSTUSE;
+
+/* BT_ERR_CORRUPT when values were wrong, BT_ERR_INVALID below the least bandwidth. */
+int sweep_verdict(const struct sweep_options *o, const struct sweep *s,
+                  struct bt_err *err) BT_MUSTUSE;
 
 double sweep_bus_factor(const char *operation, int world);
 void sweep_head(const struct sweep_options *o, const struct coll *c, struct bt_buf *to);

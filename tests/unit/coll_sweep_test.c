@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "agent/coll/sweep.h"
+#include "kernels/cuda/backend.h"
+#include "lib/base/mem.h"
 
 static void options_read_as_in_nccl_tests(void **state)
 {
@@ -93,6 +95,7 @@ static void wrong_values_are_counted(void **state)
     c->ops = &broken;
     assert_int_equal(sweep_run(&o, c, &s, NULL, NULL, NULL), 0);
     assert_int_equal(s.wrong, 2);
+    sweep_done(&s);
     c->ops = &coll_ring;
     coll_ring.close(c);
 }
@@ -117,9 +120,89 @@ static void lines_have_the_columns_of_nccl_tests(void **state)
                         "0.05    N/A\n");
 }
 
+/* One rank: what counts is that data goes to the device and comes back. */
+static void a_devices_memory_is_filled_called_on_and_checked(void **state)
+{
+    static const char *const operations[] = {"all_reduce", "all_gather", "reduce_scatter",
+                                             "broadcast",  "reduce",     "alltoall",
+                                             "sendrecv"};
+    const struct cuda_ops *ops = bt_cuda_ops();
+    const struct coll_config one = {.world = 1, .timeout_us = 1000000};
+    struct sweep_place place = {.ops = ops, .name = "emulated"};
+    BT_AUTO struct sweep *s = bt_new(struct sweep);
+    BT_BUF_AUTO struct bt_buf json = {0};
+    struct coll *c = NULL;
+
+    (void)state;
+    assert_int_equal(coll_ring.open(&one, &c, NULL), 0);
+    assert_int_equal(ops->open(0, &place.dev, NULL), 0);
+    place.host = c;
+    for (size_t i = 0; i < BT_ARRAY_LEN(operations); i++) {
+        struct sweep_options o;
+        char *words[] = {(char *)(uintptr_t)operations[i],
+                         (char[]){"--minbytes"},
+                         (char[]){"1000"},
+                         (char[]){"--maxbytes"},
+                         (char[]){"4K"},
+                         (char[]){"--iters"},
+                         (char[]){"2"}};
+
+        sweep_defaults(&o);
+        assert_int_equal(sweep_parse(&o, (int)BT_ARRAY_LEN(words), words, NULL), 0);
+        o.place = &place;
+        assert_int_equal(sweep_run(&o, c, s, NULL, NULL, NULL), 0);
+        assert_int_equal(s->n, 3);
+        assert_int_equal(s->wrong, 0);
+        assert_int_equal(sweep_verdict(&o, s, NULL), 0);
+        o.min_bus_gb = 1e9;
+        assert_int_equal(sweep_verdict(&o, s, NULL), -BT_ERR_INVALID);
+        s->wrong = 3;
+        assert_int_equal(sweep_verdict(&o, s, NULL), -BT_ERR_CORRUPT);
+        if (i == 0) {
+            sweep_json(&o, c, s, &json);
+            assert_non_null(strstr(bt_buf_text(&json), "\"device\":\"emulated\""));
+        }
+        sweep_done(s);
+    }
+    ops->close(place.dev);
+    coll_ring.close(c);
+}
+
+static void what_a_rank_does_not_do_is_refused(void **state)
+{
+    static const struct {
+        const char *option, *value;
+        int rc;
+    } cases[] = {{"-g", "1", 0},
+                 {"-g", "2", -BT_ERR_UNSUPPORTED},
+                 {"-t", "8", -BT_ERR_UNSUPPORTED},
+                 {"-G", "0", 0},
+                 {"-G", "4", -BT_ERR_UNSUPPORTED},
+                 {"-z", "1", 0},
+                 {"-T", "30", 0},
+                 {"-T", "0", -BT_ERR_INVALID},
+                 {"--device", "cpu", 0},
+                 {"--device", "tpu", -BT_ERR_INVALID},
+                 {"--nonsense", "1", -BT_ERR_USAGE}};
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        char *words[] = {(char *)(uintptr_t)cases[i].option, (char *)(uintptr_t)cases[i].value};
+        struct sweep_options o;
+        int rc;
+
+        sweep_defaults(&o);
+        rc = sweep_parse(&o, 2, words, NULL);
+        if (rc != cases[i].rc)
+            fail_msg("%s %s: %d", cases[i].option, cases[i].value, rc);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_devices_memory_is_filled_called_on_and_checked),
+        cmocka_unit_test(what_a_rank_does_not_do_is_refused),
         cmocka_unit_test(options_read_as_in_nccl_tests),
         cmocka_unit_test(wrong_options_change_nothing),
         cmocka_unit_test(bus_factors_are_the_published_ones),
