@@ -354,10 +354,11 @@ static bool has_cluster(const struct embedded *e)
     return access(version, F_OK) == 0;
 }
 
-/* What starts that were killed left half made; one that is still written to goes at a later start:
- * initdb's own children may outlive it for a moment. */
-static void drop_half_made(const struct embedded *e)
+/* What starts that were killed left half made. Returns how many stay: one that is still written to
+ * goes at a later start, for initdb's own children may outlive it for a moment. */
+static int drop_half_made(const struct embedded *e)
 {
+    int stay = 0;
     DIR *dir = opendir(e->dir);
     const struct dirent *d;
 
@@ -365,10 +366,11 @@ static void drop_half_made(const struct embedded *e)
         if (bt_starts(d->d_name, FRESH)) {
             BT_AUTO char *path = bt_printf("%s/%s", e->dir, d->d_name);
 
-            (void)bt_remove_tree(path, NULL);
+            stay += bt_remove_tree(path, NULL) < 0;
         }
     if (dir)
         closedir(dir);
+    return stay;
 }
 
 /* Makes the cluster if there is none. One at a time: of two that began together (a daemon and
@@ -387,7 +389,7 @@ static int need_cluster(const struct embedded *e, struct bt_err *err)
         return bt_fail_errno(err, BT_ERR_IO, "cannot lock %s", e->lock);
     if (has_cluster(e))
         return 0;
-    drop_half_made(e);
+    (void)drop_half_made(e);
     return make_cluster(e, err);
 }
 
