@@ -87,10 +87,18 @@ void tasks_add(struct call *c, void (*run)(struct call *c))
 
 /* ---- hub ---- */
 
+/* With 12,500 agents a list has three calls. */
+enum { HUB_LISTS = 4096 };
+
 struct hub {
     pthread_mutex_t lock;
-    struct call *waiting; /* few thousand at most: long polls; a key finds its own by comparing */
+    struct call *waiting[HUB_LISTS]; /* by hub_key, whose bits are all as good */
 };
+
+static struct call **list_of(struct hub *hub, uint64_t key)
+{
+    return &hub->waiting[key % HUB_LISTS];
+}
 
 struct hub *hub_new(void)
 {
@@ -116,7 +124,7 @@ uint64_t hub_key(char kind, const void *p, size_t n)
 /* Takes the call off the list; the lock is held. */
 static void unlink_call(struct hub *hub, struct call *c)
 {
-    for (struct call **at = &hub->waiting; *at; at = &(*at)->next)
+    for (struct call **at = list_of(hub, c->hub_key); *at; at = &(*at)->next)
         if (*at == c) {
             *at = c->next;
             c->hub_state = HUB_OUT;
@@ -131,8 +139,9 @@ void hub_register(struct call *c, uint64_t key)
     c->hub_key = key;
     c->hub_state = HUB_AWAKE;
     pthread_mutex_lock(&hub->lock);
-    c->next = hub->waiting;
-    hub->waiting = c;
+    struct call **list = list_of(hub, key);
+    c->next = *list;
+    *list = c;
     pthread_mutex_unlock(&hub->lock);
 }
 
@@ -183,7 +192,7 @@ void hub_wake(struct http *h, uint64_t key)
     struct call *woken = NULL;
 
     pthread_mutex_lock(&h->hub->lock);
-    for (struct call **at = &h->hub->waiting; *at;) {
+    for (struct call **at = list_of(h->hub, key); *at;) {
         struct call *c = *at;
 
         if (c->hub_key != key || c->hub_state != HUB_ASLEEP) {
