@@ -450,6 +450,8 @@ int http_new(const struct http_settings *settings, struct http **ret, struct bt_
     h->started_us = bt_now_us();
     h->last_reply = UINT64_C(1) << 32; /* below are the daemon's own */
     pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->ended.lock, NULL);
+    pthread_mutex_init(&h->entries.lock, NULL);
     h->auth = auth_new();
     h->hub = hub_new();
     h->tasks = tasks_start(h, err);
@@ -502,6 +504,10 @@ void http_free(struct http *h)
     bt_map_done(&h->by_reply);
     bt_map_done(&h->in_flight);
     bt_free(h->vkey);
+    bt_free(h->ended.counts);
+    bt_free(h->entries.counts);
+    pthread_mutex_destroy(&h->ended.lock);
+    pthread_mutex_destroy(&h->entries.lock);
     pthread_mutex_destroy(&h->lock);
     bt_free(h);
 }

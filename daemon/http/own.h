@@ -40,6 +40,14 @@ struct call {
     void (*drop_data)(void *data);
 };
 
+/* Counts of what never changes again, so that no request counts what an earlier one has counted:
+ * up to which entry of the ledger, and what came out as JSON. */
+struct tally {
+    pthread_mutex_t lock;
+    int64_t upto;
+    char *counts; /* NULL: nothing yet */
+};
+
 struct http {
     struct http_settings set;
     struct server *server[LISTENERS];
@@ -51,7 +59,9 @@ struct http {
     struct auth *auth;
     struct hub *hub;
     struct tasks *tasks;
-    char *vkey; /* the log's verifier key line */
+    struct tally ended;   /* jobs by state */
+    struct tally entries; /* by kind */
+    char *vkey;           /* the log's verifier key line */
 
     pthread_mutex_t lock; /* over what follows */
     struct waiting {
@@ -124,6 +134,9 @@ struct read {
 };
 /* Runs in a task: appends the JSON; BT_ERR_NOT_FOUND when the query gave no row or NULL. */
 int read_json(struct http *h, const struct read *q, struct bt_buf *to, struct bt_err *err);
+/* A query of two parameters, a tally, whose first line is the new one; appends the lines behind. */
+int read_counted(struct http *h, struct tally *t, struct read q, struct bt_buf *to,
+                 struct bt_err *err);
 /* The job's id from its id or number; runs in a task. */
 int read_job_id(struct http *h, const char *id_or_number, struct bt_uuid *ret, struct bt_err *err);
 

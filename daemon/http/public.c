@@ -88,12 +88,14 @@ static int read_page(struct call *c, const struct read *q, struct json **ret, st
 
 static void send_front(struct call *c)
 {
-    struct read q = {.name = "public_front", .public = true};
+    const struct read q = {.name = "public_front", .public = true};
+    BT_BUF_AUTO struct bt_buf text = {0};
     JSON_AUTO struct json *front = NULL;
     struct bt_buf page = {0};
     struct bt_err err = {0};
 
-    if (read_page(c, &q, &front, &err) < 0) {
+    if (read_counted(c->h, &c->h->entries, q, &text, &err) < 0 ||
+        json_parse(bt_buf_text(&text), text.n, PAGE_JSON_MAX, &front, &err) < 0) {
         fail_page(c, &err);
         return;
     }

@@ -2,6 +2,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/http/own.h"
@@ -28,6 +29,38 @@ int read_json(struct http *h, const struct read *q, struct bt_buf *to, struct bt
     if (!*r)
         *r = reader_new(q->public ? h->set.public_conninfo : h->set.read_conninfo);
     return reader_query(*r, q->name, q->param, q->n, to, err);
+}
+
+int read_counted(struct http *h, struct tally *t, struct read q, struct bt_buf *to,
+                 struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    BT_AUTO char *counts = NULL;
+    char upto[24], *rest = NULL, *line;
+    int rc;
+
+    pthread_mutex_lock(&t->lock);
+    snprintf(upto, sizeof upto, "%" PRId64, t->upto);
+    counts = bt_strdup(t->counts ? t->counts : "{}");
+    pthread_mutex_unlock(&t->lock);
+    q.param[0] = upto;
+    q.param[1] = counts;
+    q.n = 2;
+    rc = read_json(h, &q, &text, err);
+    if (rc < 0)
+        return rc;
+    line = strtok_r(text.p, "\n", &rest);
+    if (!line || !rest)
+        return bt_fail(err, BT_ERR_INTERNAL, "the query %s has no first line", q.name);
+    bt_buf_str(to, rest);
+    pthread_mutex_lock(&t->lock);
+    if (strtoll(line, &line, 10) > t->upto) {
+        t->upto = strtoll(text.p, NULL, 10);
+        bt_free(t->counts);
+        t->counts = bt_strdup(line);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return 0;
 }
 
 int read_job_id(struct http *h, const char *id_or_number, struct bt_uuid *ret, struct bt_err *err)
@@ -333,7 +366,7 @@ static void send_status(struct call *c)
     struct json_writer w = {.to = &body};
     struct bt_err err = {0};
 
-    if (read_json(c->h, &q, &more, &err) < 0) {
+    if (read_counted(c->h, &c->h->ended, q, &more, &err) < 0) {
         http_fail(c, &err);
         return;
     }

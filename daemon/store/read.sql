@@ -166,14 +166,18 @@ SELECT body FROM ledger_entry WHERE idx = $1::bigint
 -- name: attempt_node
 SELECT d.name FROM attempt a JOIN node d ON d.id = a.node WHERE a.job = $1::uuid AND a.n = $2::integer
 -- name: public_front
--- counts: kinds but submit and record are few, and those two have one index together
-SELECT json_build_object('size', (SELECT size FROM ledger_head),
+-- The first line is for the next time: up to where entries were counted, and what came out. Entries
+-- never change: only those from $1 on are counted, $2 is what was there before.
+SELECT size || ' ' || counts || E'\n' || json_build_object('size', size,
     'checkpoint_size', (SELECT coalesce(max(size), 0) FROM checkpoint),
-    'counts', (SELECT coalesce(json_object_agg(kind, n), '{}') FROM (
-        SELECT kind, count(*) AS n FROM ledger_entry GROUP BY kind) k),
+    'counts', counts,
     'records', (SELECT coalesce(json_agg(json_build_object('index', idx, 'leaf', body::json)
         ORDER BY idx DESC), '[]') FROM (SELECT idx, body FROM ledger_entry
         WHERE kind = 'record' ORDER BY idx DESC LIMIT 20) e))::text
+FROM ledger_head, (SELECT coalesce(json_object_agg(kind, n), '{}') AS counts FROM (
+    SELECT kind, sum(n) AS n FROM (
+        SELECT kind::text, count(*) AS n FROM ledger_entry WHERE idx >= $1::bigint GROUP BY 1
+        UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY kind) k) t
 -- name: public_record
 SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
     'leaf_sha256', encode(e.leaf_sha256, 'hex'), 'leaf', e.body::json,
@@ -196,14 +200,22 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('seq', seq
 SELECT json_build_object('digest', encode(digest, 'hex'), 'at', rfc3339(at_us), 'text', text)::text
 FROM policy ORDER BY at_us DESC LIMIT 1
 -- name: status
-SELECT json_build_object('jobs', (SELECT coalesce(json_object_agg(state, n), '{}') FROM (
-        SELECT state, count(*) AS n FROM job GROUP BY state) j),
+-- The first line as in public_front: terminal jobs, which never change, by their records' indexes.
+SELECT size || ' ' || ended || E'\n' || json_build_object('jobs', (
+        SELECT coalesce(json_object_agg(state, n), '{}') FROM (
+            SELECT state::text, count(*) AS n FROM job WHERE record_idx IS NULL GROUP BY 1
+            UNION ALL SELECT key, value::bigint FROM json_each_text(ended)) j),
     'nodes', (SELECT coalesce(json_object_agg(state, n), '{}') FROM (
         SELECT state, count(*) AS n FROM node GROUP BY state) d),
     'down', (SELECT coalesce(json_agg(json_build_object('node', name, 'state', state,
         'reason', reason)), '[]') FROM node WHERE state <> 'up'),
-    'ledger', json_build_object('size', (SELECT size FROM ledger_head),
+    'ledger', json_build_object('size', size,
         'checkpoint_size', (SELECT coalesce(max(size), 0) FROM checkpoint)))::text
+FROM ledger_head, (SELECT coalesce(json_object_agg(state, n), '{}') AS ended FROM (
+    SELECT state, sum(n) AS n FROM (
+        SELECT j.state::text, count(*) AS n FROM ledger_entry e JOIN job j ON j.id = e.job
+            WHERE e.idx >= $1::bigint AND e.kind = 'record' GROUP BY 1
+        UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY state) k) t
 
 -- The publisher's.
 -- name: publish_state

@@ -79,13 +79,19 @@ static void each_question_has_its_answer(void **state)
         {"ledger_one", 1, {"1"}, 0, "\"kind\":\"record\""},
         {"ledger_one", 1, {"7"}, -BT_ERR_NOT_FOUND, ""},
         {"ledger_leaf", 1, {"0"}, 0, "\"kind\":\"submit\""},
-        {"public_front", 0, {0}, 0, "\"checkpoint_size\":0"},
+        {"public_front", 2, {"0", "{}"}, 0, "\"checkpoint_size\":0,\"counts\":{"},
+        {"public_front", 2, {"1", "{\"record\":6}"}, 0, "2{\"record\":7}{\"size\":2"},
         {"public_record", 1, {"1"}, 0, "\"later\":[]"},
         {"attempt_node", 2, {"$", "1"}, 0, "n1"},
         {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
         {"events", 3, {NULL, NULL, "10"}, 0, "\"actor\":\"cz/ada\""},
         {"policy_text", 0, {0}, 0, "\"text\":\"rules\""},
-        {"status", 0, {0}, 0, "\"queued\":4"},
+        {"status", 2, {"0", "{}"}, 0, "\"queued\":4,\"completed\":1}"},
+        {"status",
+         2,
+         {"2", "{\"failed\":6}"},
+         0,
+         "2{\"failed\":6}{\"jobs\":{\"queued\":4,\"failed\":6}"},
     };
 
     (void)state;
