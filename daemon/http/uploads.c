@@ -11,8 +11,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,7 +35,8 @@ struct upload {
     int64_t total; /* of a blob */
     bool there;    /* the blob is complete already: the body passes unread */
     bool eof;
-    bool ask; /* of a log: whose attempt it is only the database knows */
+    bool ask; /* of a log: whose attempt it is only the database knows; fd is a file without name */
+    int64_t offset; /* then: where the client wants its bytes */
     int32_t attempt;
     struct bt_uuid job;
     char *dir;
@@ -77,7 +80,7 @@ static int chunk(void *user, const void *p, size_t n, struct bt_err *err)
 {
     struct upload *u = ((struct call *)user)->data;
 
-    if (u->err.code || u->there || u->ask)
+    if (u->err.code || u->there)
         return 0;
     while (n) {
         ssize_t k = pwrite(u->fd, p, n, (off_t)u->at);
@@ -311,6 +314,41 @@ static char *log_path(const struct http *h, struct bt_uuid job, int32_t attempt,
     return bt_printf("%s/%s/%d.%s", h->set.logs_dir, bt_uuid_format(job, id), attempt, stream);
 }
 
+/* Where the first bytes of an attempt wait until it is known whose they are. */
+static int open_aside(const struct http *h, struct upload *u, struct bt_err *err)
+{
+    BT_AUTO char *path = bt_printf("%s/.aside-XXXXXX", h->set.logs_dir);
+
+    u->fd = mkostemp(path, O_CLOEXEC);
+    if (u->fd < 0 || unlink(path) < 0)
+        return bt_fail_errno(err, errno == ENOSPC ? BT_ERR_DISK_FULL : BT_ERR_IO,
+                             "a file cannot be opened");
+    return 0;
+}
+
+/* The bytes that waited go where they belong. */
+static int put_in_place(struct upload *u, struct bt_err *err)
+{
+    BT_FD_AUTO int aside = u->fd;
+    int64_t n = u->at;
+    int rc;
+
+    u->fd = -1;
+    rc = open_at(u, u->path, u->offset, err);
+    if (rc < 0)
+        return rc;
+    if (lseek(u->fd, (off_t)u->at, SEEK_SET) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "a log cannot be written");
+    for (off_t from = 0; from < n; u->at = u->offset + from) {
+        ssize_t k = sendfile(u->fd, aside, &from, (size_t)(n - from));
+
+        if (k <= 0)
+            return bt_fail_errno(err, errno == ENOSPC ? BT_ERR_DISK_FULL : BT_ERR_IO,
+                                 "what arrived cannot be kept");
+    }
+    return 0;
+}
+
 static int log_open(struct call *c, struct upload *u, struct bt_err *err)
 {
     const char *stream, *eof = serve_query(c->r, "eof");
@@ -334,11 +372,10 @@ static int log_open(struct call *c, struct upload *u, struct bt_err *err)
     u->attempt = (int32_t)attempt;
     u->eof = eof && !strcmp(eof, "1");
     u->ask = !is_known(c, u);
-    if (u->ask)
-        return 0;
+    u->offset = offset;
     u->dir = bt_printf("%s/%s", c->h->set.logs_dir, bt_uuid_format(u->job, id));
     u->path = log_path(c->h, u->job, u->attempt, stream);
-    return open_at(u, u->path, offset, err);
+    return u->ask ? open_aside(c->h, u, err) : open_at(u, u->path, offset, err);
 }
 
 void upload_log_head(struct call *c)
@@ -349,28 +386,6 @@ void upload_log_head(struct call *c)
     if (log_open(c, u, &err) < 0)
         u->err = err;
     serve_stream_body(c->r, LIMIT_PART_BYTES, chunk);
-}
-
-/* The first upload of an attempt: the body has passed unread, the client sends it again. */
-static void whose_attempt(struct call *c)
-{
-    struct upload *u = c->data;
-    char n[16];
-    struct read q = {.name = "attempt_node", .param = {c->match.param[0], n}, .n = 2};
-    BT_BUF_AUTO struct bt_buf node = {0};
-    struct bt_err err = {0};
-    int rc;
-
-    snprintf(n, sizeof n, "%d", u->attempt);
-    rc = read_json(c->h, &q, &node, &err);
-    if (rc == 0 && bt_streq(bt_buf_text(&node), c->principal.subject)) {
-        now_known(c, u);
-        bt_fail(&err, BT_ERR_DB_RETRY, "the attempt is yours: send it again");
-    } else if (rc == 0 || rc == -BT_ERR_NOT_FOUND) {
-        bt_fail(&err, BT_ERR_FORBIDDEN, "attempt %d of job %s is not of node %s", u->attempt,
-                c->match.param[0], c->principal.subject);
-    }
-    http_fail(c, &err);
 }
 
 static int mark_complete(const struct upload *u, struct bt_err *err)
@@ -394,6 +409,32 @@ static void log_settle(struct call *c)
     else
         answer_have(c, 200, u->at);
     hub_wake(h, key);
+}
+
+/* The first upload of an attempt since the daemon began. */
+static void whose_attempt(struct call *c)
+{
+    struct upload *u = c->data;
+    char n[16];
+    struct read q = {.name = "attempt_node", .param = {c->match.param[0], n}, .n = 2};
+    BT_BUF_AUTO struct bt_buf node = {0};
+    struct bt_err err = {0};
+    int rc;
+
+    snprintf(n, sizeof n, "%d", u->attempt);
+    rc = read_json(c->h, &q, &node, &err);
+    if (rc == -BT_ERR_NOT_FOUND || (rc == 0 && !bt_streq(bt_buf_text(&node), c->principal.subject)))
+        rc = bt_fail(&err, BT_ERR_FORBIDDEN, "attempt %d of job %s is not of node %s", u->attempt,
+                     c->match.param[0], c->principal.subject);
+    if (rc < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    now_known(c, u);
+    if (put_in_place(u, &err) < 0)
+        fail_have(c, &err, u->at);
+    else
+        log_settle(c);
 }
 
 void upload_log(struct call *c)

@@ -91,6 +91,28 @@ start() { # SCRIPT [OPTION...]
     [ "$output" = $'first\nlast' ]
 }
 
+put_log() { # JOB ATTEMPT TEXT: the answer's status
+    curl -s -o /dev/null -w '%{http_code}' --cacert "$FACILITY/pki/root.pem" \
+        --cert "$FACILITY/agent/identity/cert.pem" --key "$FACILITY/agent/identity/key.pem" \
+        -X PUT -H 'Content-Type: application/octet-stream' --data-binary "$3" \
+        "https://127.0.0.1:$(port agents)/v1/agent/jobs/$1/log?attempt=$2&stream=metrics&offset=0"
+}
+
+@test "the first part of a log is taken at once, from the attempt's own node only" {
+    job=$(start 'echo first; while [ ! -e "$BEAM_SCRATCH/go" ]; do sleep 0.1; done')
+    await 20 logged "$job" first
+    agents=$(port agents)
+    daemon_kill
+    daemon_start --listen-agents "127.0.0.1:$agents" # it knows nothing of whose attempt this is
+    id=$(json .id as ana job show "$job" --json)
+    answers="$(put_log "$id" 2 '{}') $(put_log "$id" 1 '{"step":1}') $(put_log "$id" 1 '{"step":2}')"
+    [ "$answers" = "403 200 409" ] || { echo "$answers" >&2 && false; }
+    run -0 as ana -q job log "$job" --stream metrics
+    [ "$output" = '{"step":1}' ]
+    let_go
+    run -0 as ana job wait "$job"
+}
+
 @test "a job whose shepherd is killed is lost once and leaves no process" {
     job=$(start 'echo up; (setsid sleep 300 &) ; sleep 300' --no-requeue)
     await 20 logged "$job" up || { as ana explain "$job" >&2; as council node list >&2; false; }

@@ -29,7 +29,8 @@ await() { # SECONDS COMMAND...
     done
 }
 
-gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+# Also its threads: the last one gives back what the process held.
+gone() { [ ! -e "/proc/$1" ] || { grep -q "^State:.Z" "/proc/$1/status" && [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)" -le 1 ]; }; }
 
 end_process() { # PID
     kill -TERM "$1" 2>/dev/null || return 0
