@@ -41,10 +41,12 @@ port() { sed -n "s/^$1 //p" "$FACILITY/run/ports"; }
 
 # The daemon as a child of nobody, so that bats does not wait for it.
 daemon_start() { # [OPTION...]
+    local where=(--embedded)
+    [ -z "${DATABASE-}" ] || where=(--database "$DATABASE")
     rm -f "$FACILITY/run/ready"
     (
         cd /
-        exec setsid "$BUILD/daemon/beamtimed" --embedded --state-dir "$FACILITY" \
+        exec setsid "$BUILD/daemon/beamtimed" "${where[@]}" --state-dir "$FACILITY" \
             --policy-dir "$SOURCE/policy" --listen 127.0.0.1:0 --listen-agents 127.0.0.1:0 \
             --listen-public 127.0.0.1:0 "$@" </dev/null >>"$FACILITY/beamtimed.log" 2>&1 3>&-
     ) &
