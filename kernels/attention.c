@@ -1,7 +1,7 @@
 /* attention.c - causal grouped-query attention as blocked per-head products that skip masked tiles.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Forward: a tile of QUERY_TILE queries against the keys it may see (one product), softmax of
+ * Forward: a tile of queries against the keys it may see (one product), softmax of
  * each row in place, one product with the values. Backward goes by tiles of keys, so
  * that the gradients of keys and values are each written once: all
  * queries at or after the tile against its keys. One task is one (batch, key/value
@@ -15,11 +15,18 @@
 #include "kernels/kernels.h"
 #include "kernels/rows.h"
 
-enum { QUERY_TILE = 64, KEY_TILE = 64 };
+enum { SHORT_TILE = 32, LONG_TILE = 64, SHORT = 512 };
+
+/* Small tiles compute less of what the mask hides: on 256 tokens 56 % of all pairs instead of 62 %,
+ * and backward's products stay in the first cache. */
+static int tile_of(int t)
+{
+    return t <= SHORT ? SHORT_TILE : LONG_TILE;
+}
 
 static size_t thread_scratch(int t)
 {
-    return (size_t)2 * BT_MAX(QUERY_TILE, KEY_TILE) * t + (size_t)t;
+    return (size_t)2 * (size_t)tile_of(t) * t + (size_t)t;
 }
 
 size_t kern_attention_scratch(int t)
@@ -51,7 +58,7 @@ static void forward_tile(const struct head *s, int from, float *scores, float *o
                          float *lse)
 {
     const struct rows *r = rows();
-    int n = BT_MIN(QUERY_TILE, s->t - from), keys = from + n;
+    int n = BT_MIN(tile_of(s->t), s->t - from), keys = from + n;
 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, s->d, 1,
                 s->q + (size_t)from * s->stride, s->stride, s->k, s->stride, 0, scores, keys);
@@ -85,7 +92,7 @@ void kern_attention(const struct kern_attention *a)
                 head_at(a->qkv + (size_t)b * a->t * stride, a->heads, a->kv_heads, a->d, h);
 
             s.t = a->t;
-            for (int from = 0; from < a->t; from += QUERY_TILE)
+            for (int from = 0; from < a->t; from += tile_of(a->t))
                 forward_tile(&s, from, scratch,
                              a->out + (size_t)b * a->t * out_stride + (size_t)h * a->d, out_stride,
                              a->lse + (size_t)task * a->t);
@@ -106,7 +113,7 @@ static void backward_tile(const struct head *s, const struct head_gradient *g, i
                           float *dp)
 {
     const struct rows *r = rows();
-    int n = BT_MIN(KEY_TILE, s->t - from), queries = s->t - from;
+    int n = BT_MIN(tile_of(s->t), s->t - from), queries = s->t - from;
     const float *q = s->q + (size_t)from * s->stride, *k = s->k + (size_t)from * s->stride;
     const float *v = s->v + (size_t)from * s->stride;
     const float *dout = g->dout + (size_t)from * g->out_stride;
@@ -139,7 +146,7 @@ static void backward_head(const struct kern_attention_backward *a, int b, int h,
     size_t at = (size_t)b * a->t * stride,
            out_at = (size_t)b * a->t * out_stride + (size_t)h * a->d;
     struct head s = head_at(a->qkv + at, a->heads, a->kv_heads, a->d, h);
-    float *delta = scratch, *p = scratch + a->t, *dp = p + (size_t)KEY_TILE * a->t;
+    float *delta = scratch, *p = scratch + a->t, *dp = p + (size_t)tile_of(a->t) * a->t;
     const struct head_gradient g = {
         .dq = a->dqkv + at + (s.q - (a->qkv + at)),
         .dk = a->dqkv + at + (s.k - (a->qkv + at)),
@@ -155,7 +162,7 @@ static void backward_head(const struct kern_attention_backward *a, int b, int h,
     for (int i = 0; i < a->t; i++)
         delta[i] =
             r->dot(g.dout + (size_t)i * out_stride, a->out + out_at + (size_t)i * out_stride, a->d);
-    for (int from = 0; from < a->t; from += KEY_TILE)
+    for (int from = 0; from < a->t; from += tile_of(a->t))
         backward_tile(&s, &g, from, p, dp);
 }
 

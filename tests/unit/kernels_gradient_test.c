@@ -212,7 +212,7 @@ static void attend(const double *qkv, double *out, int i, const int k[6], int h)
 {
     int heads = k[2], kv_heads = k[3], d = k[4], stride = (heads + 2 * kv_heads) * d;
     int kv = h / (heads / kv_heads);
-    double scores[256], max = -1e300, sum = 0;
+    double scores[640], max = -1e300, sum = 0;
 
     for (int j = 0; j <= i; j++) {
         double dot = 0;
@@ -289,6 +289,50 @@ static void attention_agrees_with_float64(void **state)
                                                                   .d = k[4]});
         check_gradient(&p, in, 0, dout, dqkv, KERN_TOL_GRADIENT);
     }
+}
+
+/* Long sequences go by other tiles; differences of every element would take too long there. */
+static void long_attention_agrees_along_a_direction(void **state)
+{
+    enum { T = 530, D = 3, IN = T * 3 * D, OUT = T * D };
+    const struct problem p = {.name = "long attention",
+                              .dims = {1, T, 1, 1, D},
+                              .n_in = {IN},
+                              .n_out = OUT,
+                              .evaluate = attention_reference};
+    BT_AUTO float *qkv = random_floats(IN, 1, 1), *dout = random_floats(OUT, 2, 1);
+    BT_AUTO float *along = random_floats(IN, 4, 1), *out = bt_new_n(float, OUT);
+    BT_AUTO float *dqkv = random_floats(IN, 3, 1), *lse = bt_new_n(float, T);
+    BT_AUTO float *scratch = bt_new_n(float, kern_attention_scratch(T));
+    BT_AUTO double *x = bt_new_n(double, IN), *y = bt_new_n(double, OUT);
+    const float *const in[3] = {qkv, qkv, qkv};
+    double sums[2] = {0, 0}, slope = 0, size = 0;
+
+    (void)state;
+    kern_attention(&(struct kern_attention) {
+        .qkv = qkv, .out = out, .lse = lse, .scratch = scratch, .b = 1, .t = T
+        , .heads = 1, .kv_heads = 1, .d = D
+    });
+    check_forward(&p, in, out, KERN_TOL_PRODUCT);
+    kern_attention_backward(&(struct kern_attention_backward) {
+        .dqkv = dqkv, .qkv = qkv, .out = out, .lse = lse, .dout = dout, .scratch = scratch, .b = 1,
+        .t = T
+        , .heads = 1, .kv_heads = 1, .d = D
+    });
+    for (int side = 0; side < 2; side++) {
+        const double *const moved[3] = {x, x, x};
+
+        for (int i = 0; i < IN; i++)
+            x[i] = (double)qkv[i] + (side ? STEP : -STEP) * (double)along[i];
+        p.evaluate(&p, moved, y);
+        for (int i = 0; i < OUT; i++)
+            sums[side] += y[i] * (double)dout[i];
+    }
+    for (int i = 0; i < IN; i++) {
+        slope += (double)dqkv[i] * (double)along[i];
+        size += fabs((double)dqkv[i] * (double)along[i]);
+    }
+    assert_true(fabs((sums[1] - sums[0]) / (2 * STEP) - slope) < KERN_TOL_GRADIENT * size);
 }
 
 /* ---- linear layer: in = x, w ---- */
@@ -553,6 +597,7 @@ int main(void)
         cmocka_unit_test(rotation_agrees_and_its_gradient_is_the_inverse),
         cmocka_unit_test(swiglu_agrees_with_float64),
         cmocka_unit_test(attention_agrees_with_float64),
+        cmocka_unit_test(long_attention_agrees_along_a_direction),
         cmocka_unit_test(loss_agrees_with_float64_also_over_chunks),
         cmocka_unit_test(a_chunked_loss_is_the_loss_of_its_rows),
         cmocka_unit_test(embedding_gathers_and_scatters),
