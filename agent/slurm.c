@@ -43,7 +43,8 @@ void slurm_identity(const char *boot, char out[FOREIGN_MAX])
 
 int slurm_await_folder(const char *dir, struct bt_err *err)
 {
-    BT_AUTO char *turn = bt_printf("%s/../" HANDOVER_TURN, dir);
+    const char *slash = strrchr(dir, '/'); /* the folder itself may not be there: no ".." */
+    BT_AUTO char *turn = bt_printf("%.*s" HANDOVER_TURN, slash ? (int)(slash - dir) + 1 : 0, dir);
     BT_AUTO char *order = bt_printf("%s/order.json", dir);
     BT_FD_AUTO int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     int64_t until = bt_mono_us() + FOLDER_WAIT_US;
