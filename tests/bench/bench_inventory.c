@@ -143,6 +143,7 @@ int main(int argc, char **argv)
                          .identity = identity,
                          .request = request,
                          .answer = answer,
+                         .at_once = true,
                          .arg = &b};
     fprintf(stderr, "%lld nodes register on %lld connections\n", (long long)b.nodes,
             (long long)b.connections);

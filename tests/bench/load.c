@@ -149,6 +149,7 @@ void load_run(const struct load *l, double seconds, struct load_result *ret)
     int ep = epoll_create1(EPOLL_CLOEXEC);
     int64_t began = bt_mono_us();
     int64_t until;
+    int open = 0;
 
     (void)signal(SIGPIPE, SIG_IGN); /* a peer that closes is told by the call that meets it */
 
@@ -157,13 +158,14 @@ void load_run(const struct load *l, double seconds, struct load_result *ret)
 
         open_one(l, ctx, i, &c[i]);
         epoll_ctl(ep, EPOLL_CTL_ADD, c[i].fd, &e);
+        if (l->at_once)
+            open += next_request(l, i, &c[i]);
     }
     ret->connect_us = bt_mono_us() - began;
     began = bt_mono_us();
     until = began + (int64_t)(seconds * 1e6);
     ret->n = 0;
-    int open = 0;
-    for (int i = 0; i < l->connections; i++)
+    for (int i = 0; !l->at_once && i < l->connections; i++)
         open += next_request(l, i, &c[i]);
     while (open > 0) {
         struct epoll_event ev[64];

@@ -3,6 +3,7 @@
 #ifndef BT_TESTS_BENCH_LOAD_H
 #define BT_TESTS_BENCH_LOAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/base/buf.h"
@@ -26,6 +27,8 @@ struct load {
     void (*request)(void *arg, int i, struct bt_buf *to);
     void (*answer)(void *arg, const struct load_answer *a);
     void *arg;
+    bool at_once; /* the first request follows its handshake, as an agent does: the daemon closes
+                     connections that stay silent for seconds */
 };
 
 struct load_result {
