@@ -165,7 +165,8 @@ uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask
                                             .acc = ask->min_acc,
                                             .match = match,
                                             .len = j->len,
-                                            .cert = PROFILE_NEVER};
+                                            .cert = PROFILE_NEVER,
+                                            .size = memo_size(ask->min_acc)};
     return (uint32_t)(j - e->jobs);
 }
 

@@ -87,7 +87,15 @@ struct match {
     int32_t unplaced[PLAN_MAX_ACC]; /* [accelerators], of a quick pass: so long a job found a slot,
                                        but no node on which it would break no promise */
     int32_t dead[MEMO_SIZES];       /* the same by powers of two: so long a job found no slot */
+    int32_t spanless[MEMO_SIZES];   /* nodes: not so many are free in all zones until then */
 };
+
+/* Powers of two: the largest that is not above x. */
+static inline uint32_t memo_size(uint32_t x)
+{
+    uint32_t k = 31 - (uint32_t)__builtin_clz(x | 1);
+    return k < MEMO_SIZES ? k : MEMO_SIZES - 1;
+}
 
 struct zone_time {
     struct profile whole, acc;
@@ -115,6 +123,7 @@ struct order {
 struct waiting {
     uint32_t job, handle, acc, match;
     int32_t len, cert; /* cert: when its certificate starts; PROFILE_NEVER = none */
+    uint32_t size;     /* memo_size(acc) */
 };
 
 struct plan_timeline {
@@ -215,7 +224,6 @@ bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by
 /* In a quick pass: whether a start now may be found for a job whose certificate, charged, is in
  * `own` (PLAN_NONE = none is in its way): no search, no charge. */
 bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own);
-bool match_dead(const struct match *m, uint32_t acc, int32_t len);
 void dead_clear(struct plan_timeline *e); /* no zone is shut, no match dead */
 void tell_dead(struct plan_timeline *e, const struct eng_job *j);
 /* Whether some zone has the free nodes now, promises aside. */

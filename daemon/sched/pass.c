@@ -418,7 +418,8 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
                                                 .acc = j->ask.min_acc,
                                                 .match = j->match,
                                                 .len = j->len,
-                                                .cert = PROFILE_NEVER};
+                                                .cert = PROFILE_NEVER,
+                                                .size = memo_size(j->ask.min_acc)};
     }
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
@@ -496,7 +497,7 @@ static bool quick_one(struct plan_timeline *e, uint32_t job)
 static bool quick_open(struct plan_timeline *e, struct waiting w)
 {
     const struct eng_job *j = &e->jobs[w.job];
-    if (match_dead(&e->matches[w.match], w.acc, w.len) || eng_open_now(e, j, w.acc))
+    if (w.len >= e->matches[w.match].dead[w.size] || eng_open_now(e, j, w.acc))
         return true; /* if dead, its own certificate's place may still do */
     if (!j->ask.level_required)
         e->matches[w.match].closed = w.acc;
@@ -559,7 +560,7 @@ static bool hopeless(const struct plan_timeline *e, const struct waiting *w)
 {
     const struct match *m = &e->matches[w->match];
     return w->acc >= m->closed ||
-           ((int64_t)w->cert >= (int64_t)e->now + w->len && match_dead(m, w->acc, w->len));
+           ((int64_t)w->cert >= (int64_t)e->now + w->len && w->len >= m->dead[w->size]);
 }
 
 void eng_quick(struct plan_timeline *e, int32_t now)

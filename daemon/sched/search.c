@@ -136,17 +136,12 @@ static void shut_zone(struct plan_timeline *e, uint32_t zone, uint32_t acc, int3
         e->shut[zone].len[k] = BT_MIN(e->shut[zone].len[k], len);
 }
 
-bool match_dead(const struct match *m, uint32_t acc, int32_t len)
-{
-    return len >= m->dead[BT_MIN(log2_floor(acc), MEMO_SIZES - 1)];
-}
-
 /* A certificate that was given up may have made room. */
 void dead_clear(struct plan_timeline *e)
 {
     for (uint32_t i = 0; i < e->n_matches; i++)
         for (int k = 0; k < MEMO_SIZES; k++)
-            e->matches[i].dead[k] = INT32_MAX;
+            e->matches[i].dead[k] = e->matches[i].spanless[k] = INT32_MAX;
     for (uint32_t z = 0; z < e->fabric.n_zones; z++)
         for (int k = 0; k < MEMO_SIZES; k++)
             e->shut[z].len[k] = INT32_MAX;
@@ -578,17 +573,20 @@ static bool hopes_own(const struct plan_timeline *e, const struct eng_job *j, ui
 }
 
 /* The same over the zones that a gang may span: enough of their nodes are free until then. */
-static bool hopes_span(const struct plan_timeline *e, const struct eng_job *j)
+static bool hopes_span(struct plan_timeline *e, const struct eng_job *j)
 {
-    const struct match *m = &e->matches[j->match];
+    struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
+    uint32_t nodes = j->cert.nodes;
     int32_t until = (int32_t)BT_MIN((int64_t)e->now + j->len, BT_MAX(j->cert.start, e->now + 1));
     uint64_t left = 0;
-    if (free_nodes(e, zones, m->n_zones) < j->cert.nodes)
+    if (until >= m->spanless[memo_size(nodes)] || free_nodes(e, zones, m->n_zones) < nodes)
         return false;
-    for (uint32_t i = 0; i < m->n_zones && left < j->cert.nodes; i++)
+    for (uint32_t i = 0; i < m->n_zones && left < nodes; i++)
         left += (uint32_t)BT_MAX(profile_min(&e->time[zones[i]].whole, e->now, until), 0);
-    return left >= j->cert.nodes;
+    for (uint32_t k = memo_size(nodes) + !size_exact(nodes); left < nodes && k < MEMO_SIZES; k++)
+        m->spanless[k] = BT_MIN(m->spanless[k], until);
+    return left >= nodes;
 }
 
 bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own)
@@ -599,7 +597,7 @@ bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own)
     uint32_t acc = 0;
     if (own != PLAN_NONE && (j->cert.mode == RESV_SPAN ? hopes_span(e, j) : hopes_own(e, j, own)))
         return true;
-    if (match_dead(m, j->ask.min_acc, j->len))
+    if (j->len >= m->dead[memo_size(j->ask.min_acc)])
         return false;
     for (uint32_t i = 0; i < m->n_zones; i++) {
         uint32_t zone = e->match_zones[m->zone_off + i];
