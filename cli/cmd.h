@@ -55,6 +55,7 @@ CMD(cmd_outage_add);
 CMD(cmd_outage_end);
 CMD(cmd_unixmap_set);
 CMD(cmd_node_list);
+CMD(cmd_node_summary);
 CMD(cmd_node_show);
 CMD(cmd_node_drain);
 CMD(cmd_node_resume);

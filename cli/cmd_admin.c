@@ -107,6 +107,58 @@ int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
     return list(app, a, bt_buf_text(&url), &how, err);
 }
 
+/* One group of nodes, its names folded into ranges. */
+static void write_group(struct json_writer *w, const struct json *g)
+{
+    const struct json *names = json_get(g, "names");
+    size_t n = json_len(names);
+    BT_AUTO const char **v = bt_new_n(const char *, n + 1);
+    BT_BUF_AUTO struct bt_buf folded = {0};
+
+    for (size_t i = 0; i < n; i++)
+        v[i] = json_str(json_at(names, i), "");
+    bt_hostlist_format(v, n, &folded);
+    jw_object(w, NULL);
+    jw_str(w, "site", json_str(json_get(g, "site"), NULL));
+    jw_str(w, "class", out_str(g, "class"));
+    jw_str(w, "state", out_str(g, "state"));
+    jw_i64(w, "nodes", json_i64(json_get(g, "nodes"), 0));
+    jw_i64(w, "accelerators", json_i64(json_get(g, "accelerators"), 0));
+    jw_i64(w, "busy", json_i64(json_get(g, "busy"), 0));
+    jw_str(w, "reason", json_str(json_get(g, "reason"), NULL));
+    jw_str(w, "list", bt_buf_text(&folded));
+    jw_end_object(w);
+}
+
+int cmd_node_summary(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {
+        {"SITE", "site", OUT_STR, 0},        {"CLASS", "class", OUT_STR, 0},
+        {"STATE", "state", OUT_STATE, 0},    {"NODES", "nodes", OUT_NUM, 0},
+        {"ACC", "accelerators", OUT_NUM, 0}, {"BUSY", "busy", OUT_NUM, 0},
+        {"LIST", "list", OUT_STR, 0},        {"REASON", "reason", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "list",
+                                        "no node has registered yet"};
+    REPLY_AUTO struct reply groups = {0};
+    REPLY_AUTO struct reply folded = {0};
+    struct json_writer w = {.to = &folded.body};
+    int rc = app_get(app, "/v1/nodes?by=state", &groups, err);
+
+    (void)a;
+    if (rc < 0)
+        return rc;
+    jw_object(&w, NULL);
+    jw_array(&w, "items");
+    for (size_t i = 0; i < json_len(json_get(groups.json, "items")); i++)
+        write_group(&w, json_at(json_get(groups.json, "items"), i));
+    jw_end_array(&w);
+    jw_end_object(&w);
+    rc = json_parse(bt_buf_text(&folded.body), folded.body.n, LIMIT_REPLY_BYTES, &folded.json, err);
+    if (rc >= 0)
+        out_reply(app, &folded, &how);
+    return rc;
+}
+
 int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     static const struct out_col cols[] = {

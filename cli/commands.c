@@ -282,6 +282,8 @@ const struct cli_cmd cli_commands[] = {
     {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
      unixmap_opts, NULL, 1, 1, 0},
     {"node", "list", "", "The nodes", cmd_node_list, NULL, NULL, 0, 0, 0},
+    {"node", "summary", "", "The nodes counted by state, their names folded", cmd_node_summary,
+     NULL, NULL, 0, 0, 0},
     {"node", "show", "NODE", "One node with its inventory", cmd_node_show, NULL, NULL, 1, 1, 0},
     {"node", "drain", "NODES", "Start nothing more there", cmd_node_drain, drain_opts,
      "NODES is a list with ranges: n[0001-0064],m3.\n", 1, 1, 0},

@@ -178,7 +178,9 @@ void read_nations(struct call *c)
 
 void read_nodes(struct call *c)
 {
-    plain(c, "nodes");
+    const char *by = serve_query(c->r, "by");
+
+    plain(c, by && bt_streq(by, "state") ? "nodes_by_state" : "nodes");
 }
 
 void read_sites(struct call *c)

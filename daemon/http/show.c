@@ -88,6 +88,40 @@ static void engine(struct bt_buf *to, struct http *h)
         (void)json_each(status, gauge, to);
 }
 
+/* What the latest plan was made of, and what it found. */
+static void planner(struct bt_buf *to, struct http *h)
+{
+    static const char *const states[] = {"up", "degraded", "draining", "drained", "down"};
+    struct plan *p = h->set.plan(h->set.arg);
+    uint64_t nodes[BT_ARRAY_LEN(states)] = {0}, acc = 0, free = 0;
+
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < p->in.n_nodes; i++) {
+        nodes[p->nodes[i].state]++;
+        acc += (uint64_t)__builtin_popcountll(p->nodes[i].usable_mask);
+        free += (uint64_t)__builtin_popcountll(p->nodes[i].free_mask);
+    }
+    metric(to, "nodes", "gauge", "nodes by state");
+    for (size_t i = 0; i < BT_ARRAY_LEN(states); i++)
+        bt_buf_printf(to, "beamtime_nodes{state=\"%s\"} %" PRIu64 "\n", states[i], nodes[i]);
+    const struct {
+        const char *name, *help;
+        uint64_t v;
+    } rows[] = {{"accelerators", "usable accelerators", acc},
+                {"accelerators_free", "of them held by nobody", free},
+                {"jobs_waiting", "jobs that the latest plan was made for", p->in.n_pending},
+                {"jobs_holding", "jobs that held accelerators then", p->in.n_running},
+                {"promises_moved", "promises that the latest plan moved", p->out.n_moved},
+                {"jobs_reclaimed", "jobs that the latest plan stops for owners", p->out.n_victims}};
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        metric(to, rows[i].name, "gauge", rows[i].help);
+        bt_buf_printf(to, "beamtime_%s %" PRIu64 "\n", rows[i].name, rows[i].v);
+    }
+    plan_unref(p);
+}
+
 void show_metrics(struct call *c)
 {
     struct http *h = c->h;
@@ -103,6 +137,7 @@ void show_metrics(struct call *c)
     bt_buf_printf(&text, "beamtime_up_seconds %" PRId64 "\n",
                   (bt_now_us() - h->started_us) / BT_US_PER_S);
     engine(&text, h);
+    planner(&text, h);
     reply.n = text.n;
     reply.body = bt_buf_take(&text);
     serve_reply(c->r, &reply);

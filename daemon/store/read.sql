@@ -128,6 +128,16 @@ SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier
         'registered', coalesce(d.inventory, '{}') <> '{}') ORDER BY d.name)
         FROM node d WHERE d.site = s.id), '[]'))::text
 FROM site s WHERE s.name = $1::text
+-- name: nodes_by_state
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', g.site,
+    'class', g.class_name, 'state', g.state, 'nodes', g.n, 'accelerators', g.acc, 'busy', g.busy,
+    'reason', g.reason, 'names', g.names) ORDER BY g.site, g.class_name, g.state, g.reason), '[]'),
+    'next', NULL)::text
+FROM (SELECT s.name AS site, d.class_name, d.state, nullif(d.reason, '-') AS reason,
+        count(*) AS n, sum(d.n_acc) AS acc,
+        sum(length(replace((d.busy)::bit(64)::text, '0', ''))) AS busy,
+        json_agg(d.name ORDER BY d.name) AS names
+    FROM node d LEFT JOIN site s ON s.id = d.site GROUP BY 1, 2, 3, 4) g
 -- name: rates
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('class', class_name,
     'from', rfc3339(from_us), 'rate_milli', rate_milli, 'peak_gflops', peak_gflops)

@@ -71,6 +71,7 @@ static void each_question_has_its_answer(void **state)
         {"whoami", 1, {"1"}, 0, "\"name\":\"cz/lang\""},
         {"whoami", 1, {"9"}, -BT_ERR_NOT_FOUND, ""},
         {"nodes", 0, {0}, 0, "\"accelerators\":8"},
+        {"nodes_by_state", 0, {0}, 0, "\"names\""},
         {"rates", 0, {0}, 0, "\"rate_milli\":10"},
         {"guarantees", 0, {0}, 0, "\"items\""},
         {"outages", 0, {0}, 0, "\"items\""},

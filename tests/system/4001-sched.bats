@@ -68,6 +68,22 @@ attempt_is() { [ "$(attempt "$1" "$2")" = "$3" ]; }
     run -0 as ana job wait "$long"
 }
 
+metrics() {
+    curl -sS --cacert "$FACILITY/pki/root.pem" --cert "$BEAMTIME_CONFIG_DIR/council/cert.pem" \
+        --key "$BEAMTIME_CONFIG_DIR/council/key.pem" "$URL/metrics"
+}
+draining() { metrics | grep -q '^beamtime_nodes{state="draining"} 1'; }
+
+@test "nodes are drained by a list, counted by state and seen in the metrics" {
+    node=$(node_name)
+    as council -q node drain "$node" --reason 'new fan' --until 1h
+    run -0 as council node summary
+    [[ "$output" == *draining*"$node"*"new fan"* ]]
+    await 20 draining
+    as council -q node resume "$node"
+    [ "$(as council node summary --json | jq -r '.items[0].state')" = up ]
+}
+
 @test "an outage of a node that is not there is refused" {
     run as council outage add 'nowhere[1-3]' --until 1h --reason test
     [ "$status" -ne 0 ]
