@@ -188,6 +188,7 @@ static int run(struct sweep_options *o, struct bt_err *err)
     if (rc == 0)
         rc = report(o, c, s, err);
     sweep_done(s);
+    o->place = NULL; /* it is the session's */
     close_session(&session);
     return rc;
 }

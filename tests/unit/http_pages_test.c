@@ -6,6 +6,7 @@
 
 #include "daemon/http/pages/pages.h"
 #include "lib/base/file.h"
+#include "lib/base/mem.h"
 
 #define HOSTILE "<script>alert(1)</script>\\\"'&\\u0001</title>"
 
@@ -30,7 +31,9 @@ static const char record_text[] =
     "\"attempts\":1,\"exit_code\":0,\"charged_mras\":\"82000\",\"held_mras\":\"240000\","
     "\"reason\":\"<img src=x onerror=y>\",\"number\":1,\"rules\":[\"BASE-1\",\"<r>\"],"
     "\"submitted\":\"2026-11-21T18:02:00Z\",\"started\":\"2026-11-21T18:02:11Z\","
-    "\"ended\":\"2026-11-21T18:03:11Z\",\"metrics\":{\"loss\":\"1.93\",\"<m>\":\"<v>\"},"
+    "\"ended\":\"2026-11-21T18:03:11Z\",\"metrics\":{\"loss\":\"1.9323711\","
+    "\"step\":\"400\",\"tokens\":\"1638400\",\"mfu\":\"0.41237\",\"flops\":\"3214567890123456\","
+    "\"bits_per_byte_mean\":\"3.802345\",\"eta_s\":\"0\",\"<m>\":\"<v>\"},"
     "\"manifest\":{\"status\":\"complete\",\"sha256\":\"ab\",\"files\":2,\"bytes\":\"10\"}}}}";
 
 static struct json *parsed(const char *text)
@@ -47,10 +50,10 @@ static struct json *parsed(const char *text)
 static void check_tags(const struct bt_buf *page)
 {
     static const char *const tags[] = {
-        "!doctype", "html",   "head",  "meta",   "title", "link", "body", "header",
-        "main",     "footer", "p",     "b",      "a",     "span", "h1",   "h2",
-        "div",      "table",  "thead", "tbody",  "tr",    "th",   "td",   "dl",
-        "dt",       "dd",     "time",  "figure", "img",   "pre",  "ul",   "li"};
+        "!doctype", "html",   "head",  "meta", "sup", "title", "link", "body", "header",
+        "main",     "footer", "p",     "b",    "a",   "span",  "h1",   "h2",   "div",
+        "table",    "thead",  "tbody", "tr",   "th",  "td",    "dl",   "dt",   "dd",
+        "time",     "figure", "img",   "pre",  "ul",  "li"};
 
     for (const char *p = page->p; (p = strchr(p, '<')); p++) {
         const char *name = p + 1 + (p[1] == '/');
@@ -97,6 +100,39 @@ static void the_front_page_escapes_what_people_wrote(void **state)
     keep("index.html", &page);
 }
 
+static void numbers_are_shown_as_people_read_them(void **state)
+{
+    static const struct {
+        const char *metric, *want;
+    } cases[] = {
+        {"\"loss\":\"1.9323711\"", "<b title=\"1.9323711\">1.932</b><span>training loss"},
+        {"\"steps\":\"400\"", ">400</b><span>steps planned"},
+        {"\"tokens\":\"1638400\"", ">1,638,400</b>"},
+        {"\"tok_per_s\":\"1694.26\"", ">1,694</b>"},
+        {"\"mfu\":\"0.41237\"", ">41.24 %</b>"},
+        {"\"flops\":\"3214567890123456789\"", ">3.21 × 10<sup>18</sup></b>"},
+        {"\"own\":\"0.0500\"", ">0.05</b><span>own"},
+        {"\"own\":\"0\"", ">0</b>"},
+        {"\"own\":\"-12.5\"", ">-12.5</b>"},
+        {"\"own\":\"<v>\"", ">&lt;v&gt;</b>"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        BT_AUTO char *text = bt_printf("{\"index\":6,\"leaf\":{\"kind\":\"record\",\"body\":{"
+                                       "\"metrics\":{%s,\"eta_s\":\"0\"}}}}",
+                                       cases[i].metric);
+        JSON_AUTO struct json *record = parsed(text);
+        BT_BUF_AUTO struct bt_buf page = {0};
+
+        page_record(&page, "test.example", record, NULL);
+        check_tags(&page);
+        if (!strstr(page.p, cases[i].want))
+            fail_msg("no %s in %s", cases[i].want, strstr(page.p, "tiles"));
+        assert_null(strstr(page.p, "eta_s"));
+    }
+}
+
 static void an_empty_ledger_has_a_page(void **state)
 {
     JSON_AUTO struct json *front = parsed("{\"size\":0,\"records\":[]}");
@@ -130,7 +166,7 @@ static void a_record_shows_its_files_and_how_to_check_it(void **state)
     assert_non_null(strstr(page.p, "beamtime ledger verify --record 6"));
     assert_non_null(strstr(page.p, "checkpoint of 9 entries contains it"));
     assert_non_null(strstr(page.p, "&lt;img src=x onerror=y&gt;"));
-    assert_non_null(strstr(page.p, "<b>1.93</b><span>loss</span>"));
+    assert_non_null(strstr(page.p, ">1.932</b><span>training loss</span>"));
     keep("record.html", &page);
 }
 
@@ -205,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_front_page_escapes_what_people_wrote),
+        cmocka_unit_test(numbers_are_shown_as_people_read_them),
         cmocka_unit_test(an_empty_ledger_has_a_page),
         cmocka_unit_test(a_record_shows_its_files_and_how_to_check_it),
         cmocka_unit_test(a_record_without_files_says_so),

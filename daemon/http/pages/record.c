@@ -1,6 +1,8 @@
 /* A record's page. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/http/pages/html.h"
@@ -102,15 +104,80 @@ static void summary(struct bt_buf *to, const struct json *b)
     bt_buf_str(to, "</dl>\n");
 }
 
-static int metric(void *arg, const char *key, const struct json *v)
-{
-    struct bt_buf *to = arg;
+/* What a trainer says, in the order in which it is of interest. Without a label: of no interest
+ * once the job has ended (record/N.json has all of them). */
+static const struct {
+    const char *key, *label;
+} known_metrics[] = {
+    {"bits_per_byte_mean", "bits a byte, held out"},
+    {"loss", "training loss"},
+    {"step", "steps done"},
+    {"steps", "steps planned"},
+    {"tokens", "tokens seen"},
+    {"tok_per_s", "tokens a second"},
+    {"mfu", "of the accelerators’ dense peak"},
+    {"flops", "floating-point operations"},
+    {"grad_norm", "norm of the last gradient"},
+    {"lr", NULL},
+    {"eta_s", NULL},
+};
 
-    bt_buf_str(to, "<div><b>");
+/* How many zeros, and the point before them, end the number digits[n]. */
+static size_t idle_end(const char *digits, size_t n)
+{
+    size_t left = n;
+
+    while (digits[left - 1] == '0')
+        left--;
+    return n - left + (digits[left - 1] == '.');
+}
+
+/* Four digits that count: "1,204", "1.932", "0.0431", "3.21 × 10^18"; "41.2 %" of a share. What is
+ * no number stays as it is. */
+static void short_number(struct bt_buf *to, const char *s, bool share)
+{
+    char *end, digits[32];
+    double v = strtod(s, &end) * (share ? 100 : 1), size = fabs(v);
+    int power = size > 0 ? (int)floor(log10(size)) : 0;
+
+    if (end == s || *end || !isfinite(v)) {
+        html_text(to, s);
+        return;
+    }
+    if (size >= 1e15 || (size > 0 && size < 1e-4)) {
+        bt_buf_printf(to, "%.2f × 10<sup>%d</sup>", v / pow(10, power), power);
+    } else if (size >= 1000) {
+        bt_buf_str(to, bt_format_thousands((int64_t)llround(v), digits));
+    } else {
+        size_t n = (size_t)snprintf(digits, sizeof digits, "%.*f", 3 - power, v);
+
+        if (strchr(digits, '.'))
+            n -= idle_end(digits, n);
+        bt_buf_add(to, digits, n);
+    }
+    if (share)
+        bt_buf_str(to, " %");
+}
+
+static void metric(struct bt_buf *to, const char *key, const char *label, const struct json *v)
+{
+    if (!v || !label)
+        return;
+    bt_buf_str(to, "<div><b title=\"");
     html_text(to, json_str(v, ""));
+    bt_buf_str(to, "\">");
+    short_number(to, json_str(v, ""), !strcmp(key, "mfu"));
     bt_buf_str(to, "</b><span>");
-    html_text(to, key);
+    html_text(to, label);
     bt_buf_str(to, "</span></div>\n");
+}
+
+static int other_metric(void *arg, const char *key, const struct json *v)
+{
+    for (size_t i = 0; i < BT_ARRAY_LEN(known_metrics); i++)
+        if (!strcmp(known_metrics[i].key, key))
+            return 0;
+    metric(arg, key, key, v);
     return 0;
 }
 
@@ -119,7 +186,9 @@ static void metrics(struct bt_buf *to, const struct json *m)
     if (json_len(m) == 0)
         return;
     bt_buf_str(to, "<div class=\"tiles\">\n");
-    (void)json_each(m, metric, to);
+    for (size_t i = 0; i < BT_ARRAY_LEN(known_metrics); i++)
+        metric(to, known_metrics[i].key, known_metrics[i].label, json_get(m, known_metrics[i].key));
+    (void)json_each(m, other_metric, to);
     bt_buf_str(to, "</div>\n");
 }
 
