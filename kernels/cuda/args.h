@@ -91,8 +91,9 @@ struct cuda_embed_backward {
     float *dtable; /* [v,c], added to */
     const kern_bf16 *dout;
     const int32_t *ids;
-    kern_bf16 *one_hot; /* [cuda_loss_rows(n, v), v] scratch */
+    kern_bf16 *one_hot; /* [chunk, v] scratch */
     int n, c, v;
+    int chunk; /* rows at once; 0: cuda_loss_rows(n, v) */
 };
 
 struct cuda_linear_loss {
@@ -101,11 +102,12 @@ struct cuda_linear_loss {
     float *loss;        /* [n] */
     kern_bf16 *dx;      /* [n,c] or NULL: loss only */
     float *dw;          /* [v,c]; used with dx */
-    float *logits;      /* [cuda_loss_rows(n, v), v] scratch */
+    float *logits;      /* [chunk, v] scratch */
     kern_bf16 *dlogits; /* the same, used with dx */
     float scale;
     bool add; /* to what dw holds */
     int n, c, v;
+    int chunk; /* rows at once; 0: cuda_loss_rows(n, v) */
 };
 
 struct cuda_adamw {

@@ -7,9 +7,11 @@
  * process with a sentence. What a machine would leave to chance is made hostile:
  * - shared memory begins as bytes 0xff (NaN), per block, of exactly the size
  *   that was asked for, so that the sanitizer sees what lies beyond;
- * - launches take turns in running blocks and threads forwards and backwards:
- *   a missing barrier or a race between blocks changes results;
- * - copy_later's bytes arrive when the thread waits for their group, not before.
+ * - a warp runs as far as it can before another begins; launches take turns in
+ *   running blocks, warps and lanes forwards and backwards: a missing barrier
+ *   or a race between blocks changes results;
+ * - copy_later's bytes arrive, launches in turn, at once or only when the thread
+ *   waits for their group.
  *
  * Not shown: the speed of anything, races between lanes inside a warp that a
  * GPU runs in lockstep, and the exact roundings of ex2.approx and mma.sync

@@ -166,7 +166,7 @@ static void ops_embed(struct cuda *c, const struct cuda_embed *a)
 
 static void ops_embed_backward(struct cuda *c, const struct cuda_embed_backward *a)
 {
-    int step = cuda_loss_rows(a->n, a->v);
+    int step = a->chunk ? a->chunk : cuda_loss_rows(a->n, a->v);
 
     assert(a->n > 0 && a->c % 8 == 0 && a->v % 8 == 0);
     for (int at = 0; at < a->n; at += step) {
@@ -232,7 +232,7 @@ static void loss_chunk(struct cuda *c, const struct cuda_linear_loss *a, int at,
 
 static void ops_linear_loss(struct cuda *c, const struct cuda_linear_loss *a)
 {
-    int step = cuda_loss_rows(a->n, a->v);
+    int step = a->chunk ? a->chunk : cuda_loss_rows(a->n, a->v);
 
     assert(a->n > 0 && a->c % 8 == 0 && a->v % 8 == 0);
     for (int at = 0; at < a->n; at += step)
