@@ -370,12 +370,18 @@ static void newcomers_get_different_provisional_slots(void **state)
     run(&w, 1, 0, 1, 1);
     struct plan_output out = plan(&w);
     struct plan_pending *p = ask(&w, 2, 8, 1);
-    struct plan_slot a, b;
+    struct plan_slot a, b, c;
+    struct plan_spare *spare = sched_spare_new(&out);
     assert_int_equal(sched_provisional(&out, p, S(1), &a, NULL), 0);
     p->handle = 3;
     assert_int_equal(sched_provisional(&out, p, S(1), &b, NULL), 0);
     assert_int_equal(a.start_us, S(3600));
     assert_int_equal(b.start_us, S(7200));
+    for (int i = 1; i <= 3; i++) { /* what others took of the plan is not seen in its copy */
+        assert_int_equal(sched_spare_slot(spare, p, S(1), &c, NULL), 0);
+        assert_int_equal(c.start_us, S(3600 * i));
+    }
+    sched_spare_free(spare);
     sched_plan_done(&out);
 }
 
