@@ -71,6 +71,7 @@ int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
     jw_object(&w, NULL);
     jw_str(&w, "site", a->pos[0]);
     jw_str(&w, "kind", "slurm");
+    jw_str(&w, "state", "up"); /* also one that was removed before */
     if (cli_has(a, "tier")) {
         rc = bt_parse_i64(cli_value(a, "tier"), "--tier", 0, 4, &v, err);
         jw_i64(&w, "tier", v);

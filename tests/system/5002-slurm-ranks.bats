@@ -106,9 +106,16 @@ used_by_others() {
     [ "$(as council node list --json | jq -r ".items[] | select(.node == \"$1\") | .reason")" = "slurm: used by jobs that are not the facility's" ]
 }
 
-@test "a site where nothing runs is removed" {
+@test "a site where nothing runs is removed, and may come back" {
     as council -q site drain lyon
     as council -q site remove lyon
     run -0 as council site list -o csv
     [[ "$output" != *lyon* ]]
+    as council -q site add lyon --slurm-conf "$FACILITY/sites/lyon/slurm/slurm.conf" --observe
+    await 20 observed
+    run -0 as council site show lyon
+    [[ "$output" == *"observed      only"* ]]
+}
+observed() {
+    [ "$(as council node list --json | jq '[.items[] | select(.reason == "slurm: this site is only observed")] | length')" = 2 ]
 }
