@@ -55,7 +55,8 @@ struct server {
     pthread_mutex_t lock; /* addresses, quiet */
     struct bt_map addresses;
     pthread_cond_t quiet; /* active fell to 0 */
-    atomic_bool stopping;
+    atomic_bool stopping; /* no new request is begun */
+    atomic_bool ending;   /* nor one handed over that has begun */
     atomic_uint_fast64_t requests, refused_heads, handshakes_cut, bodies_cut, deadlines;
     atomic_uint_fast64_t connections, active;
 };

@@ -163,6 +163,16 @@ static int check_head(struct serve_request *r, const char *method, struct head *
     return 0;
 }
 
+/* libmicrohttpd must not be stopped while a request is suspended, so none begins any more. */
+static enum MHD_Result refuse_stopping(struct serve_request *r)
+{
+    struct bt_err err;
+
+    bt_fail(&err, BT_ERR_BUSY, "the daemon is stopping");
+    refuse(r, &err, 503);
+    return request_send(r);
+}
+
 enum MHD_Result request_begin(struct serve_request *r, const char *method, const char *path)
 {
     struct conn *c = r->conn;
@@ -181,6 +191,8 @@ enum MHD_Result request_begin(struct serve_request *r, const char *method, const
         refuse(r, &err, status);
         return request_send(r);
     }
+    if (atomic_load(&r->s->stopping))
+        return refuse_stopping(r);
     r->length = head.length;
     if (r->s->set.cert_pem) {
         peer_verify(c, r->mhd);
@@ -232,6 +244,10 @@ enum MHD_Result request_hand_over(struct serve_request *r)
         r->handed = true;
         serve_problem(r, r->failed, 0, NULL);
         return request_send(r);
+    }
+    if (atomic_load(&r->s->ending) && !r->answered) {
+        r->handed = true;
+        return refuse_stopping(r);
     }
     pthread_mutex_lock(&r->lock);
     r->handed = true;

@@ -346,6 +346,7 @@ void server_stop(struct server *s, int drain_ms)
     atomic_store(&s->stopping, true);
     timers_expire_all(s, true);
     wait_quiet(s, drain_ms);
+    atomic_store(&s->ending, true);
     timers_expire_all(s, false);
     wait_quiet(s, 1000);
     MHD_stop_daemon(s->mhd);

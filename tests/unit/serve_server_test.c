@@ -498,6 +498,45 @@ static void stopping_ends_waits_and_answers_the_rest(void **state)
     app_stop(&a);
 }
 
+static void *stop(void *arg)
+{
+    server_stop(arg, 10000);
+    return NULL;
+}
+
+/* A client that asks again as soon as it is answered must not be found waiting at the end. */
+static void nothing_new_begins_while_it_stops(void **state)
+{
+    static const char poll_again[] = "GET /poll HTTP/1.1\r\nHost: x\r\n\r\n";
+    struct serve_settings set = {0};
+    BT_BUF_AUTO struct bt_buf all = {0};
+    pthread_t stopper;
+    struct app a;
+    struct raw waits, asks;
+    int status;
+
+    (void)state;
+    app_start(&a, &set, false);
+    raw_plain(&asks, server_port(a.s));
+    assert_int_equal(say(&asks, poll_again, &all), 200);
+    raw_plain(&waits, server_port(a.s));
+    assert_true(raw_send(&waits, never, strlen(never)));
+    wait_kept(&a);
+    assert_int_equal(pthread_create(&stopper, NULL, stop, a.s), 0);
+    while ((status = say(&asks, poll_again, &all)) == 200)
+        ;
+    assert_int_equal(status, 503);
+    assert_non_null(strstr(bt_buf_text(&all), "stopping"));
+    reply_text(a.kept, 200, "{}");
+    bt_buf_clear(&all);
+    assert_int_equal(raw_reply(&waits, &all), 200);
+    pthread_join(stopper, NULL);
+    raw_close(&asks);
+    raw_close(&waits);
+    a.s = NULL;
+    app_stop(&a);
+}
+
 static void a_failing_stream_answers_with_its_error(void **state)
 {
     struct serve_settings set = {0};
@@ -655,6 +694,7 @@ int main(void)
         cmocka_unit_test(nobody_answers_for_ever),
         cmocka_unit_test(a_client_that_leaves_while_it_waits_leaks_nothing),
         cmocka_unit_test(stopping_ends_waits_and_answers_the_rest),
+        cmocka_unit_test(nothing_new_begins_while_it_stops),
         cmocka_unit_test(a_failing_stream_answers_with_its_error),
         cmocka_unit_test(json_that_the_client_has_is_not_sent_again),
         cmocka_unit_test(strangers_of_one_address_are_counted),
