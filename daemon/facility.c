@@ -47,6 +47,7 @@ struct facility {
     char *last_signed;
     char *origin;
     struct ask own;
+    _Atomic uint64_t epoch;
     int event_fd;
     pthread_mutex_t fatal_lock;
     struct bt_err fatal; /* code 0: fine */
@@ -57,6 +58,7 @@ struct facility {
 static void committed(void *arg, const struct batch *b)
 {
     struct facility *f = arg;
+    struct bt_err err = {0};
 
     board_apply(f->board, b->wants, b->n_wants);
     clusters_committed(f->clusters, b);
@@ -64,6 +66,8 @@ static void committed(void *arg, const struct batch *b)
     if (b->ledger_size && f->publish)
         publish_thread_wake(f->publish, (uint64_t)b->ledger_size);
     ask_answer(&f->own, b->replies, b->n_replies);
+    if (b->seq && statedir_know(&f->dir, f->epoch, b->seq, &err) < 0)
+        bt_log_err(BT_WARN, "batch-not-remembered", &err);
 }
 
 static void fatal(void *arg, const struct bt_err *err)
@@ -101,6 +105,13 @@ static int post(void *arg, struct event *ev, struct bt_err *err)
     return engine_post(f->engine, ev, err);
 }
 
+static int commands(void *arg, struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return engine_commands(f->engine, err);
+}
+
 static struct plan *plan(void *arg)
 {
     struct facility *f = arg;
@@ -121,6 +132,7 @@ static void status(void *arg, struct json_writer *w)
     jw_i64(w, "events", s.n_events);
     jw_i64(w, "plan_us", s.plan_us);
     jw_bool(w, "writable", s.writable);
+    jw_bool(w, "behind", s.behind);
 }
 
 static void show_site(void *arg, const char *site, struct json_writer *w)
@@ -336,6 +348,7 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .read_conninfo = read,
                               .public_conninfo = public,
                               .post = post,
+                              .commands = commands,
                               .plan = plan,
                               .status = status,
                               .site = show_site,
@@ -359,8 +372,13 @@ static int make_http(struct facility *f, const char *read, const char *public, s
     return rc;
 }
 
-static int start_engine(struct facility *f, const char *conninfo, struct bt_err *err)
+static int start_engine(struct facility *f, const char *conninfo, bool *ret_behind,
+                        struct bt_err *err)
 {
+    struct engine_status s;
+    struct bt_err behind = {0};
+    uint64_t epoch;
+    int rc;
     struct engine_settings e = {.store = {.conninfo = conninfo},
                                 .core = core_defaults(f->set->facility),
                                 .policy = f->policy,
@@ -375,7 +393,19 @@ static int start_engine(struct facility *f, const char *conninfo, struct bt_err 
     e.core.grace_after_start_us = f->set->start_grace * BT_US_PER_S;
     e.core.upload_timeout_us = f->set->upload_timeout * BT_US_PER_S;
     e.core.max_queued_per_person = (int32_t)f->set->max_queued_per_person;
-    return engine_start(&e, &f->engine, err);
+    rc = statedir_known(&f->dir, &epoch, &e.known_seq, err);
+    if (rc < 0)
+        return bt_next(err, rc, "stop the daemon, then: beamtimed recover");
+    f->epoch = epoch;
+    rc = engine_start(&e, &f->engine, err);
+    if (rc < 0)
+        return rc;
+    engine_status(f->engine, &s);
+    f->epoch = s.epoch;
+    if (engine_commands(f->engine, &behind) < 0)
+        bt_log_err(BT_ERROR, "database-behind", &behind);
+    *ret_behind = s.behind;
+    return 0;
 }
 
 static int open_doors(struct facility *f, struct bt_err *err)
@@ -399,6 +429,7 @@ static int start(struct facility *f, struct bt_err *err)
     const char *owner = NULL;
     const char *read = NULL;
     const char *public = NULL;
+    bool behind = false;
     int rc = start_database(f, &owner, &read, &public, err);
 
     if (rc == 0)
@@ -408,7 +439,9 @@ static int start(struct facility *f, struct bt_err *err)
     if (rc == 0)
         rc = make_http(f, read, public, err);
     if (rc == 0)
-        rc = start_engine(f, owner, err);
+        rc = start_engine(f, owner, &behind, err);
+    if (rc == 0 && behind) /* read only: nothing is set up, nothing is signed */
+        return open_doors(f, err);
     if (rc == 0) {
         first.pki = f->pki;
         rc = bootstrap_facility(&first, err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 
 /* The lock is the kernel's: it goes with the process, however that ends. */
 static int take_lock(struct statedir *d, struct bt_err *err)
@@ -51,9 +53,17 @@ static char *below(const struct statedir *d, const char *name, mode_t mode, int 
     return path;
 }
 
+static int open_known(struct statedir *d, struct bt_err *err)
+{
+    BT_AUTO char *path = bt_printf("%s/known", d->path);
+
+    d->known_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return d->known_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path) : 0;
+}
+
 int statedir_open(const char *path, struct statedir *ret, struct bt_err *err)
 {
-    struct statedir d = {.lock_fd = -1};
+    struct statedir d = {.lock_fd = -1, .known_fd = -1};
     BT_AUTO char *ready = NULL;
     int rc = bt_mkdirs(path, 0711, err);
 
@@ -72,6 +82,8 @@ int statedir_open(const char *path, struct statedir *ret, struct bt_err *err)
     d.ledger = below(&d, "ledger", 0755, &rc, err);
     if (rc == 0)
         rc = take_lock(&d, err);
+    if (rc == 0)
+        rc = open_known(&d, err);
     if (rc < 0) {
         if (d.lock_fd >= 0)
             close(d.lock_fd);
@@ -93,13 +105,15 @@ void statedir_close(struct statedir *d)
         unlink(ready);
         close(d->lock_fd);
     }
+    if (d->known_fd >= 0)
+        close(d->known_fd);
     free(d->path);
     bt_free(d->run);
     bt_free(d->pki);
     bt_free(d->blobs);
     bt_free(d->logs);
     bt_free(d->ledger);
-    *d = (struct statedir){.lock_fd = -1};
+    *d = (struct statedir){.lock_fd = -1, .known_fd = -1};
 }
 
 int statedir_ports(const struct statedir *d, int people, int agents, int open, struct bt_err *err)
@@ -116,4 +130,40 @@ int statedir_ready(const struct statedir *d, struct bt_err *err)
     BT_AUTO char *path = bt_printf("%s/ready", d->run);
 
     return bt_file_write(path, 0644, "", 0, err);
+}
+
+enum { KNOWN_LEN = 42 }; /* two numbers of 20 digits, a space, a newline: one write */
+
+int statedir_known(const struct statedir *d, uint64_t *ret_epoch, uint64_t *ret_seq,
+                   struct bt_err *err)
+{
+    char text[KNOWN_LEN + 1];
+    ssize_t n = pread(d->known_fd, text, KNOWN_LEN, 0);
+    int64_t epoch, seq;
+
+    *ret_epoch = *ret_seq = 0;
+    if (n == 0)
+        return 0;
+    if (n < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot read %s/known", d->path);
+    text[n] = '\0';
+    if (n != KNOWN_LEN || text[20] != ' ' || text[41] != '\n')
+        return bt_fail(err, BT_ERR_CORRUPT, "%s/known is damaged", d->path);
+    text[20] = text[41] = '\0';
+    if (bt_parse_i64(text, "epoch", 0, INT64_MAX, &epoch, NULL) < 0 ||
+        bt_parse_i64(text + 21, "batch", 0, INT64_MAX, &seq, NULL) < 0)
+        return bt_fail(err, BT_ERR_CORRUPT, "%s/known is damaged", d->path);
+    *ret_epoch = (uint64_t)epoch;
+    *ret_seq = (uint64_t)seq;
+    return 0;
+}
+
+int statedir_know(const struct statedir *d, uint64_t epoch, uint64_t seq, struct bt_err *err)
+{
+    char text[KNOWN_LEN + 1];
+
+    snprintf(text, sizeof text, "%020" PRIu64 " %020" PRIu64 "\n", epoch, seq);
+    if (pwrite(d->known_fd, text, KNOWN_LEN, 0) != KNOWN_LEN)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot write %s/known", d->path);
+    return 0;
 }

@@ -42,6 +42,7 @@ struct engine {
     struct work *out, **out_end; /* committed, in order, not given out yet */
     bool giving, out_ends;       /* the out thread is at work; shall end */
     bool stopping, store_ends, down;
+    bool behind; /* set before the threads start */
     struct bt_err down_err, bug_err;
     struct plan *to_do; /* a snapshot that waits for the planner */
     struct plan *latest;
@@ -97,6 +98,21 @@ static void work_done(struct work *w)
 
 /* ---- queue ---- */
 
+static int refuse_behind(const struct engine *e, struct bt_err *err)
+{
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_BEHIND,
+                           "the database ends at batch %" PRIu64 ", batch %" PRIu64
+                           " was seen: it was restored from a copy, and is only read",
+                           e->seq, e->set.known_seq),
+                   "stop the daemon, then: beamtimed recover");
+}
+
+int engine_commands(struct engine *e, struct bt_err *err)
+{
+    return e->behind ? refuse_behind(e, err) : 0;
+}
+
 int engine_post(struct engine *e, struct event *ev, struct bt_err *err)
 {
     int rc = 0;
@@ -104,6 +120,8 @@ int engine_post(struct engine *e, struct event *ev, struct bt_err *err)
     pthread_mutex_lock(&e->lock);
     if (e->stopping)
         rc = bt_fail(err, BT_ERR_BUSY, "the daemon is stopping");
+    else if (e->behind)
+        rc = refuse_behind(e, err);
     else if (ev->reply_to && e->down)
         rc = bt_fail(err, (enum bt_errno)e->down_err.code, "%s", e->down_err.text);
     else if (ev->reply_to && e->n_queue >= ENGINE_QUEUE_MAX)
@@ -415,6 +433,8 @@ static void *core_loop(void *arg)
     struct engine *e = arg;
 
     pthread_mutex_lock(&e->lock);
+    while (e->behind && !e->stopping) /* there is nothing to step */
+        pthread_cond_wait(&e->to_core, &e->lock);
     for (;;) {
         struct event *ev;
         bool idle;
@@ -623,8 +643,10 @@ static void announce(struct engine *e)
 {
     struct batch *b = batch_new();
 
-    core_sites(e->core, b);
-    core_wants(e->core, b);
+    if (!e->behind) { /* no cluster is reconciled with what may be old */
+        core_sites(e->core, b);
+        core_wants(e->core, b);
+    }
     core_credentials(e->core, b);
     e->set.committed(e->set.arg, b);
     batch_free(b);
@@ -662,13 +684,17 @@ int engine_start(const struct engine_settings *settings, struct engine **ret, st
         engine_free(e);
         return rc;
     }
+    e->behind = e->set.known_seq > e->seq;
     e->next_tick_us = bt_mono_us() + BT_US_PER_S;
     announce(e);
     policy = event_new(EV_POLICY);
     policy->u.policy.policy = e->set.policy;
     policy->u.policy.text = bt_strdup(e->set.policy_text ? e->set.policy_text : "");
     stamp(e, policy);
-    step(e, policy);
+    if (e->behind)
+        event_free(policy);
+    else
+        step(e, policy);
     if (pthread_create(&e->core_thread, NULL, core_loop, e) ||
         pthread_create(&e->store_thread, NULL, store_loop, e) ||
         pthread_create(&e->out_thread, NULL, out_loop, e) ||
@@ -685,7 +711,8 @@ void engine_status(struct engine *e, struct engine_status *ret)
     pthread_mutex_lock(&e->lock);
     *ret = e->status;
     ret->n_waiting = e->n_queue;
-    ret->writable = !e->down && !e->stopping;
+    ret->writable = !e->down && !e->stopping && !e->behind;
+    ret->behind = e->behind;
     pthread_mutex_unlock(&e->lock);
 }
 

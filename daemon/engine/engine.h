@@ -27,6 +27,10 @@ struct engine_settings {
     struct core_settings core;
     const struct policy *policy; /* borrowed for the engine's life */
     const char *policy_text;     /* as loaded, recorded when its digest is new */
+    /* The highest batch that anybody has seen committed. A database that has fewer was restored
+     * from a copy: then reads go on, but nothing is stepped, engine_post fails, and no want goes
+     * out, until `beamtimed recover`. */
+    uint64_t known_seq;
     /* Called after each commit, in order, by one thread: replies, wants and views may go. */
     void (*committed)(void *arg, const struct batch *batch);
     /* Another daemon leads, or the database cannot be used any more: the process must end. */
@@ -43,6 +47,9 @@ int engine_start(const struct engine_settings *settings, struct engine **ret,
  * error (503, 507) while it cannot write. On failure the event stays the caller's. */
 int engine_post(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
 
+/* 0, or what engine_post says while nothing may be commanded (known_seq). */
+int engine_commands(struct engine *e, struct bt_err *err) BT_MUSTUSE;
+
 /* The last plan with a reference of the caller's (plan_unref); NULL before the first. */
 struct plan *engine_plan(struct engine *e);
 
@@ -54,6 +61,7 @@ struct engine_status {
     int64_t plan_us; /* duration of the last plan */
     size_t n_jobs;
     bool writable;
+    bool behind; /* known_seq is not in the database */
 };
 void engine_status(struct engine *e, struct engine_status *ret);
 

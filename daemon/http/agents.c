@@ -161,6 +161,8 @@ void agent_wants(struct call *c)
         rc = bt_parse_i64(after, "after", -1, INT64_MAX, &c->after, &err);
     if (rc == 0 && wait)
         rc = bt_parse_i64(wait, "wait", 0, LIMIT_LONG_POLL_S, &wait_s, &err);
+    if (rc == 0 && c->h->set.commands)
+        rc = c->h->set.commands(c->h->set.arg, &err);
     if (rc < 0) {
         http_fail(c, &err);
         return;

@@ -42,6 +42,8 @@ struct http_settings {
     /* Takes the event over on success; fails BUSY, or with the store's 503/507. */
     int (*post)(void *arg, struct event *ev, struct bt_err *err);
     /* The last plan with a reference (plan_unref), or NULL. */
+    /* 0 while agents may be told what to do, else why not. */
+    int (*commands)(void *arg, struct bt_err *err);
     struct plan *(*plan)(void *arg);
     /* Adds members about engine and store to the status document. */
     void (*status)(void *arg, struct json_writer *w);
