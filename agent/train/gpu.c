@@ -204,9 +204,14 @@ static int find(struct gpu *g, const struct ranks *r, struct bt_err *err)
         rc = cuda_load(&g->ops, err);
     if (rc == 0)
         rc = g->ops->open(device_index(r), &g->dev, err);
-    if (rc == 0)
-        g->ops->about(g->dev, &g->about);
-    return rc;
+    if (rc < 0)
+        return rc;
+    g->ops->about(g->dev, &g->about);
+    if (s->head_dim == 128 && g->about.shared_bytes < CUDA_SHARED_128)
+        return bt_fail(err, BT_ERR_UNSUPPORTED,
+                       "%s has too little shared memory for heads of 128; 64 would fit",
+                       g->about.name);
+    return 0;
 }
 
 /* All ranks on GPUs or none: 1 when all found theirs. */

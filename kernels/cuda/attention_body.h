@@ -257,6 +257,9 @@ KERNEL(OF_D(attention_), struct cuda_attention, ATT_THREADS, 1)
     OF_D(finish_)(&a, &w, q, bh, from);
 }
 
+/* What cuda.h promises as CUDA_SHARED_128. */
+typedef char OF_D(fits_)[FWD_SHARED <= 104448 && BWD_SHARED <= 104448 ? 1 : -1];
+
 static int OF_D(launch_attention_)(void *stream, const struct cuda_attention *a)
 {
     const size_t tiles = (size_t)(a->t + FWD_Q - 1) / FWD_Q;

@@ -185,6 +185,7 @@ void back_about(struct cuda *c, struct cuda_about *ret)
         .major = attribute(cudaDevAttrComputeCapabilityMajor, c->index),
         .minor = attribute(cudaDevAttrComputeCapabilityMinor, c->index),
         .processors = attribute(cudaDevAttrMultiProcessorCount, c->index),
+        .shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, c->index),
     };
     if (cudaGetDeviceProperties(&properties, c->index) == cudaSuccess)
         bt_copy(ret->name, sizeof ret->name, properties.name);
@@ -210,8 +211,12 @@ const char *back_error(int code)
 
 int back_alloc(struct cuda *c, size_t bytes, void **ret)
 {
+    cudaError_t code = cudaMalloc(ret, bytes);
+
     (void)c;
-    return (int)cudaMalloc(ret, bytes);
+    if (code != cudaSuccess)
+        (void)cudaGetLastError(); /* the caller may go on with less */
+    return (int)code;
 }
 
 void back_release(struct cuda *c, void *p)

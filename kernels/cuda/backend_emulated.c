@@ -39,6 +39,7 @@ void back_about(struct cuda *c, struct cuda_about *ret)
     *ret = (struct cuda_about){.name = "a GPU emulated on the CPU, for tests only",
                                .versions = "no CUDA",
                                .processors = 1,
+                               .shared_bytes = CUDA_SHARED_128,
                                .emulated = true};
 }
 

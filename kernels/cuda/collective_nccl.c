@@ -109,6 +109,7 @@ static int watch(struct nccl_coll *n, bool stream, struct bt_err *err)
             return give_up(n, BT_ERR_RANK_LOST, n->nccl.error(asked), err);
         if (state != ncclSuccess && state != ncclInProgress)
             return give_up(n, BT_ERR_RANK_LOST, n->nccl.error(state), err);
+        (void)cudaGetLastError(); /* "not ready" would stay behind as an error */
         if (queue != cudaSuccess && queue != cudaErrorNotReady)
             return give_up(n, BT_ERR_IO, cudaGetErrorString(queue), err);
         if (state == ncclSuccess && queue == cudaSuccess)

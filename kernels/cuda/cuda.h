@@ -33,7 +33,7 @@
 #define CUDA_TOL_CHAIN 1.5e-2
 #define CUDA_TOL_FLOAT 2e-5
 
-enum { CUDA_ABI = 1 };
+enum { CUDA_ABI = 1, CUDA_SHARED_128 = 104448 };
 
 struct cuda; /* a device in use: stream, handles, scratch */
 
@@ -41,6 +41,7 @@ struct cuda_about {
     char name[128];     /* "NVIDIA H200"; "emulated on the CPU" */
     char versions[128]; /* of driver, runtime, cuBLASLt and NCCL, for people */
     int major, minor, processors;
+    int shared_bytes; /* that one block may have; heads of 128 need CUDA_SHARED_128 */
     int64_t memory_bytes;
     double peak_gflops; /* dense bfloat16 of the data sheet; 0 where we know none */
     bool emulated;

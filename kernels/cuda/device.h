@@ -26,19 +26,20 @@
 #define LAUNCHER extern "C"
 #define UNROLL _Pragma("unroll")
 
-/* Launches; returns cudaError_t as int when that fails. */
-#define LAUNCH(name, grid, threads, shared, stream, args)                                      \
-    do {                                                                                       \
-        if ((shared) > 48 * 1024) {                                                            \
-            cudaError_t set_ = cudaFuncSetAttribute(                                           \
-                name, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(shared));             \
-            if (set_ != cudaSuccess)                                                           \
-                return (int)set_;                                                              \
-        }                                                                                      \
-        name<<<(grid), (unsigned)(threads), (size_t)(shared), (cudaStream_t)(stream)>>>(args); \
-        cudaError_t launched_ = cudaGetLastError();                                            \
-        if (launched_ != cudaSuccess)                                                          \
-            return (int)launched_;                                                             \
+/* Launches; returns cudaError_t as int when that fails. (The run time's last error may be that of
+ * an earlier call which was not a failure: a stream that was not ready.) */
+#define LAUNCH(name, grid, threads, shared, stream, args)                                          \
+    do {                                                                                           \
+        void *list_[] = {(void *)&(args)};                                                         \
+        cudaError_t code_ = cudaSuccess;                                                           \
+        if ((shared) > 48 * 1024)                                                                  \
+            code_ = cudaFuncSetAttribute(                                                          \
+                (const void *)(name), cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(shared)); \
+        if (code_ == cudaSuccess)                                                                  \
+            code_ = cudaLaunchKernel((const void *)(name), (grid), dim3((unsigned)(threads)),      \
+                                     list_, (size_t)(shared), (cudaStream_t)(stream));             \
+        if (code_ != cudaSuccess)                                                                  \
+            return (int)code_;                                                                     \
     } while (0)
 
 static inline dim3 make_grid(size_t x, size_t y)
