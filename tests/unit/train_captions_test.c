@@ -185,6 +185,7 @@ static void eyes_are_trained_resumed_and_published(void **state)
     const struct place *p = *state;
     BT_AUTO char *images = write_pictures(p, 40);
 
+    assert_non_null(images);
     assert_int_equal(finish(launch(p, "lm", NULL, NULL)), 0);
     assert_int_equal(look(p, "a", "seed=3"), 0);
     assert_int_equal(look(p, "b", "seed=3"), 0);
@@ -212,6 +213,7 @@ static void impossible_eyes_are_refused_in_one_sentence(void **state)
     BT_AUTO char *images = write_pictures(p, 2), *output = bt_printf("%s/out", p->dir);
     BT_AUTO char *published = bt_printf("%s/vision.json", output);
 
+    assert_non_null(images);
     assert_int_equal(finish(launch(p, "lm", NULL, NULL)), 0);
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
         assert_int_not_equal(look(p, "out", cases[i].set), 0);
