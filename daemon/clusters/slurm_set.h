@@ -13,6 +13,6 @@ struct clusters {
     bool started;
 };
 
-void *driver_run(void *driver);
+void *driver_run(void *arg);
 
 #endif

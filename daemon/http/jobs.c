@@ -150,7 +150,7 @@ void merge_plans(struct call *c, struct bt_buf *json)
 
     if (p)
         find_slots(p, v, n);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; v && i < n; i++) {
         const struct plan_slot *s = v[i].slot;
         BT_BUF_AUTO struct bt_buf why = {0};
         char id[BT_UUID_TEXT], when[BT_TIME_MAX];
