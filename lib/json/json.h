@@ -33,7 +33,7 @@ enum { JSON_MAX_DEPTH = 32, JSON_MAX_BYTES = 256 * 1024 };
  * caller's. */
 int json_parse(const char *text, size_t n, size_t max_bytes, struct json **ret,
                struct bt_err *err) BT_MUSTUSE;
-void json_free(struct json *root);
+void json_free(struct json *v);
 static inline void json_freep(struct json **j)
 {
     json_free(*j);
