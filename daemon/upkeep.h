@@ -1,6 +1,6 @@
 /* upkeep.h - `beamtimed backup FILE | restore FILE | check`, beside a running daemon or without
- * one, and `recover`, without one: looks after the database. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * one, and `recover`, without one: looks after the database.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef BT_DAEMON_UPKEEP_H
 #define BT_DAEMON_UPKEEP_H
 
