@@ -9,6 +9,7 @@ setup_file() {
     facility_start
     people_start
     agent_start
+# shellcheck disable=SC2317 # `run` calls it
     facility() { "$BUILD/daemon/beamtimed" --embedded --state-dir "$FACILITY" "$@"; }
     export -f facility
     export BUILD
