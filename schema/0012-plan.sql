@@ -1,4 +1,4 @@
--- 0025 - what the planner must know: guarantees of nations, nodes out of use, who runs by right.
+-- 0012 - what the planner must know: guarantees of nations, nodes out of use, who runs by right.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 CREATE TABLE guarantee (

@@ -1,4 +1,4 @@
--- 0020 - the guards of entries and jobs look at a statement's rows once, not three times.
+-- 0011 - the guards of entries and jobs look at a statement's rows once, not three times.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 -- Same rules, same words; a batch of 32 submissions spends half of its triggers' time less.
 
