@@ -313,6 +313,36 @@ static int write_config(const struct embedded *e, const char *dir, struct bt_err
     return rc < 0 ? rc : write_file(dir, "pg_ident.conf", &ident, err);
 }
 
+/* Who listens on our socket: the kernel remembers the process that called listen(2). */
+static pid_t listener(const struct embedded *e)
+{
+    BT_FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct ucred who = {.pid = 0};
+    socklen_t n = sizeof who;
+
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s/.s.PGSQL.5432", e->socket_dir);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
+        return 0;
+    return who.pid;
+}
+
+/* A server outlives its files where its socket lies outside of them, and when it ends it writes
+ * into what has their name by then (pg_control by its absolute path). */
+static int refuse_ghost(const struct embedded *e, struct bt_err *err)
+{
+    pid_t pid = listener(e);
+
+    if (!pid)
+        return 0;
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_LOCKED,
+                           "a PostgreSQL whose files were removed still runs for %s, process id %d",
+                           e->dir, (int)pid),
+                   "kill -QUIT %d", (int)pid);
+}
+
 /* Makes the cluster beside its place and renames it there when it is whole. */
 static int make_cluster(const struct embedded *e, struct bt_err *err)
 {
@@ -329,8 +359,10 @@ static int make_cluster(const struct embedded *e, struct bt_err *err)
                                 "--data-checksums",
                                 "--no-instructions",
                                 NULL};
-    int rc = bt_remove_tree(e->fresh, err);
+    int rc = refuse_ghost(e, err);
 
+    if (rc >= 0)
+        rc = bt_remove_tree(e->fresh, err);
     if (rc >= 0)
         rc = own_dir(e, e->fresh, err);
     if (rc < 0)
@@ -417,21 +449,6 @@ static bool ended(struct embedded *e, int ms)
         waitpid(e->pid, NULL, 0);
     forget_process(e);
     return true;
-}
-
-/* Who listens on our socket: the kernel remembers the process that called listen(2). */
-static pid_t listener(const struct embedded *e)
-{
-    BT_FD_AUTO int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    struct ucred who = {.pid = 0};
-    socklen_t n = sizeof who;
-
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s/.s.PGSQL.5432", e->socket_dir);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&at, sizeof at) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) < 0)
-        return 0;
-    return who.pid;
 }
 
 /* A server that answers may be that of a folder which was removed under it: then our own has not
