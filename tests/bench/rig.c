@@ -123,7 +123,7 @@ void rig_spawn(struct rig *r)
         dup2(fd, 2);
         execl(exe, exe, "--embedded", "--state-dir", r->dir, "--listen", at[0], "--listen-agents",
               at[1], "--listen-public", at[2], "--start-grace", "600s", "--log-level", "warn",
-              (char *)NULL);
+              "--policy-dir", BT_SOURCE_ROOT "/policy", (char *)NULL);
         _exit(127);
     }
 }
