@@ -87,6 +87,7 @@ void core_free(struct core *c)
     bt_map_done(&c->by_member);
     bt_map_done(&c->by_job);
     bt_map_done(&c->live_at);
+    bt_map_done(&c->awaited);
     bt_map_done(&c->admin_ids);
     free_jobs(c);
     bt_free(c->live);
@@ -159,8 +160,31 @@ struct job *job_new(struct core *c, struct bt_uuid id, uint32_t *ret_slot)
     return j;
 }
 
+bool job_is_awaited(const struct core *c, struct bt_uuid id)
+{
+    uint32_t n;
+
+    return bt_map_get(&c->awaited, bt_map_hash(id.b, sizeof id.b), &n);
+}
+
+static void count_awaited(struct core *c, struct bt_uuid id, int by)
+{
+    uint64_t key = bt_map_hash(id.b, sizeof id.b);
+    uint32_t n = 0;
+
+    if (bt_uuid_zero(id))
+        return;
+    (void)bt_map_get(&c->awaited, key, &n);
+    n = by > 0 ? n + 1 : n - 1;
+    if (n)
+        bt_map_put(&c->awaited, key, n);
+    else
+        (void)bt_map_del(&c->awaited, key);
+}
+
 void job_live(struct core *c, uint32_t slot)
 {
+    count_awaited(c, job_at(c, slot)->after, 1);
     BT_GROW(c->live, c->n_live, c->cap_live);
     bt_map_put(&c->live_at, slot, c->n_live);
     c->live[c->n_live++] = slot;
@@ -173,6 +197,7 @@ void job_not_live(struct core *c, uint32_t slot)
 
     if (!bt_map_get(&c->live_at, slot, &at))
         return;
+    count_awaited(c, job_at(c, slot)->after, -1);
     last = c->live[--c->n_live];
     bt_map_del(&c->live_at, slot);
     if (last != slot) {

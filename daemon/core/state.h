@@ -178,6 +178,7 @@ struct core {
     uint32_t *live;       /* slots of jobs that are not terminal, any order */
     uint32_t n_live, cap_live;
     struct bt_map live_at;   /* slot → place in live */
+    struct bt_map awaited;   /* hash of a job's id → how many live jobs came to start after it */
     struct bt_map admin_ids; /* hash of an admin request's id → hash of its body, 32 bits */
 
     int64_t next_number;
@@ -201,6 +202,8 @@ struct job *job_find(const struct core *c, struct bt_uuid id, uint32_t *ret_slot
 struct job *job_new(struct core *c, struct bt_uuid id, uint32_t *ret_slot);
 void job_live(struct core *c, uint32_t slot);     /* enters the list of live jobs */
 void job_not_live(struct core *c, uint32_t slot); /* leaves it */
+/* Some live job named it as the one it starts after (a collision of hashes may say so too). */
+bool job_is_awaited(const struct core *c, struct bt_uuid id);
 struct nation *nation_find(const struct core *c, const char *code);
 struct institution *institution_find(const struct core *c, int32_t nation, const char *name);
 struct person *person_find(const struct core *c, int32_t nation, const char *login);

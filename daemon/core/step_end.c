@@ -158,6 +158,8 @@ static bool owes_result(const struct job *j)
 /* Those who waited for this job go on, or end with it. */
 static void wake_dependents(struct core *c, const struct job *done)
 {
+    if (!job_is_awaited(c, done->id))
+        return;
     for (uint32_t i = c->n_live; i-- > 0;) {
         uint32_t slot;
         struct job *j;
