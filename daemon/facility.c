@@ -60,14 +60,15 @@ static void committed(void *arg, const struct batch *b)
     struct facility *f = arg;
     struct bt_err err = {0};
 
+    /* before anything leaves: nobody shall know of a batch that the file does not */
+    if (b->seq && statedir_know(&f->dir, f->epoch, b->seq, &err) < 0)
+        bt_log_err(BT_WARN, "batch-not-remembered", &err);
     board_apply(f->board, b->wants, b->n_wants);
     clusters_committed(f->clusters, b);
     http_committed(f->http, b);
     if (b->ledger_size && f->publish)
         publish_thread_wake(f->publish, (uint64_t)b->ledger_size);
     ask_answer(&f->own, b->replies, b->n_replies);
-    if (b->seq && statedir_know(&f->dir, f->epoch, b->seq, &err) < 0)
-        bt_log_err(BT_WARN, "batch-not-remembered", &err);
 }
 
 static void fatal(void *arg, const struct bt_err *err)
@@ -271,41 +272,40 @@ static int open_pki(struct facility *f, struct bt_err *err)
     return pki_open(f->dir.pki, f->set->facility, list, n, bt_now_us(), &f->pki, err);
 }
 
-/* The configured folder, the installed one, or the source tree's when run from a build folder. */
-static char *policy_dir(const struct settings *set)
+/* The folder of the program that runs. */
+static char *program_folder(void)
 {
     char exe[4096];
-    ssize_t n;
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     char *slash;
 
-    if (set->policy_dir)
-        return bt_strdup(set->policy_dir);
-    if (access(BT_POLICY_DIR "/rules.lua", R_OK) == 0)
-        return bt_strdup(BT_POLICY_DIR);
-    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     exe[n > 0 ? n : 0] = '\0';
     slash = strrchr(exe, '/');
     if (slash)
         *slash = '\0';
-    return bt_printf("%s/../../policy", exe);
+    return bt_strdup(exe);
+}
+
+/* The configured folder, the installed one, or the source tree's when run from a build folder. */
+static char *policy_dir(const struct settings *set)
+{
+    if (set->policy_dir)
+        return bt_strdup(set->policy_dir);
+    if (access(BT_POLICY_DIR "/rules.lua", R_OK) == 0)
+        return bt_strdup(BT_POLICY_DIR);
+    BT_AUTO char *folder = program_folder();
+    return bt_printf("%s/../../policy", folder);
 }
 
 /* The configured helper, the installed one, or the build folder's. */
 static char *helper_path(const struct settings *set)
 {
-    char exe[4096];
-    ssize_t n;
-    char *slash;
     char *beside;
 
     if (set->slurm_helper)
         return bt_strdup(set->slurm_helper);
-    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = '\0';
-    slash = strrchr(exe, '/');
-    if (slash)
-        *slash = '\0';
-    beside = bt_printf("%s/clusters/helper/beamtime-slurm", exe);
+    BT_AUTO char *folder = program_folder();
+    beside = bt_printf("%s/clusters/helper/beamtime-slurm", folder);
     if (access(beside, X_OK) == 0)
         return beside;
     bt_free(beside);

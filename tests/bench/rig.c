@@ -41,15 +41,9 @@ void rig_die(const char *fmt, ...)
 static char *program(void)
 {
     const char *build = getenv("BT_BUILD_ROOT");
-    char exe[4096];
-    ssize_t n;
 
-    if (build)
-        return bt_printf("%s/daemon/beamtimed", build);
-    n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    exe[n > 0 ? n : 0] = '\0';
-    *strrchr(exe, '/') = '\0';
-    return bt_printf("%s/../../daemon/beamtimed", exe);
+    return build ? bt_printf("%s/daemon/beamtimed", build)
+                 : bt_printf("%s/../../daemon/beamtimed", rig_folder());
 }
 
 const char *rig_folder(void)
