@@ -190,43 +190,43 @@ static void pick_whole(struct fabric *f, uint32_t rack, uint32_t n, struct fab_p
 
 /* The last two racks of a spread gang share what they hold, unless the last is filled. */
 static void halve(struct fabric *f, uint32_t zone, struct fab_picks *picks, uint32_t rack,
-                  uint32_t todo)
+                  uint32_t wanted)
 {
     struct fab_pick *prev = picks->n ? &picks->v[picks->n - 1] : NULL;
-    if (prev && f->whole[rack] != todo && f->racks[prev->rack].zone == zone && !prev->mask) {
+    if (prev && f->whole[rack] != wanted && f->racks[prev->rack].zone == zone && !prev->mask) {
         uint32_t before = (uint32_t)__builtin_popcountll(prev->nodes);
-        uint32_t half = (before + todo) / 2;
+        uint32_t half = (before + wanted) / 2;
         half = BT_MIN(half, f->whole[rack]);
-        if (half > todo) {
-            uint64_t back = low_nodes(prev->nodes, half - todo);
+        if (half > wanted) {
+            uint64_t back = low_nodes(prev->nodes, half - wanted);
             give_whole(f, prev->rack, back);
             prev->nodes &= ~back;
-            todo = half;
+            wanted = half;
         }
     }
-    pick_whole(f, rack, todo, picks);
+    pick_whole(f, rack, wanted, picks);
 }
 
 /* Largest racks first; the zone has enough. */
-static void spread(struct fabric *f, uint32_t zone, uint32_t todo, struct fab_picks *picks)
+static void spread(struct fabric *f, uint32_t zone, uint32_t wanted, struct fab_picks *picks)
 {
     const struct fab_zone *z = &f->zones[zone];
     uint32_t first = picks->n;
-    while (todo) {
-        uint32_t tight = tight_count(z, todo);
+    while (wanted) {
+        uint32_t tight = tight_count(z, wanted);
         if (tight) {
             uint32_t rack = rack_with(f, z, z->rack0, tight);
             if (picks->n > first)
-                halve(f, zone, picks, rack, todo);
+                halve(f, zone, picks, rack, wanted);
             else
-                pick_whole(f, rack, todo, picks);
+                pick_whole(f, rack, wanted, picks);
             return;
         }
         uint32_t most = 64 - (uint32_t)__builtin_clzll(z->occ);
         uint32_t rack = z->rack0;
-        while (todo >= most && (rack = rack_with(f, z, rack, most)) != PLAN_NONE) {
+        while (wanted >= most && (rack = rack_with(f, z, rack, most)) != PLAN_NONE) {
             pick_whole(f, rack, most, picks);
-            todo -= most;
+            wanted -= most;
             if (++rack == z->rack0 + z->n_racks)
                 break;
         }
