@@ -355,3 +355,29 @@ void fixture_compare(struct fixture *f)
     assert_int_equal(core_digest(again), core_digest(f->core));
     core_free(again);
 }
+
+int core_setup(void **state)
+{
+    static struct fixture f;
+
+    fixture_start(&f);
+    *state = &f;
+    return 0;
+}
+
+int core_teardown(void **state)
+{
+    fixture_stop(*state);
+    return 0;
+}
+
+const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id)
+{
+    const struct row_list *l = &f->db.list[ROW_KIND_job_state];
+
+    for (int i = 0; i < l->n; i++)
+        if (bt_uuid_eq(((struct row_job_state *)l->v)[i].id, id))
+            return &((struct row_job_state *)l->v)[i];
+    fail_msg("no such job in the database");
+    return NULL;
+}

@@ -24,6 +24,11 @@ struct fixture {
 
 void fixture_start(struct fixture *f);
 void fixture_stop(struct fixture *f);
+/* The same for cmocka: *state is the fixture. */
+int core_setup(void **state);
+int core_teardown(void **state);
+/* The job's row in f->db; fails the test when there is none. */
+const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id);
 
 /* Steps the event (freed), commits the batch to f->db and returns its reply to the event. */
 const struct reply *fixture_step(struct fixture *f, struct event *ev);

@@ -9,32 +9,6 @@
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
 
-static int start(void **state)
-{
-    static struct fixture f;
-
-    fixture_start(&f);
-    *state = &f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture_stop(*state);
-    return 0;
-}
-
-static const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id)
-{
-    const struct row_list *l = &f->db.list[ROW_KIND_job_state];
-
-    for (int i = 0; i < l->n; i++)
-        if (bt_uuid_eq(((struct row_job_state *)l->v)[i].id, id))
-            return &((struct row_job_state *)l->v)[i];
-    fail_msg("no such job in the database");
-    return NULL;
-}
-
 static const struct row_balance *project_account(struct fixture *f)
 {
     const struct row_list *l = &f->db.list[ROW_KIND_account];
@@ -326,7 +300,7 @@ static void strangers_may_not_touch_a_job(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
     const struct CMUnitTest tests[] = {
         T(a_job_runs_and_is_recorded),
         T(the_same_id_gets_the_same_answer_and_another_body_is_refused),

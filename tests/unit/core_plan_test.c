@@ -10,32 +10,6 @@
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
 
-static int start(void **state)
-{
-    static struct fixture f;
-
-    fixture_start(&f);
-    *state = &f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture_stop(*state);
-    return 0;
-}
-
-static const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id)
-{
-    const struct row_list *l = &f->db.list[ROW_KIND_job_state];
-
-    for (int i = 0; i < l->n; i++)
-        if (bt_uuid_eq(((struct row_job_state *)l->v)[i].id, id))
-            return &((struct row_job_state *)l->v)[i];
-    fail_msg("no such job in the database");
-    return NULL;
-}
-
 static const struct row_attempt *attempt_of(struct fixture *f, struct bt_uuid id, int n)
 {
     const struct row_list *l = &f->db.list[ROW_KIND_attempt];
@@ -330,7 +304,7 @@ static void what_can_never_run_is_refused_with_its_reason(void **state)
 
 int main(void)
 {
-#define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
+#define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
     const struct CMUnitTest tests[] = {
         T(an_owned_job_stops_a_lent_one_which_comes_back),
         T(work_up_to_the_last_checkpoint_is_paid),

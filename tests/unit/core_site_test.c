@@ -10,21 +10,6 @@
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
 
-static int start(void **state)
-{
-    static struct fixture f;
-
-    fixture_start(&f);
-    *state = &f;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fixture_stop(*state);
-    return 0;
-}
-
 static struct event *ask(const char *site, const char *state, const char *conf)
 {
     struct event *ev = event_new(EV_ADMIN);
@@ -209,17 +194,19 @@ static void a_draining_site_starts_nothing_and_keeps_its_clearance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_slurm_site_needs_its_configuration, start, stop),
+        cmocka_unit_test_setup_teardown(a_slurm_site_needs_its_configuration, core_setup,
+                                        core_teardown),
         cmocka_unit_test_setup_teardown(a_cluster_brings_nodes_that_work_once_their_agents_speak,
-                                        start, stop),
-        cmocka_unit_test_setup_teardown(only_what_the_cluster_took_down_does_it_bring_up, start,
-                                        stop),
-        cmocka_unit_test_setup_teardown(nothing_starts_where_the_cluster_does_not_answer, start,
-                                        stop),
+                                        core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(only_what_the_cluster_took_down_does_it_bring_up,
+                                        core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(nothing_starts_where_the_cluster_does_not_answer,
+                                        core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(
-            an_attempt_that_its_cluster_lost_is_tried_again_unless_it_was_claimed, start, stop),
+            an_attempt_that_its_cluster_lost_is_tried_again_unless_it_was_claimed, core_setup,
+            core_teardown),
         cmocka_unit_test_setup_teardown(a_draining_site_starts_nothing_and_keeps_its_clearance,
-                                        start, stop),
+                                        core_setup, core_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
