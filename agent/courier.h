@@ -17,9 +17,9 @@ struct courier {
     struct attempt_id id;
     char *dir; /* the spool folder; owned */
     const struct link_maker *maker;
-    const char *program; /* what to run as shepherd: /proc/self/exe */
-    atomic_bool counts;  /* heartbeats name it: its end is not acknowledged */
-    atomic_bool over;    /* the thread has nothing left to do and ends */
+    char *program;      /* what to run as shepherd; owned */
+    atomic_bool counts; /* heartbeats name it: its end is not acknowledged */
+    atomic_bool over;   /* the thread has nothing left to do and ends */
     pthread_mutex_t lock;
     bool closed; /* under lock: its folder is being removed */
 };

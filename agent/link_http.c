@@ -1,22 +1,32 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/link_http.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 #include "lib/net/net.h"
+
+/* A handshake costs agent and daemon some 3 ms of a core each, and an attempt says five things in
+ * its life: so connections belong to the agent, and each call borrows one. */
+enum { IDLE_MAX = 4, IDLE_US = 50000000 /* the daemon closes after 60 s */ };
 
 struct link_http {
     char *url;
     struct identity id;
+    pthread_mutex_t lock; /* over what follows */
+    struct net_client *idle[IDLE_MAX];
+    int64_t idle_us[IDLE_MAX]; /* since when */
+    int n_idle;
 };
 
 struct http {
     struct link link; /* first: a link is one of these */
-    struct net_client *net;
+    struct link_http *of;
 };
 
 void identity_of(const struct settings *set, struct identity *ret)
@@ -41,6 +51,47 @@ void identity_done(struct identity *id)
     *id = (struct identity){0};
 }
 
+/* The one that was used last: the others may go when the daemon closes them. */
+static struct net_client *take_idle(struct link_http *of)
+{
+    struct net_client *net = NULL;
+    bool fresh = false;
+
+    pthread_mutex_lock(&of->lock);
+    if (of->n_idle) {
+        net = of->idle[--of->n_idle];
+        fresh = bt_mono_us() - of->idle_us[of->n_idle] < IDLE_US;
+    }
+    pthread_mutex_unlock(&of->lock);
+    if (fresh)
+        return net;
+    net_client_free(net);
+    return NULL;
+}
+
+static void give_back(struct link_http *of, struct net_client *net)
+{
+    pthread_mutex_lock(&of->lock);
+    if (of->n_idle < IDLE_MAX) {
+        of->idle_us[of->n_idle] = bt_mono_us();
+        of->idle[of->n_idle++] = BT_TAKE(net);
+    }
+    pthread_mutex_unlock(&of->lock);
+    net_client_free(net);
+}
+
+static int borrow(struct link_http *of, struct net_client **ret, struct bt_err *err)
+{
+    struct net_settings set = {.url = of->url,
+                               .ca_file = of->id.ca,
+                               .cert_file = of->id.cert,
+                               .key_file = of->id.key,
+                               .program = "beamtime-agent"};
+
+    *ret = take_idle(of);
+    return *ret ? 0 : net_client_new(&set, ret, err);
+}
+
 /* The couriers and the loop repeat in their own time: lib/net tries once. */
 static int call(struct link *link, const struct link_request *r, struct link_answer *ret,
                 struct bt_err *err)
@@ -54,14 +105,21 @@ static int call(struct link *link, const struct link_request *r, struct link_ans
                                   .deadline_ms = r->timeout_s * 1000,
                                   .once = true};
     struct net_reply reply = {0};
-    int rc = net_call(h->net, &request, &reply, err);
+    struct net_client *net;
+    int rc = borrow(h->of, &net, err);
 
+    if (rc < 0)
+        return rc;
+    rc = net_call(net, &request, &reply, err);
     if (reply.status) {
+        give_back(h->of, net);
         ret->status = reply.status;
         ret->have = reply.have;
         if (reply.n)
             bt_buf_add(&ret->body, reply.body, reply.n);
         rc = 0;
+    } else {
+        net_client_free(net);
     }
     net_reply_done(&reply);
     return rc;
@@ -69,28 +127,15 @@ static int call(struct link *link, const struct link_request *r, struct link_ans
 
 static void hang_up(struct link *link)
 {
-    struct http *h = (struct http *)link;
-
-    net_client_free(h->net);
-    bt_free(h);
+    bt_free(link);
 }
 
 static int open_link(void *arg, struct link **ret, struct bt_err *err)
 {
-    const struct link_http *http = arg;
-    struct net_settings set = {.url = http->url,
-                               .ca_file = http->id.ca,
-                               .cert_file = http->id.cert,
-                               .key_file = http->id.key,
-                               .program = "beamtime-agent"};
     struct http *h = bt_new(struct http);
-    int rc = net_client_new(&set, &h->net, err);
 
-    if (rc < 0) {
-        bt_free(h);
-        return rc;
-    }
-    h->link = (struct link){.call = call, .close = hang_up};
+    (void)err;
+    *h = (struct http){.link = {.call = call, .close = hang_up}, .of = arg};
     *ret = (struct link *)h;
     return 0;
 }
@@ -126,6 +171,7 @@ int link_http_new(const struct settings *set, char *node, size_t size, struct li
     struct link_http *h = bt_new(struct link_http);
     int rc;
 
+    pthread_mutex_init(&h->lock, NULL);
     identity_of(set, &h->id);
     h->url = bt_strdup(set->url);
     rc = read_name(set, &h->id, node, size, err);
@@ -142,6 +188,9 @@ void link_http_free(struct link_http *h)
 {
     if (!h)
         return;
+    for (int i = 0; i < h->n_idle; i++)
+        net_client_free(h->idle[i]);
+    pthread_mutex_destroy(&h->lock);
     identity_done(&h->id);
     bt_free(h->url);
     bt_free(h);

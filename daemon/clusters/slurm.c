@@ -285,16 +285,18 @@ static void size_of(const struct driver *d, const struct slot *slot, struct wire
     s->cpus = BT_MAX(1, BT_MIN(s->cpus, node->cpus));
 }
 
-/* The batch script is the shepherd, in the spool folder that the node's agent has made for it. */
+/* The batch script is the shepherd, in the spool folder that the node's agent has made for it;
+ * beamtime-shepherd beside the agent where it is installed, for it starts sooner. */
 static char *script_of(const struct driver *d, const struct slot *slot)
 {
     char id[BT_UUID_TEXT];
     const char *at = strstr(d->use.agent_dir, "%n");
     int before = at ? (int)(at - d->use.agent_dir) : (int)strlen(d->use.agent_dir);
 
-    return bt_printf("#!/bin/sh\nexec '%s' shepherd \"%.*s%s%s/attempts/%s.%d\"\n", d->use.agent,
-                     before, d->use.agent_dir, at ? "$SLURMD_NODENAME" : "", at ? at + 2 : "",
-                     bt_uuid_format(slot->job, id), slot->attempt);
+    return bt_printf("#!/bin/sh\np='%s'\ns=${p%%/*}/beamtime-shepherd\n[ -x \"$s\" ] || s=$p\n"
+                     "exec \"$s\" shepherd \"%.*s%s%s/attempts/%s.%d\"\n",
+                     d->use.agent, before, d->use.agent_dir, at ? "$SLURMD_NODENAME" : "",
+                     at ? at + 2 : "", bt_uuid_format(slot->job, id), slot->attempt);
 }
 
 static bool submit(struct driver *d, struct slot *slot)

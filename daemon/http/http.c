@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/http/own.h"
+#include "daemon/http/uploads.h"
 #include "lib/base/enc.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -415,8 +416,11 @@ void http_committed(struct http *h, const struct batch *b)
         else if (c)
             http_answer(c, &b->replies[i]);
     }
-    for (int i = 0; i < b->n_jobs; i++)
+    for (int i = 0; i < b->n_jobs; i++) {
         hub_wake(h, hub_key('j', b->jobs[i].job.b, sizeof b->jobs[i].job.b));
+        if (job_state_terminal(b->jobs[i].state))
+            uploads_ended(h, b->jobs[i].job);
+    }
     for (int i = 0; i < b->n_wants; i++)
         hub_wake(h, hub_key('n', b->wants[i].node, strlen(b->wants[i].node)));
 }

@@ -460,11 +460,39 @@ struct tail {
     struct bt_uuid job;
 };
 
+/* Jobs that became terminal lately: a stream without a byte has no mark of its own, so whoever
+ * waits for its end hears of the job's. */
+static struct {
+    pthread_mutex_t lock;
+    struct bt_map map;
+} ended = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void uploads_ended(struct http *h, struct bt_uuid job)
+{
+    pthread_mutex_lock(&ended.lock);
+    if (ended.map.n >= KNOWN_MAX)
+        bt_map_done(&ended.map);
+    bt_map_put(&ended.map, bt_map_hash(job.b, sizeof job.b), 1);
+    pthread_mutex_unlock(&ended.lock);
+    hub_wake(h, hub_key('l', job.b, sizeof job.b));
+}
+
+static bool has_ended(struct bt_uuid job)
+{
+    uint32_t one;
+    bool yes;
+
+    pthread_mutex_lock(&ended.lock);
+    yes = bt_map_get(&ended.map, bt_map_hash(job.b, sizeof job.b), &one);
+    pthread_mutex_unlock(&ended.lock);
+    return yes;
+}
+
 static bool complete(const struct tail *t, const char *path)
 {
     BT_AUTO char *mark = bt_printf("%s.eof", path);
 
-    return t->over || access(mark, F_OK) == 0;
+    return t->over || has_ended(t->job) || access(mark, F_OK) == 0;
 }
 
 /* Are there bytes behind the offset, or will there be none? */

@@ -155,8 +155,8 @@ void bed_join(struct bed *b, struct rig *r)
 
     if (bed_shell(b,
                   "mkdir -p %s/libexec && chmod 755 %s/libexec && install -m 755 "
-                  "%s/../../agent/beamtime-agent %s/libexec/",
-                  b->base, b->base, rig_folder(), b->base) != 0)
+                  "%s/../../agent/beamtime-agent %s/../../agent/beamtime-shepherd %s/libexec/",
+                  b->base, b->base, rig_folder(), rig_folder(), b->base) != 0)
         rig_die("cannot install the agent");
     rig_call(r->council, "POST", "/v1/rates",
              "{\"class\":\"h200\",\"rate_milli\":1000,\"peak_gflops\":1000000}");

@@ -21,7 +21,7 @@ enum { NODES = 4 };
 
 static void moment(void)
 {
-    const struct timespec t = {.tv_nsec = 50000000};
+    const struct timespec t = {.tv_nsec = 200000000};
 
     nanosleep(&t, NULL);
 }
@@ -57,13 +57,37 @@ static void submit(struct net_client *c, int i)
 struct result {
     double wall_s, cpu_ms;
     int64_t completed, attempts;
+    int64_t claim_ms, start_ms, run_ms; /* from want to claim, to the ranks' start, to their end */
+    double agents_ms, postgres_ms;      /* of CPU a job: not the broker's, but beside it */
 };
+
+/* CPU of the agents, and of PostgreSQL with its children that have ended. */
+static int64_t agents_us(const struct bed *b)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < b->n_nodes; i++)
+        sum += rig_cpu_us(b->agents[i]);
+    return sum;
+}
+
+static int64_t postgres_us(struct bed *b, struct rig *r)
+{
+    return 10000 * bed_number(b,
+                              "cat /proc/$(head -1 %s/pg/postmaster.pid)/stat $(for p in $(pgrep "
+                              "-P $(head -1 %s/pg/postmaster.pid)); do echo /proc/$p/stat; done) "
+                              "2>/dev/null | sed 's/.*) //' | awk '{s += $12 + $13 + $14 + $15} "
+                              "END {print s}'",
+                              r->dir, r->dir);
+}
 
 static struct result through_broker(struct bed *b, struct rig *r, int jobs)
 {
     struct net_client *c = rig_client(r, "u0", r->people);
     pid_t helper = (pid_t)bed_number(b, "pgrep -P %d -f beamtime-slurm", (int)r->pid);
     int64_t cpu = rig_cpu_us(r->pid) + rig_cpu_us(helper);
+    int64_t agents = agents_us(b);
+    int64_t postgres = postgres_us(b, r);
     struct result res = {0};
 
     for (int i = 0; i < jobs; i++)
@@ -72,6 +96,11 @@ static struct result through_broker(struct bed *b, struct rig *r, int jobs)
         moment();
     cpu = rig_cpu_us(r->pid) + rig_cpu_us(helper) - cpu;
     res.cpu_ms = (double)cpu / 1e3 / jobs;
+    res.agents_ms = (double)(agents_us(b) - agents) / 1e3 / jobs;
+    res.postgres_ms = (double)(postgres_us(b, r) - postgres) / 1e3 / jobs;
+    res.claim_ms = rig_ask(r, "SELECT avg(claimed_us - wanted_us)::bigint / 1000 FROM attempt");
+    res.start_ms = rig_ask(r, "SELECT avg(started_us - claimed_us)::bigint / 1000 FROM attempt");
+    res.run_ms = rig_ask(r, "SELECT avg(ended_us - started_us)::bigint / 1000 FROM attempt");
     res.wall_s =
         (double)rig_ask(r, "SELECT max(ended_us) - (SELECT min(submit_us) FROM job) FROM attempt") /
         1e6;
@@ -104,9 +133,11 @@ int main(int argc, char **argv)
             sbatch_s, r.wall_s);
     printf("{\"bench\":\"broker\",\"jobs\":%d,\"completed\":%lld,\"attempts\":%lld,"
            "\"broker_cpu_ms_per_job\":%.3f,\"wall_s\":%.2f,\"sbatch_wall_s\":%.2f,"
-           "\"overhead_percent\":%.1f}\n",
+           "\"overhead_percent\":%.1f,\"claim_ms\":%lld,\"start_ms\":%lld,\"run_ms\":%lld,"
+           "\"agents_cpu_ms_per_job\":%.3f,\"postgres_cpu_ms_per_job\":%.3f}\n",
            jobs, (long long)r.completed, (long long)r.attempts, r.cpu_ms, r.wall_s, sbatch_s,
-           (r.wall_s / sbatch_s - 1) * 100);
+           (r.wall_s / sbatch_s - 1) * 100, (long long)r.claim_ms, (long long)r.start_ms,
+           (long long)r.run_ms, r.agents_ms, r.postgres_ms);
     bed_stop(&bed);
     rig_stop(&rig);
     return r.completed == jobs && r.attempts == jobs ? 0 : 1;

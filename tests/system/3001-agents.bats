@@ -28,7 +28,7 @@ shepherd_of() { # NUMBER
     local id dir
     id=$(json .id as ana job show "$1" --json)
     for dir in "$FACILITY/agent/attempts/$id".*; do
-        pgrep -f "beamtime-agent shepherd $dir"
+        pgrep -f "beamtime-[a-z]* shepherd $dir"
     done
 }
 logged() { as ana -q job log "$1" | grep -q "$2"; }

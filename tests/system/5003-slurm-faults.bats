@@ -90,7 +90,7 @@ completed_once() { # NAME JOB
 @test "a killed shepherd's job is attempted again" {
     job=$(start shepherd)
     await 30 began shepherd 1
-    pkill -KILL -f "beamtime-agent shepherd $FACILITY/sites/.*/$(json .id as ana job show "$job" --json).1"
+    pkill -KILL -f "beamtime-[a-z]* shepherd $FACILITY/sites/.*/$(json .id as ana job show "$job" --json).1"
     await 60 began shepherd 2
     let_go shepherd
     completed_once shepherd "$job"
