@@ -32,9 +32,16 @@ static void charge_rights(struct plan_timeline *e, const struct eng_job *j, int3
         profile_add(&e->unguaranteed, from, until, acc);
 }
 
+static void changed(struct plan_timeline *e, uint32_t zone)
+{
+    e->changes++;
+    e->time[zone].changes++;
+}
+
 static void charge_zone(struct plan_timeline *e, uint32_t zone, int32_t from, int32_t until,
                         int32_t nodes, int32_t acc)
 {
+    changed(e, zone);
     profile_add(&e->time[zone].whole, from, until, nodes);
     if (e->fabric.zones[zone].acc > 1)
         profile_add(&e->time[zone].acc, from, until, acc);
@@ -79,7 +86,9 @@ void resv_drop(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 static void charge_part(struct plan_timeline *e, uint32_t slot, int32_t others, uint32_t acc,
                         int32_t end, int sign)
 {
-    struct zone_time *t = &e->time[e->fabric.racks[slot / FAB_RACK].zone];
+    uint32_t zone = e->fabric.racks[slot / FAB_RACK].zone;
+    struct zone_time *t = &e->time[zone];
+    changed(e, zone);
     profile_add(&t->acc, e->now, end, -sign * (int32_t)acc);
     profile_add(&t->whole, BT_MAX(others, e->now), end, -sign);
 }

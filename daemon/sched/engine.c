@@ -23,6 +23,7 @@ static void init_zone(struct plan_timeline *e, uint32_t zone)
 {
     const struct fab_zone *z = &e->fabric.zones[zone];
     struct zone_time *t = &e->time[zone];
+    t->changes = 1;
     profile_init(&t->whole, (int32_t)z->n_nodes);
     profile_init(&t->acc, (int32_t)(z->n_nodes * z->acc));
     const uint32_t *off = e->fabric.window_off + z->window;
@@ -59,6 +60,8 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
     fab_init(&e->fabric, facility);
     e->origin_s = facility->now_us / BT_US_PER_S;
     e->free_job = e->free_occ = e->own_zone = PLAN_NONE;
+    e->memo_sizes = MEMO_SIZES;
+    e->memo_lengths = MEMO_LENGTHS;
     e->slack_s = facility->promise_slack_s;
     e->slack_percent = facility->promise_slack_percent;
     e->turnaround_s = facility->turnaround_s;
@@ -115,6 +118,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->starts);
     bt_free(e->promised);
     bt_free(e->prio);
+    lines_free(e);
     bt_free(e->node_free);
     bt_free(e->part_free);
     bt_free(e->timed);
@@ -166,6 +170,7 @@ uint32_t eng_add_pending(struct plan_timeline *e, const struct plan_pending *ask
                                             .match = match,
                                             .len = j->len,
                                             .cert = PROFILE_NEVER,
+                                            .plan = PROFILE_NEVER,
                                             .size = memo_size(ask->min_acc)};
     return (uint32_t)(j - e->jobs);
 }
@@ -265,6 +270,9 @@ size_t eng_bytes(const struct plan_timeline *e)
         n += profile_bytes(&e->time[i].whole) + profile_bytes(&e->time[i].acc);
     for (uint32_t i = 0; e->plan_time && i < e->fabric.n_zones; i++)
         n += profile_bytes(&e->plan_time[i].whole) + profile_bytes(&e->plan_time[i].acc);
+    for (uint32_t i = 0; i < e->n_lines; i++)
+        n += e->lines[i].cap * sizeof(struct line_entry) +
+             e->lines[i].cap_least * sizeof(struct line_least);
     for (uint32_t i = 0; i < e->n_nations; i++)
         n += profile_bytes(&e->nations[i].left) + sizeof *e->nations;
     for (uint32_t i = 0; i < e->n_jobs; i++)

@@ -97,9 +97,36 @@ static inline uint32_t memo_size(uint32_t x)
     return k < MEMO_SIZES ? k : MEMO_SIZES - 1;
 }
 
+struct room { /* of a zone, for 2^size accelerators */
+    int32_t until;
+    uint32_t seen; /* zone_time.changes that it was found at */
+    bool open;     /* there is room until then; else there is none until then */
+};
+
 struct zone_time {
     struct profile whole, acc;
     uint32_t n_below; /* reservations below a node: only then can acc bind whole nodes */
+    uint32_t changes; /* what was taken or given so far, from 1 */
+    struct room room[MEMO_SIZES]; /* of quick passes */
+};
+
+/* What waits, of one match and size, in the order of prio (quick.c). */
+struct line_entry {
+    uint32_t at;       /* in prio */
+    int32_t len, cert; /* both PROFILE_NEVER: it is gone */
+};
+struct line_least { /* of 64 entries */
+    int32_t len, cert;
+};
+struct line {
+    struct line_entry *v;
+    struct line_least *least;
+    uint32_t n, cap, cap_least;
+    uint32_t match, size;
+    uint32_t most;       /* accelerators that one of it asks for */
+    uint32_t found;      /* entry with hope, as of `seen` and `pass` */
+    uint32_t seen, pass; /* plan_timeline.changes, n_quick */
+    int32_t room;        /* until when */
 };
 
 struct memo { /* of a zone: no start before, for what is as large and as long */
@@ -122,8 +149,8 @@ struct order {
 
 struct waiting {
     uint32_t job, handle, acc, match;
-    int32_t len, cert; /* cert: when its certificate starts; PROFILE_NEVER = none */
-    uint32_t size;     /* memo_size(acc) */
+    int32_t len, cert, plan; /* when certificate and plan start; PROFILE_NEVER = none */
+    uint32_t size;           /* memo_size(acc) */
 };
 
 struct plan_timeline {
@@ -138,11 +165,12 @@ struct plan_timeline {
     uint32_t n_occ, cap_occ, free_occ;
     uint32_t *occ_head; /* [slot]; PLAN_NONE */
     struct match *matches;
-    struct memo *memos; /* [zone], then [kind] for gangs over zones; of this pass */
-    struct shut *shut;  /* [zone] */
-    bool quick;         /* shut is asked and told */
-    bool prio_new;      /* no quick pass since the last pass */
-    uint32_t own_zone;  /* where the job that is looked at gave up its certificate */
+    struct memo *memos;                /* [zone], then [kind] for gangs over zones; of this pass */
+    uint32_t memo_sizes, memo_lengths; /* so many rows and columns matter in this pass */
+    struct shut *shut;                 /* [zone] */
+    bool quick;                        /* shut is asked and told */
+    bool prio_new;                     /* no quick pass since the last pass */
+    uint32_t own_zone;                 /* where the job that is looked at gave up its certificate */
     uint32_t n_matches, cap_matches;
     uint32_t *match_zones;
     uint32_t n_match_zones, cap_match_zones;
@@ -166,7 +194,12 @@ struct plan_timeline {
     uint32_t n_promised, cap_promised;
     struct waiting *prio; /* order of the last pass, and who came since */
     uint32_t n_prio, cap_prio;
-    uint32_t n_tried;   /* of prio: nothing was freed since they did not fit */
+    uint32_t n_tried;                     /* of prio: nothing was freed since they did not fit */
+    struct line *lines;                   /* the same by match and size */
+    uint32_t n_lines, cap_lines, in_line; /* in_line: of prio */
+    struct bt_map line_by_key;
+    uint32_t changes; /* of all zones' profiles */
+    uint32_t n_quick;
     int32_t *node_free; /* [slot], sorted in each rack: when running jobs leave whole nodes */
     int32_t *part_free; /* [zone * stride + k]: when a node of it has k accelerators free */
     uint8_t *timed;     /* [zone]: which of the two are known in this pass (TIMED_…) */
@@ -221,6 +254,8 @@ void times_clear(struct plan_timeline *e); /* each zone's are found when first a
 int32_t place_time(struct plan_timeline *e, const struct eng_job *j, uint32_t zone);
 /* Whether what runs leaves room in place by a time; gangs over zones are taken at their count. */
 bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by);
+/* Gangs of more whole nodes than that may lie over several zones, if their level allows it. */
+uint32_t least_span(const struct plan_timeline *e, const struct match *m);
 /* In a quick pass: whether a start now may be found for a job whose certificate, charged, is in
  * `own` (PLAN_NONE = none is in its way): no search, no charge. */
 bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own);
@@ -229,6 +264,11 @@ void tell_dead(struct plan_timeline *e, const struct eng_job *j);
 /* Whether some zone has the free nodes now, promises aside. */
 bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc);
 void memo_clear(struct plan_timeline *e);
+void memo_clear_spans(struct plan_timeline *e); /* only of gangs over zones */
+/* Only what is at most as large and as long will be asked. */
+void memo_bound(struct plan_timeline *e, uint32_t most_acc, int32_t longest);
+/* Whether all that is known says: no start at `upto` or before. */
+bool memo_none(const struct plan_timeline *e, const struct eng_job *j, int32_t upto);
 void memo_clear_match(struct plan_timeline *e, uint32_t match); /* with its zones' times */
 
 /* Sorts by key, equal ones as they were; `spare` has room for as many. */
@@ -242,15 +282,25 @@ bool rights_reclaim(struct plan_timeline *e, uint32_t job);
 
 /* ---- the pass (pass.c) ---- */
 
+int32_t end_of(const struct eng_job *j, int32_t start);
+void cert_uncharge(struct plan_timeline *e, struct eng_job *j);
+void cert_forget(struct plan_timeline *e, struct eng_job *j);
+/* Starts the job in a slot that begins now; false if there is no place (*r is then still the
+ * caller's). */
+bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct resv *r);
 /* The slot of a job that is not in the plan, in what the plan leaves free; *j takes no charge, its
  * plan.span is the caller's. */
 struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pending *job,
                                  int64_t now_us, struct eng_job *j);
 struct zone_time *time_copy(const struct zone_time *t, uint32_t n);
 void time_free(struct zone_time *t, uint32_t n);
-/* Between passes: starts whatever fits now beside all certificates, in the order of the last pass,
- * newcomers last. */
-void eng_quick(struct plan_timeline *e, int32_t now);
 void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t now);
+
+/* ---- between passes (quick.c) ---- */
+
+/* Starts whatever fits now beside all certificates, in the order of the last pass, newcomers last.
+ */
+void eng_quick(struct plan_timeline *e, int32_t now);
+void lines_free(struct plan_timeline *e);
 
 #endif

@@ -6,7 +6,7 @@
 
 enum { RECLAIMS = 4 }; /* vain searches for victims in one pass */
 
-static int32_t end_of(const struct eng_job *j, int32_t start)
+int32_t end_of(const struct eng_job *j, int32_t start)
 {
     return (int32_t)BT_MIN((int64_t)start + j->len, PROFILE_NEVER - 1);
 }
@@ -66,14 +66,14 @@ void time_free(struct zone_time *t, uint32_t n)
 
 /* ---- certificates ---- */
 
-static void cert_uncharge(struct plan_timeline *e, struct eng_job *j)
+void cert_uncharge(struct plan_timeline *e, struct eng_job *j)
 {
     if (j->cert_charged)
         resv_charge(e, j, &j->cert, -1);
     j->cert_charged = false;
 }
 
-static void cert_forget(struct plan_timeline *e, struct eng_job *j)
+void cert_forget(struct plan_timeline *e, struct eng_job *j)
 {
     cert_uncharge(e, j);
     bt_free(j->cert.span);
@@ -164,7 +164,7 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
         j->reason = PLAN_REASON_ORDER;
 }
 
-static bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct resv *r)
+bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct resv *r)
 {
     if (!eng_start(e, job, n_acc, r))
         return false;
@@ -234,9 +234,29 @@ static bool plan_one(struct plan_timeline *e, uint32_t job, int32_t latest)
     return false;
 }
 
+/* Its certificate is the best that others left, and is in the way of no earlier start of its own:
+ * that is the plan, and nothing moves. */
+static bool stays(struct plan_timeline *e, uint32_t job)
+{
+    struct eng_job *j = &e->jobs[job];
+    if (!j->cert_charged || j->cert.start < end_of(j, e->now) || j->ask.max_acc > j->ask.min_acc ||
+        !j->ask.resolved || j->eligible > e->now || !memo_none(e, j, j->cert.start) ||
+        !place_by(e, j, j->cert.start))
+        return false;
+    j->plan = j->cert;
+    j->cert = (struct resv){0};
+    j->cert_charged = false;
+    note_resv(e, job, &j->plan);
+    if (e->explains)
+        explain_wait(e, j, e->now);
+    return true;
+}
+
 static void plan_job(struct plan_timeline *e, uint32_t job)
 {
     struct eng_job *j = &e->jobs[job];
+    if (stays(e, job))
+        return;
     cert_uncharge(e, j);
     int32_t latest = j->cert.mode == RESV_NONE ? PROFILE_NEVER - 1 : j->cert.start;
     bool started = plan_one(e, job, latest);
@@ -406,12 +426,14 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
     e->n_prio = e->n_tried = 0;
     e->prio_new = true;
     e->longest = 0;
+    uint32_t most = 1;
     for (uint32_t i = 0; i < n; i++) {
         struct eng_job *j = &e->jobs[e->order[i].job];
         bt_free(j->plan.span);
         j->plan = (struct resv){0};
         j->moved_from = PROFILE_NEVER;
         e->longest = BT_MAX(e->longest, j->len);
+        most = BT_MAX(most, j->ask.max_acc);
         BT_GROW(e->prio, e->n_prio, e->cap_prio);
         e->prio[e->n_prio++] = (struct waiting){.job = e->order[i].job,
                                                 .handle = j->ask.handle,
@@ -419,8 +441,10 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
                                                 .match = j->match,
                                                 .len = j->len,
                                                 .cert = PROFILE_NEVER,
+                                                .plan = PROFILE_NEVER,
                                                 .size = memo_size(j->ask.min_acc)};
     }
+    memo_bound(e, most, e->longest);
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
         plan_owned(e, n);
@@ -435,156 +459,6 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
         e->plan_time = time_copy(e->time, e->fabric.n_zones);
     }
     certify(e, n);
-}
-
-/* Starts a job in the slot that is free now, beside all certificates. What found no node here is
- * not asked again in this pass at the same size, unless it is shorter. */
-static bool quick_slot(struct plan_timeline *e, uint32_t job)
-{
-    struct eng_job *j = &e->jobs[job];
-    uint32_t acc = j->ask.min_acc;
-    int32_t *unplaced = acc < PLAN_MAX_ACC ? &e->matches[j->match].unplaced[acc] : NULL;
-    struct resv r = {0};
-    if (unplaced && j->len >= *unplaced)
-        return false;
-    if (!eng_earliest(e, j, acc, e->now, e->now, &r)) {
-        tell_dead(e, j);
-        return false;
-    }
-    if (try_start(e, job, acc, &r))
-        return true;
-    bt_free(r.span);
-    if (unplaced)
-        *unplaced = j->len;
-    return false;
-}
-
-/* Starts a job beside all certificates, if it fits now. Its own is in the way only if it begins
- * before the job would end. */
-static bool quick_one(struct plan_timeline *e, uint32_t job)
-{
-    struct eng_job *j = &e->jobs[job];
-    bool apart = j->cert.mode == RESV_NONE || j->cert.start >= end_of(j, e->now);
-    bool due = j->cert.mode != RESV_NONE && j->cert.start <= e->now;
-    if (!due && !eng_hopes(e, j, apart ? PLAN_NONE : j->cert.zone))
-        return false;
-    if (!apart) {
-        cert_uncharge(e, j);
-        e->own_zone = j->cert.zone;
-    }
-    bool started = quick_slot(e, job);
-    e->own_zone = PLAN_NONE;
-    if (started) {
-        if (j->cert.mode != RESV_NONE)
-            dead_clear(e); /* its certificate's place is given up */
-        cert_forget(e, j);
-        return true;
-    }
-    if (apart)
-        return false;
-    struct resv r = j->cert;
-    if (r.start <= e->now && try_start(e, job, j->ask.min_acc, &r)) {
-        j->cert = (struct resv){0};
-        return true;
-    }
-    resv_charge(e, j, &j->cert, 1);
-    j->cert_charged = true;
-    return false;
-}
-
-/* Whether the free nodes of now could hold it. As they only get fewer in a quick pass, what was
- * closed to one is closed to all that are as large. */
-static bool quick_open(struct plan_timeline *e, struct waiting w)
-{
-    const struct eng_job *j = &e->jobs[w.job];
-    if (w.len >= e->matches[w.match].dead[w.size] || eng_open_now(e, j, w.acc))
-        return true; /* if dead, its own certificate's place may still do */
-    if (!j->ask.level_required)
-        e->matches[w.match].closed = w.acc;
-    return false;
-}
-
-static bool all_busy(const struct plan_timeline *e)
-{
-    for (uint32_t i = 0; i < e->fabric.n_zones; i++)
-        if (e->fabric.zones[i].nodes_with[0] != e->fabric.zones[i].n_nodes)
-            return false;
-    return true;
-}
-
-/* When a waiting job must be looked at again: at its planned start, at last at its reserved one. */
-static int32_t due_of(const struct plan_timeline *e, const struct eng_job *j)
-{
-    if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
-        return PROFILE_NEVER; /* not planned yet: the next pass does */
-    if (j->plan.start > e->now)
-        return j->plan.start;
-    return j->cert.mode != RESV_NONE && j->cert.start > e->now ? j->cert.start : e->now + 1;
-}
-
-static int32_t next_due(const struct plan_timeline *e)
-{
-    int32_t due = PROFILE_NEVER;
-    for (uint32_t i = 0; i < e->n_prio; i++)
-        due = BT_MIN(due, due_of(e, &e->jobs[e->prio[i].job]));
-    return due;
-}
-
-static void quick_begin(struct plan_timeline *e, int32_t now)
-{
-    e->now = now;
-    e->n_victims = e->n_starts = e->n_promised = 0;
-    memo_clear(e);
-    dead_clear(e);
-    for (uint32_t i = 0; i < e->n_matches; i++) {
-        struct match *m = &e->matches[i];
-        m->closed = UINT32_MAX;
-        for (int k = 0; k < PLAN_MAX_ACC; k++)
-            m->unplaced[k] = INT32_MAX;
-    }
-    if (e->due <= now)
-        e->n_tried = 0;
-    for (uint32_t i = 0; e->prio_new && i < e->n_prio; i++) {
-        const struct eng_job *j = &e->jobs[e->prio[i].job];
-        bool same = j->state == JOB_PENDING && j->ask.handle == e->prio[i].handle;
-        if (same && j->cert.mode != RESV_NONE)
-            e->prio[i].cert = j->cert.start;
-    }
-    e->prio_new = false;
-    e->quick = true;
-}
-
-/* Whether a waiting job need not be looked at: nothing as small and as short fits, and no
- * certificate of its own is in its way. */
-static bool hopeless(const struct plan_timeline *e, const struct waiting *w)
-{
-    const struct match *m = &e->matches[w->match];
-    return w->acc >= m->closed ||
-           ((int64_t)w->cert >= (int64_t)e->now + w->len && w->len >= m->dead[w->size]);
-}
-
-void eng_quick(struct plan_timeline *e, int32_t now)
-{
-    quick_begin(e, now);
-    uint32_t k = e->n_tried;
-    bool full = all_busy(e);
-    for (uint32_t i = k; i < e->n_prio; i++) {
-        struct waiting w = e->prio[i];
-        e->prio[k++] = w;
-        if (full || hopeless(e, &w))
-            continue;
-        const struct eng_job *j = &e->jobs[w.job];
-        if (j->state != JOB_PENDING || j->ask.handle != w.handle) {
-            k--;
-            continue;
-        }
-        if (!j->ask.resolved || j->eligible > now || !quick_open(e, w) || !quick_one(e, w.job))
-            continue;
-        k--;
-        full = all_busy(e);
-    }
-    e->quick = false;
-    e->n_prio = e->n_tried = k;
-    if (e->due <= now)
-        e->due = next_due(e);
+    e->memo_sizes = MEMO_SIZES;
+    e->memo_lengths = MEMO_LENGTHS;
 }

@@ -489,6 +489,8 @@ struct plan_spare *sched_spare_new(const struct plan_output *out)
                                 .occ = was->occ,
                                 .occ_head = was->occ_head,
                                 .own_zone = PLAN_NONE,
+                                .memo_sizes = MEMO_SIZES,
+                                .memo_lengths = MEMO_LENGTHS,
                                 .turnaround_s = was->turnaround_s};
     e->plan_time = time_copy(was->plan_time, zones);
     e->memos = bt_new_n(struct memo, zones + was->fabric.n_kinds + 1);

@@ -318,6 +318,27 @@ static inline uint64_t low_bits(uint32_t n)
     return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1;
 }
 
+bool profile_open(const struct profile *p, int32_t need, int32_t t, int32_t *ret_until)
+{
+    struct spot s = locate(p, t);
+    bool open = p->base[s.pos] + chunk_at(p, s.pos)->v[s.i] >= need;
+    uint64_t before = low_bits(s.i + 1);
+    for (uint32_t pos = s.pos; pos < p->n_chunks; pos++) {
+        if (open ? p->lo[pos] < need : p->hi[pos] >= need) {
+            const struct profile_chunk *c = chunk_at(p, pos);
+            uint64_t less = below(c->v, need - p->base[pos]);
+            uint64_t other = (open ? less : ~less) & low_bits(p->n[pos]) & ~before;
+            if (other) {
+                *ret_until = c->t[__builtin_ctzll(other)];
+                return open;
+            }
+        }
+        before = 0;
+    }
+    *ret_until = PROFILE_NEVER;
+    return open;
+}
+
 /* The breakpoints of a chunk, from index i on, that begin before `until`: their least value
  * (without base) and their bits. */
 static int32_t chunk_min(const struct profile *p, uint32_t pos, uint32_t i, int32_t until,

@@ -9,6 +9,7 @@
 #ifndef BT_SCHED_PROFILE_H
 #define BT_SCHED_PROFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,9 @@ int32_t profile_earliest(const struct profile *p, int32_t need, int32_t len, int
 /* The last s in [from, upto] with at least `need` over [s, s + len); PROFILE_NEVER if none. */
 int32_t profile_latest(const struct profile *p, int32_t need, int32_t len, int32_t from,
                        int32_t upto);
+
+/* Whether there is `need` at t, and in *ret_until up to when that stays so. */
+bool profile_open(const struct profile *p, int32_t need, int32_t t, int32_t *ret_until);
 
 /* The first breakpoint after t; PROFILE_NEVER if there is none. */
 int32_t profile_next(const struct profile *p, int32_t t);

@@ -75,6 +75,11 @@ void memo_clear(struct plan_timeline *e)
     memset(e->memos, 0, (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos);
 }
 
+void memo_clear_spans(struct plan_timeline *e)
+{
+    memset(&e->memos[e->fabric.n_zones], 0, e->fabric.n_kinds * sizeof *e->memos);
+}
+
 void memo_clear_match(struct plan_timeline *e, uint32_t match)
 {
     const struct match *m = &e->matches[match];
@@ -84,7 +89,7 @@ void memo_clear_match(struct plan_timeline *e, uint32_t match)
         e->timed[zone] = 0;
     }
     if (m->n_zones > 1)
-        memset(&e->memos[e->fabric.n_zones], 0, e->fabric.n_kinds * sizeof *e->memos);
+        memo_clear_spans(e);
 }
 
 static uint32_t log2_floor(uint32_t x)
@@ -116,13 +121,19 @@ static void memo_tell(struct plan_timeline *e, uint32_t memo, uint32_t acc, int3
     uint32_t size = log2_floor(acc) + !size_exact(acc), length = length_floor(len) + 1;
     if (size >= MEMO_SIZES || length >= MEMO_LENGTHS || e->memos[memo].start[size][length] >= start)
         return;
-    for (uint32_t i = size; i < MEMO_SIZES; i++) { /* starts rise with size and length */
+    for (uint32_t i = size; i < e->memo_sizes; i++) { /* starts rise with size and length */
         int32_t *row = e->memos[memo].start[i];
         if (row[length] >= start)
             break;
-        for (uint32_t k = length; k < MEMO_LENGTHS && row[k] < start; k++)
+        for (uint32_t k = length; k < e->memo_lengths && row[k] < start; k++)
             row[k] = start;
     }
+}
+
+void memo_bound(struct plan_timeline *e, uint32_t most_acc, int32_t longest)
+{
+    e->memo_sizes = memo_size(most_acc) + 1;
+    e->memo_lengths = BT_MIN(length_floor(longest) + 1, MEMO_LENGTHS);
 }
 
 static bool is_shut(const struct plan_timeline *e, uint32_t zone, uint32_t acc, int32_t len)
@@ -352,6 +363,8 @@ bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by
 {
     const struct match *m = &e->matches[j->match];
     bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
+    if (j->cert.mode == RESV_WHOLE && !one_leaf && j->cert.start <= by && !j->ask.per_node)
+        return true; /* whole nodes that are free in number are free in place */
     for (uint32_t i = 0; i < m->n_zones; i++) {
         const struct fab_zone *z = &e->fabric.zones[e->match_zones[m->zone_off + i]];
         struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
@@ -439,6 +452,11 @@ static bool span_earliest(const struct plan_timeline *e, const uint32_t *zones, 
 }
 
 /* In a long queue, gangs that are small beside a pod do not look over several pods. */
+uint32_t least_span(const struct plan_timeline *e, const struct match *m)
+{
+    return e->n_pending > LONG_QUEUE ? m->most_nodes / 4 : 1;
+}
+
 static bool may_span(const struct plan_timeline *e, const struct match *m, const struct eng_job *j,
                      uint32_t nodes)
 {
@@ -446,7 +464,7 @@ static bool may_span(const struct plan_timeline *e, const struct match *m, const
         return false;
     if (j->ask.level >= PLAN_POD)
         return nodes > m->most_nodes;
-    return nodes > (e->n_pending > LONG_QUEUE ? m->most_nodes / 4 : 1);
+    return nodes > least_span(e, m);
 }
 
 /* Where the run of zones that one gang may span, from index i on, ends. */
@@ -470,6 +488,26 @@ static uint64_t free_nodes(const struct plan_timeline *e, const uint32_t *zones,
     for (uint32_t i = 0; i < n; i++)
         free += e->fabric.zones[zones[i]].whole;
     return free;
+}
+
+bool memo_none(const struct plan_timeline *e, const struct eng_job *j, int32_t upto)
+{
+    const struct match *m = &e->matches[j->match];
+    const uint32_t *zones = e->match_zones + m->zone_off;
+    for (uint32_t i = 0; i < m->n_zones; i++)
+        if (memo_ask(e, zones[i], j->ask.min_acc, j->len) <= upto)
+            return false;
+    if (m->n_zones < 2 || (j->ask.level == PLAN_SITE && j->ask.level_required))
+        return m->n_zones == 1;
+    for (uint32_t i = 0, kind = PLAN_NONE; i < m->n_zones; i++) {
+        const struct fab_zone *z = &e->fabric.zones[zones[i]];
+        struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
+        if (z->kind != kind && !need.per && may_span(e, m, j, need.nodes) &&
+            memo_ask(e, e->fabric.n_zones + z->kind, j->ask.min_acc, j->len) <= upto)
+            return false;
+        kind = z->kind;
+    }
+    return true;
 }
 
 static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
@@ -692,11 +730,6 @@ bool eng_earliest(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
         from = start;
     }
     return false;
-}
-
-static int32_t end_of(const struct eng_job *j, int32_t start)
-{
-    return (int32_t)BT_MIN((int64_t)start + j->len, PROFILE_NEVER - 1);
 }
 
 static bool right_holds(const struct plan_timeline *e, const struct eng_job *j,

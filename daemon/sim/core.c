@@ -177,7 +177,8 @@ static void pass(struct replay *r)
 {
     refresh_shares(r);
     eng_pass(r->e, &r->rights, (int32_t)r->now);
-    r->s->passes++;
+    if (r->s->passes++ % 256 == 0)
+        r->s->state_bytes = BT_MAX(r->s->state_bytes, eng_bytes(r->e));
     r->dirty = false;
     for (uint32_t i = 0; i < r->e->n_starts; i++)
         note_start(r, r->e->starts[i]);
@@ -222,7 +223,6 @@ static void drive(struct replay *r)
         else
             quick(r);
         measure(r);
-        s->state_bytes = BT_MAX(s->state_bytes, s->passes % 256 ? 0 : eng_bytes(r->e));
     }
 }
 
