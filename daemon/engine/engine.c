@@ -49,9 +49,12 @@ struct engine {
     bool planning;
     struct engine_status status;
 
-    /* the core thread's */
+    /* the core thread's while it steps, else under the lock */
     struct work filling;
     uint64_t seq;
+    bool stepping;
+
+    /* the core thread's */
     uint64_t rng;
     int64_t clock_base_us, mono_base_us; /* PostgreSQL's clock at start, carried on monotonically */
     int64_t next_tick_us, next_plan_us;  /* monotonic */
@@ -290,7 +293,7 @@ static int load_core(struct engine *e, struct bt_err *err)
 
 /* ---- the core thread ---- */
 
-/* The lock is held. */
+/* What was stepped goes to the store thread, if that is free. The lock is held. */
 static void hand_over(struct engine *e)
 {
     if (e->flight != FLIGHT_NONE || e->filling.n == 0)
@@ -462,9 +465,11 @@ static void *core_loop(void *arg)
         ev = take_events(e, ENGINE_BATCH_MAX - e->filling.n);
         e->status.seq = e->seq;
         e->status.n_jobs = core_n_jobs(e->core);
+        e->stepping = true;
         pthread_mutex_unlock(&e->lock);
         step_all(e, ev);
         pthread_mutex_lock(&e->lock);
+        e->stepping = false;
     }
     e->store_ends = true;
     pthread_cond_signal(&e->to_store);
@@ -577,6 +582,8 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
         e->in_flight = (struct work){0};
         e->flight = FLIGHT_NONE;
         e->down = false;
+        if (!e->stepping) /* spares the database the wait for two threads to wake */
+            hand_over(e);
     }
     pthread_cond_signal(&e->to_core);
     pthread_mutex_unlock(&e->lock);

@@ -460,7 +460,7 @@ static bool queue_advance(struct flight *f, uint64_t seq)
 static bool queue_batch(struct flight *f, const struct batch *b)
 {
     return pass(f, STORE_AT_BEGIN, ROW_KINDS) && queue(f, "begin", 0, NULL) &&
-           queue_advance(f, b->seq) && queue_rows(f, &b->rows) &&
+           queue_advance(f, b->seq) && PQflush(f->st->conn) >= 0 && queue_rows(f, &b->rows) &&
            pass(f, STORE_AT_COMMIT, ROW_KINDS) && queue(f, "commit", 0, NULL) &&
            PQpipelineSync(f->st->conn) == 1;
 }
