@@ -122,11 +122,11 @@ struct line {
     struct line_entry *v;
     struct line_least *least;
     uint32_t n, cap, cap_least;
-    uint32_t match, size;
-    uint32_t most;       /* accelerators that one of it asks for */
-    uint32_t found;      /* entry with hope, as of `seen` and `pass` */
-    uint32_t seen, pass; /* plan_timeline.changes, n_quick */
-    int32_t room;        /* until when */
+    uint32_t match, size, nation; /* nation: if inside its guarantee; else PLAN_NONE */
+    uint32_t most;                /* accelerators that one of it asks for */
+    uint32_t found;               /* entry with hope, as of `seen` and `pass` */
+    uint32_t seen, pass;          /* plan_timeline.changes, n_quick */
+    int32_t room;                 /* until when */
 };
 
 struct memo { /* of a zone: no start before, for what is as large and as long */
@@ -150,7 +150,7 @@ struct order {
 struct waiting {
     uint32_t job, handle, acc, match;
     int32_t len, cert, plan; /* when certificate and plan start; PROFILE_NEVER = none */
-    uint32_t size;           /* memo_size(acc) */
+    uint32_t size, line;     /* memo_size(acc) */
 };
 
 struct plan_timeline {
@@ -205,6 +205,7 @@ struct plan_timeline {
     uint8_t *timed;     /* [zone]: which of the two are known in this pass (TIMED_…) */
     int32_t longest;    /* of what waits */
     int32_t due;        /* the next planned start */
+    struct lent *lent;  /* rights.c; of this pass */
     struct plan_victim *victims;
     uint32_t n_victims, cap_victims;
 };
@@ -278,7 +279,11 @@ void order_sort(struct order *v, uint32_t n, struct order *spare);
 
 void rights_order(struct plan_timeline *e, const struct plan_input *in);
 void rights_own(struct plan_timeline *e); /* sets may_own */
+/* Whether its nation's guarantee has room for it now, for its whole length. */
+bool rights_open(const struct plan_timeline *e, const struct eng_job *j);
+/* Stops lent jobs so that an owner fits; false if that does not help. */
 bool rights_reclaim(struct plan_timeline *e, uint32_t job);
+void rights_done(struct plan_timeline *e); /* forgets who may be stopped: after a pass */
 
 /* ---- the pass (pass.c) ---- */
 

@@ -329,7 +329,7 @@ static void plan_owned(struct plan_timeline *e, uint32_t n)
         if (!j->may_own)
             continue;
         cert_uncharge(e, j);
-        if (j->ask.resolved && j->eligible <= e->now) {
+        if (j->ask.resolved && j->eligible <= e->now && rights_open(e, j)) {
             struct resv r = {0};
             bool now = eng_earliest(e, j, j->ask.min_acc, e->now, e->now, &r);
             bt_free(r.span);
@@ -343,6 +343,7 @@ static void plan_owned(struct plan_timeline *e, uint32_t n)
             e->cause_nation = j->ask.nation;
         }
     }
+    rights_done(e);
     memo_clear(e);
 }
 

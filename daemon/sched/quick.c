@@ -1,7 +1,8 @@
 /* quick.c - between passes: what fits now beside all certificates starts at once.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What waits lies in lines, one for each match and size, in the order of the last pass. A line asks
+ * What waits lies in lines, one for each match and size (and nation, if
+ * it waits inside its guarantee), in the order of the last pass. A line asks
  * its zones until when they have room for the smallest of its size: who would end later and whose
  * own reservation does not begin before has no chance and is passed over, 64 at a time. The zones
  * answer from memory where nothing was taken or given since. */
@@ -10,6 +11,11 @@
 #include "lib/base/mem.h"
 
 enum { LINE_BLOCK = 64 };
+
+static bool still_waits(const struct plan_timeline *e, const struct waiting *w)
+{
+    return e->jobs[w->job].state == JOB_PENDING && e->jobs[w->job].ask.handle == w->handle;
+}
 
 /* ---- until when is there room ---- */
 
@@ -28,6 +34,14 @@ static int32_t zone_room(struct plan_timeline *e, uint32_t zone, uint32_t size)
     return r->open ? r->until : e->now;
 }
 
+/* The same of what is left of a nation's guarantee. */
+static int32_t right_room(const struct plan_timeline *e, const struct line *l)
+{
+    int32_t until;
+    bool open = profile_open(&e->nations[l->nation].left, 1 << l->size, e->now, &until);
+    return open ? until : e->now;
+}
+
 /* The same wherever the line may run; never ends if its gangs may lie over several zones. */
 static int32_t line_room(struct plan_timeline *e, const struct line *l)
 {
@@ -44,27 +58,30 @@ static int32_t line_room(struct plan_timeline *e, const struct line *l)
     }
     bool spans = m->n_zones > 1 && whole >= UINT64_C(1) << l->size &&
                  (l->most + acc - 1) / acc > least_span(e, m);
-    return spans ? PROFILE_NEVER : room;
+    room = spans ? PROFILE_NEVER : room;
+    return l->nation == PLAN_NONE ? room : BT_MIN(room, right_room(e, l));
 }
 
 /* ---- lines ---- */
 
-static struct line *line_of(struct plan_timeline *e, const struct waiting *w)
+static uint32_t line_of(struct plan_timeline *e, const struct waiting *w)
 {
-    uint32_t i;
-    uint64_t key = (uint64_t)w->match << 8 | w->size;
+    const struct eng_job *j = &e->jobs[w->job];
+    uint32_t nation = still_waits(e, w) && j->may_own ? j->ask.nation : PLAN_NONE, i;
+    uint64_t key = (uint64_t)w->match << 40 | (uint64_t)(nation & 0xffffff) << 8 | w->size;
     if (bt_map_get(&e->line_by_key, key, &i))
-        return &e->lines[i];
+        return i;
     BT_GROW(e->lines, e->n_lines, e->cap_lines);
     bt_map_put(&e->line_by_key, key, e->n_lines);
-    e->lines[e->n_lines] = (struct line){.match = w->match, .size = w->size};
-    return &e->lines[e->n_lines++];
+    e->lines[e->n_lines] = (struct line){.match = w->match, .size = w->size, .nation = nation};
+    return e->n_lines++;
 }
 
 static void line_add(struct plan_timeline *e, uint32_t at)
 {
-    const struct waiting *w = &e->prio[at];
-    struct line *l = line_of(e, w);
+    struct waiting *w = &e->prio[at];
+    w->line = line_of(e, w);
+    struct line *l = &e->lines[w->line];
     if (l->n % LINE_BLOCK == 0) {
         uint32_t block = l->n / LINE_BLOCK;
         BT_GROW(l->least, block, l->cap_least);
@@ -94,7 +111,7 @@ static uint32_t line_from(const struct line *l, uint32_t from)
 
 static void line_drop(struct plan_timeline *e, uint32_t at)
 {
-    struct line *l = line_of(e, &e->prio[at]);
+    struct line *l = &e->lines[e->prio[at].line];
     struct line_entry *x = &l->v[line_from(l, at)];
     x->len = x->cert = PROFILE_NEVER;
     e->prio[at].plan = e->prio[at].cert = PROFILE_NEVER;
@@ -246,11 +263,6 @@ static bool all_busy(const struct plan_timeline *e)
         if (e->fabric.zones[i].nodes_with[0] != e->fabric.zones[i].n_nodes)
             return false;
     return true;
-}
-
-static bool still_waits(const struct plan_timeline *e, const struct waiting *w)
-{
-    return e->jobs[w->job].state == JOB_PENDING && e->jobs[w->job].ask.handle == w->handle;
 }
 
 /* When a waiting job must be looked at again: at its planned start, at last at its reserved one.

@@ -148,6 +148,12 @@ void rights_own(struct plan_timeline *e)
     }
 }
 
+bool rights_open(const struct plan_timeline *e, const struct eng_job *j)
+{
+    return profile_min(&e->nations[j->ask.nation].left, e->now, end_of(j, e->now)) >=
+           (int32_t)j->ask.min_acc;
+}
+
 /* ---- reclaim ---- */
 
 struct candidate {
@@ -184,36 +190,66 @@ static struct candidate *by_cost(struct candidate *v, uint32_t n)
     return sorted;
 }
 
-/* Lent jobs that may be stopped where the owner may run: once for each zone of theirs, or, if not
- * `each`, once and all as of zone 0. */
-static struct candidate *candidates(const struct plan_timeline *e, const struct eng_job *owner,
-                                    bool each, uint32_t *ret_n)
+/* Lent jobs that may be stopped, found once a pass: by zone, once in each of theirs, and all. */
+struct lent {
+    struct candidate *in_zone, *all; /* by zone and cost; by cost */
+    uint32_t *off;                   /* [zone], of in_zone */
+    uint32_t n_all;
+};
+
+static struct lent *lent_of(struct plan_timeline *e)
 {
-    const struct match *m = &e->matches[owner->match];
-    uint8_t *usable BT_AUTO = bt_new_n(uint8_t, e->fabric.n_zones + 1);
-    struct candidate *v = NULL;
-    uint32_t n = 0, cap = 0;
-    for (uint32_t i = 0; i < m->n_zones; i++)
-        usable[e->match_zones[m->zone_off + i]] = 1;
+    struct lent *l = e->lent;
+    uint32_t n = 0, cap = 0, cap_all = 0;
+    if (l)
+        return l;
+    l = e->lent = bt_new(struct lent);
+    l->off = bt_new_n(uint32_t, e->fabric.n_zones + 2);
     for (uint32_t i = 0; i < e->n_jobs; i++) {
         const struct eng_job *j = &e->jobs[i];
         uint32_t last = PLAN_NONE;
-        for (uint32_t k = 0; may_stop(e, j) && k < j->picks.n; k++) {
-            uint32_t zone = e->fabric.racks[j->picks.v[k].rack].zone;
-            if (zone == last || !usable[zone])
+        if (!may_stop(e, j))
+            continue;
+        struct candidate c = {
+            .cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt), .job = i, .limit = j->limit};
+        BT_GROW(l->all, l->n_all, cap_all);
+        l->all[l->n_all++] = c;
+        for (uint32_t k = 0; k < j->picks.n; k++) {
+            c.zone = e->fabric.racks[j->picks.v[k].rack].zone;
+            if (c.zone == last)
                 continue;
-            BT_GROW(v, n, cap);
-            v[n++] = (struct candidate){.cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt),
-                                        .zone = each ? zone : 0,
-                                        .job = i,
-                                        .limit = j->limit};
-            if (!each)
-                break;
-            last = zone;
+            last = c.zone;
+            BT_GROW(l->in_zone, n, cap);
+            l->in_zone[n++] = c;
+            l->off[c.zone + 1]++;
         }
     }
-    *ret_n = n;
-    return by_cost(v, n);
+    for (uint32_t z = 0; z < e->fabric.n_zones; z++)
+        l->off[z + 1] += l->off[z];
+    l->in_zone = by_cost(l->in_zone, n);
+    l->all = by_cost(l->all, l->n_all);
+    return l;
+}
+
+void rights_done(struct plan_timeline *e)
+{
+    if (!e->lent)
+        return;
+    bt_free(e->lent->in_zone);
+    bt_free(e->lent->all);
+    bt_free(e->lent->off);
+    bt_free(BT_TAKE(e->lent));
+}
+
+/* Those of v that may still be stopped, to `to`. */
+static uint32_t still_lent(const struct plan_timeline *e, const struct candidate *v, uint32_t n,
+                           struct candidate *to)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (may_stop(e, &e->jobs[v[i].job]))
+            to[k++] = v[i];
+    return k;
 }
 
 static void stop(struct plan_timeline *e, struct candidate *c, bool yes)
@@ -285,62 +321,94 @@ static void announce(struct plan_timeline *e, const struct candidate *v, uint32_
     }
 }
 
-/* Free accelerators of a zone and those of its candidates: an upper bound of what it can give. */
-static bool could_give(const struct plan_timeline *e, const struct eng_job *owner,
-                       const struct candidate *v, uint32_t n)
+/* What a zone's lent jobs would lose if they made room, the cheapest first, by number of
+ * accelerators; -1 if all of them together do not. */
+static int64_t estimate(const struct plan_timeline *e, const struct eng_job *owner, uint32_t zone,
+                        const struct candidate *v, uint32_t n)
 {
-    const struct fab_zone *z = &e->fabric.zones[v[0].zone];
+    const struct fab_zone *z = &e->fabric.zones[zone];
     uint64_t acc = 0;
+    int64_t cost = 0;
     for (uint32_t k = 1; k <= z->acc; k++)
         acc += (uint64_t)z->nodes_with[k] * k;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n && acc < owner->ask.min_acc; i++) {
         acc += e->jobs[v[i].job].ask.min_acc;
-    return acc >= owner->ask.min_acc;
+        cost += v[i].cost;
+    }
+    return acc >= owner->ask.min_acc ? cost : -1;
+}
+
+/* Zones that could make room, by what that is estimated to lose. */
+static uint32_t zones_by_estimate(struct plan_timeline *e, const struct eng_job *owner,
+                                  struct candidate *buf, struct order *ret)
+{
+    const struct match *m = &e->matches[owner->match];
+    const struct lent *l = lent_of(e);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        uint32_t zone = e->match_zones[m->zone_off + i];
+        uint32_t k = still_lent(e, l->in_zone + l->off[zone], l->off[zone + 1] - l->off[zone], buf);
+        int64_t cost = k ? estimate(e, owner, zone, buf, k) : -1;
+        if (cost >= 0)
+            ret[n++] = (struct order){(uint64_t)cost, zone};
+    }
+    order_sort(ret, n, ret + e->fabric.n_zones);
+    return n;
 }
 
 /* The zone that loses least, each looked at alone; PLAN_NONE if none by itself can do. */
-static uint32_t cheapest_zone(struct plan_timeline *e, uint32_t owner)
+static uint32_t cheapest_zone(struct plan_timeline *e, uint32_t owner, struct candidate *buf)
 {
-    uint32_t n, best_zone = PLAN_NONE;
+    const struct lent *l = lent_of(e);
+    struct order *zones BT_AUTO = bt_new_n(struct order, 2 * (size_t)e->fabric.n_zones + 1);
+    uint32_t n = zones_by_estimate(e, &e->jobs[owner], buf, zones), best_zone = PLAN_NONE;
     int64_t best = -1;
-    struct candidate *v BT_AUTO = candidates(e, &e->jobs[owner], true, &n);
-    for (uint32_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && v[end].zone == v[i].zone; end++)
-            ;
-        if (!could_give(e, &e->jobs[owner], v + i, end - i))
-            continue;
+    for (uint32_t i = 0; i < n && (best < 0 || (int64_t)zones[i].key < best); i++) {
+        uint32_t zone = zones[i].job;
+        uint32_t k = still_lent(e, l->in_zone + l->off[zone], l->off[zone + 1] - l->off[zone], buf);
         struct eng_job alone = e->jobs[owner];
-        alone.match = match_alone(e, alone.match, v[i].zone);
-        int64_t cost = choose(e, &alone, v + i, end - i);
-        restore(e, v + i, end - i);
+        alone.match = match_alone(e, alone.match, zone);
+        int64_t cost = choose(e, &alone, buf, k);
+        restore(e, buf, k);
         match_drop(e, alone.match);
         if (cost >= 0 && (best < 0 || cost < best)) {
             best = cost;
-            best_zone = v[i].zone;
+            best_zone = zone;
         }
     }
     return best_zone;
 }
 
-/* Those of one zone to the front; returns how many. */
-static uint32_t only_zone(struct candidate *v, uint32_t n, uint32_t zone)
+/* Whether it could lie over several zones, and all lent jobs together hold enough. */
+static bool all_could_give(const struct plan_timeline *e, const struct eng_job *owner,
+                           const struct candidate *v, uint32_t n)
 {
-    uint32_t k = 0;
+    const struct match *m = &e->matches[owner->match];
+    uint64_t acc = 0;
+    if (m->n_zones < 2 || (owner->ask.level_required && owner->ask.level >= PLAN_POD))
+        return false;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        const struct fab_zone *z = &e->fabric.zones[e->match_zones[m->zone_off + i]];
+        acc += (uint64_t)z->whole * z->acc;
+    }
     for (uint32_t i = 0; i < n; i++)
-        if (v[i].zone == zone)
-            v[k++] = v[i];
-    return k;
+        acc += e->jobs[v[i].job].ask.min_acc;
+    return acc >= owner->ask.min_acc;
 }
 
 bool rights_reclaim(struct plan_timeline *e, uint32_t owner)
 {
-    uint32_t zone = cheapest_zone(e, owner), n;
-    struct candidate *v BT_AUTO = candidates(e, &e->jobs[owner], zone != PLAN_NONE, &n);
+    const struct lent *l = lent_of(e);
+    const struct eng_job *j = &e->jobs[owner];
+    struct candidate *v BT_AUTO = bt_new_n(struct candidate, (size_t)l->n_all + 1);
+    uint32_t zone = cheapest_zone(e, owner, v), n;
     if (zone != PLAN_NONE)
-        n = only_zone(v, n, zone);
+        n = still_lent(e, l->in_zone + l->off[zone], l->off[zone + 1] - l->off[zone], v);
+    else
+        n = still_lent(e, l->all, l->n_all, v);
     memo_clear(e);
     times_clear(e);
-    bool done = choose(e, &e->jobs[owner], v, n) >= 0;
+    bool done = (zone != PLAN_NONE || all_could_give(e, j, v, n)) && choose(e, j, v, n) >= 0;
     if (done)
         announce(e, v, n, owner);
     memo_clear(e);
