@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "agent/known.h"
 #include "lib/api/problem.h"
 #include "lib/base/enc.h"
 #include "lib/base/mem.h"
@@ -76,6 +77,8 @@ int api_register(struct link *l, const struct node_facts *facts, struct bt_err *
     jw_str(&w, "boot_id", facts->boot_id);
     jw_str(&w, "version", BT_VERSION);
     jw_raw(&w, "inventory", facts->inventory);
+    if (*facts->known)
+        jw_str(&w, "known", facts->known);
     jw_end_object(&w);
     return post(l, "/v1/agent/register", &b, err);
 }
@@ -102,12 +105,13 @@ int api_heartbeat(struct link *l, const char *node, const struct live *live, siz
     return post(l, "/v1/agent/heartbeat", &b, err);
 }
 
-int api_wants(struct link *l, int64_t after, int wait_s, struct bt_buf *ret, struct bt_err *err)
+int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
+              struct bt_err *err)
 {
-    char path[96];
+    char path[96 + KNOWN_TEXT];
 
-    (void)snprintf(path, sizeof path, "/v1/agent/wants?after=%lld&wait=%d",
-                   (long long)BT_MAX(after, 0), wait_s);
+    (void)snprintf(path, sizeof path, "/v1/agent/wants?after=%lld&wait=%d%s%s",
+                   (long long)BT_MAX(after, 0), wait_s, *known ? "&known=" : "", known);
     return get(l, path, wait_s + SLACK_S, ret, err);
 }
 

@@ -19,6 +19,7 @@ struct node_facts {
     int accelerators;
     const char *boot_id;
     const char *inventory; /* JSON */
+    const char *known;     /* known.h; "": nothing */
 };
 
 /* All return 0 or an error of the daemon (its code) or of the way to it. api_is_final tells an
@@ -31,8 +32,8 @@ struct live {
 };
 int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
                   struct bt_err *err) BT_MUSTUSE;
-/* The text of the reply; after < 0 asks for the present state at once. */
-int api_wants(struct link *l, int64_t after, int wait_s, struct bt_buf *ret,
+/* The text of the reply; after < 0 asks for the present state at once. known: as in node_facts. */
+int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;
 int api_spec(struct link *l, struct bt_uuid job, struct bt_buf *ret, struct bt_err *err) BT_MUSTUSE;
 int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,

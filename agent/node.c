@@ -40,6 +40,7 @@ struct node {
     struct attempt_id finished[FINISHED]; /* lately: the daemon's list may lag behind its answer */
     int n_finished;
     int64_t seq;
+    struct known known;
     int64_t heartbeat_due_us;
     int64_t sweep_due_us;
     int failures;
@@ -140,7 +141,8 @@ static int say_hello(struct node *n, struct bt_err *err)
                                .class = n->plan->class,
                                .accelerators = n->plan->accelerators,
                                .boot_id = n->plan->boot_id,
-                               .inventory = n->plan->inventory};
+                               .inventory = n->plan->inventory,
+                               .known = n->known.mark};
     int rc = api_register(n->link, &facts, err);
 
     if (rc == 0) {
@@ -275,11 +277,15 @@ static int listen_for_wants(struct node *n, struct bt_err *err)
     int64_t left_s = (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
     int64_t seq;
     size_t n_items;
-    int rc = api_wants(n->link, n->seq, (int)BT_MAX(1, BT_MIN(left_s, POLL_S)), &text, err);
+    char mark[KNOWN_TEXT];
+    int rc = api_wants(n->link, n->seq, (int)BT_MAX(1, BT_MIN(left_s, POLL_S)), n->known.mark,
+                       &text, err);
 
     if (rc < 0 || text.n == 0)
         return rc;
-    rc = wants_parse(text.p, text.n, &seq, &items, &n_items, err);
+    rc = wants_parse(text.p, text.n, &seq, mark, &items, &n_items, err);
+    if (rc == 0 && *mark)
+        rc = known_learn(&n->known, mark, err); /* before anything is done about it */
     drop_finished(n);
     if (rc < 0 || seq == n->seq)
         return rc;
@@ -415,6 +421,7 @@ static int begin(struct node *n, struct bt_err *err)
     (void)signal(SIGPIPE, SIG_IGN);
     if (n->daemon_is_here) /* else only an answer of the daemon prolongs a lease */
         write_contact(n, boot_us());
+    known_load(&n->known, n->set->state_dir);
     rc = n->maker->open(n->maker->arg, &n->link, err);
     return rc < 0 ? rc : find_attempts(n, err);
 }
@@ -453,6 +460,7 @@ int node_run(const struct settings *set, const struct node_plan *plan,
     int rc = begin(&n, err);
 
     if (rc < 0) {
+        known_done(&n.known);
         bt_free(n.attempts);
         return rc;
     }

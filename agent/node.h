@@ -3,6 +3,7 @@
 #ifndef BT_AGENT_NODE_H
 #define BT_AGENT_NODE_H
 
+#include "agent/known.h"
 #include "agent/api.h"
 #include "agent/link.h"
 #include "agent/settings.h"
@@ -35,11 +36,12 @@ struct want_item {
 
 enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };
 
-/* Reads {"seq":n,"wants":[…]}; unknown members are passed over. *ret is the caller's (bt_free).
+/* Reads {"seq":n,"wants":[…],"known":"…"}; unknown members are passed over; ret_known is "" when
+ * there is none. *ret is the caller's (bt_free).
  * BT_ERR_INVALID names what is wrong; one bad want spoils the list, for a half-read list would
  * end the attempts that are missing in it. */
-int wants_parse(const char *text, size_t n, int64_t *ret_seq, struct want_item **ret, size_t *ret_n,
-                struct bt_err *err) BT_MUSTUSE;
+int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[KNOWN_TEXT],
+                struct want_item **ret, size_t *ret_n, struct bt_err *err) BT_MUSTUSE;
 
 /* What the shepherd gets told. BT_ERR_INVALID when the mask names accelerators that the node
  * does not have. */

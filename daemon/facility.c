@@ -15,6 +15,7 @@
 #include "daemon/clusters/slurm.h"
 #include "daemon/engine/engine.h"
 #include "daemon/http/http.h"
+#include "daemon/mark.h"
 #include "daemon/pki/pki.h"
 #include "daemon/publish/publish_thread.h"
 #include "daemon/statedir.h"
@@ -47,7 +48,10 @@ struct facility {
     char *last_signed;
     char *origin;
     struct ask own;
-    _Atomic uint64_t epoch;
+    _Atomic uint64_t epoch, seq; /* of the last batch that was committed */
+    struct mark_key mark_key;
+    pthread_mutex_t known_lock;
+    uint64_t known_seq; /* in the state directory's file */
     int event_fd;
     pthread_mutex_t fatal_lock;
     struct bt_err fatal; /* code 0: fine */
@@ -55,14 +59,31 @@ struct facility {
 
 /* ---- what the engine says ---- */
 
+/* Writes down the highest batch that is known; an agent may know of one that was lost here. */
+static int remember(struct facility *f, uint64_t epoch, uint64_t seq, struct bt_err *err)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&f->known_lock);
+    if (seq > f->known_seq) {
+        rc = statedir_know(&f->dir, epoch, seq, err);
+        if (rc == 0)
+            f->known_seq = seq;
+    }
+    pthread_mutex_unlock(&f->known_lock);
+    return rc;
+}
+
 static void committed(void *arg, const struct batch *b)
 {
     struct facility *f = arg;
     struct bt_err err = {0};
 
     /* before anything leaves: nobody shall know of a batch that the file does not */
-    if (b->seq && statedir_know(&f->dir, f->epoch, b->seq, &err) < 0)
+    if (b->seq && remember(f, f->epoch, b->seq, &err) < 0)
         bt_log_err(BT_WARN, "batch-not-remembered", &err);
+    if (b->seq)
+        f->seq = b->seq;
     board_apply(f->board, b->wants, b->n_wants);
     clusters_committed(f->clusters, b);
     http_committed(f->http, b);
@@ -111,6 +132,39 @@ static int commands(void *arg, struct bt_err *err)
     struct facility *f = arg;
 
     return engine_commands(f->engine, err);
+}
+
+static void mark(void *arg, char *ret)
+{
+    struct facility *f = arg;
+
+    mark_write(&f->mark_key, f->epoch, f->seq, ret);
+}
+
+/* An agent that knows more than the database ends this life of the facility: the next one only
+ * reads. */
+static int told(void *arg, const char *text, struct bt_err *err)
+{
+    struct facility *f = arg;
+    struct bt_err e = {0};
+    uint64_t epoch, seq;
+    int rc;
+
+    if (mark_read(&f->mark_key, text, &epoch, &seq, &e) < 0) {
+        bt_log_err(BT_WARN, "mark-passed-over", &e);
+        return 0;
+    }
+    if (seq <= f->seq)
+        return 0;
+    rc = remember(f, epoch, seq, err);
+    if (rc < 0)
+        return rc;
+    rc = bt_fail(err, BT_ERR_BEHIND,
+                 "the database ends at batch %" PRIu64 ", an agent knows batch %" PRIu64
+                 ": it was restored from a copy, and is only read from now on",
+                 (uint64_t)f->seq, seq);
+    fatal(f, err);
+    return rc;
 }
 
 static struct plan *plan(void *arg)
@@ -261,6 +315,7 @@ static int start_database(struct facility *f, const char **ret_owner, const char
 
 static int open_pki(struct facility *f, struct bt_err *err)
 {
+    int rc;
     BT_AUTO char *names = bt_strdup(f->set->server_names ? f->set->server_names : "");
     const char *list[NAMES_MAX];
     size_t n = 0;
@@ -269,7 +324,8 @@ static int open_pki(struct facility *f, struct bt_err *err)
     for (char *s = strtok_r(names, ", ", &save); s && n < NAMES_MAX;
          s = strtok_r(NULL, ", ", &save))
         list[n++] = s;
-    return pki_open(f->dir.pki, f->set->facility, list, n, bt_now_us(), &f->pki, err);
+    rc = pki_open(f->dir.pki, f->set->facility, list, n, bt_now_us(), &f->pki, err);
+    return rc < 0 ? rc : mark_key_make(pki_log_key(f->pki), &f->mark_key, err);
 }
 
 /* The folder of the program that runs. */
@@ -349,6 +405,8 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .public_conninfo = public,
                               .post = post,
                               .commands = commands,
+                              .mark = mark,
+                              .told = told,
                               .plan = plan,
                               .status = status,
                               .site = show_site,
@@ -397,6 +455,7 @@ static int start_engine(struct facility *f, const char *conninfo, bool *ret_behi
     if (rc < 0)
         return bt_next(err, rc, "stop the daemon, then: beamtimed recover");
     f->epoch = epoch;
+    f->known_seq = e.known_seq;
     rc = engine_start(&e, &f->engine, err);
     if (rc < 0)
         return rc;
@@ -465,6 +524,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
     f->board = board_new(bt_now_us());
     ask_init(&f->own);
     pthread_mutex_init(&f->fatal_lock, NULL);
+    pthread_mutex_init(&f->known_lock, NULL);
     f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->slurm_helper = helper_path(set);
     f->clusters = clusters_new(&(struct clusters_settings){
@@ -534,5 +594,6 @@ void facility_stop(struct facility *f)
         close(f->event_fd);
     ask_done(&f->own);
     pthread_mutex_destroy(&f->fatal_lock);
+    pthread_mutex_destroy(&f->known_lock);
     bt_free(f);
 }

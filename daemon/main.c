@@ -100,14 +100,17 @@ static int serve(const struct settings *set)
     tame_malloc();
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) /* keys must not reach a core file */
         bt_log(BT_WARN, "dumpable", NULL);
-    rc = facility_start(set, &f, &err);
-    if (rc < 0)
-        return complain(&err);
-    bt_log(BT_INFO, "serving", "facility", set->facility, "state_dir", set->state_dir, NULL);
-    rc = wait_for_end(f, signals, &err);
-    if (rc < 0)
-        bt_log_err(BT_ERROR, "fatal", &err);
-    facility_stop(f);
+    do {
+        err = (struct bt_err){0};
+        rc = facility_start(set, &f, &err);
+        if (rc < 0)
+            return complain(&err);
+        bt_log(BT_INFO, "serving", "facility", set->facility, "state_dir", set->state_dir, NULL);
+        rc = wait_for_end(f, signals, &err);
+        if (rc < 0)
+            bt_log_err(BT_ERROR, "fatal", &err);
+        facility_stop(f);
+    } while (rc == -BT_ERR_BEHIND); /* the next life only reads */
     close(signals);
     bt_log(BT_INFO, "stopped", NULL);
     return rc < 0 ? bt_err_exit(err.code) : 0;

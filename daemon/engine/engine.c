@@ -655,6 +655,7 @@ static void announce(struct engine *e)
         core_wants(e->core, b);
     }
     core_credentials(e->core, b);
+    b->seq = e->seq; /* as loaded */
     e->set.committed(e->set.arg, b);
     batch_free(b);
 }

@@ -18,6 +18,14 @@ static void post_or_fail(struct call *c, int rc, struct event *ev, const struct 
     http_post(c, ev, NULL);
 }
 
+/* What the agent says that it was told before. */
+static int hear(struct call *c, const char *known, struct bt_err *err)
+{
+    const struct http_settings *s = &c->h->set;
+
+    return s->told && known && *known ? s->told(s->arg, known, err) : 0;
+}
+
 /* The text of a value inside the body, as it came: inventories are kept, not understood. */
 static char *value_text(const struct call *c, const char *member)
 {
@@ -60,6 +68,7 @@ void agent_register(struct call *c)
         int32_t n_acc;
         char boot[64];
         char version[32];
+        char known[HTTP_MARK];
         const struct json *inventory;
     } in = {.node = ""};
     static const struct json_field fields[] = {
@@ -69,9 +78,12 @@ void agent_register(struct call *c)
         {"boot_id", JSON_F_TEXT, offsetof(struct reg, boot), .size = 64},
         {"version", JSON_F_TEXT, offsetof(struct reg, version), .size = 32},
         {"inventory", JSON_F_VALUE, offsetof(struct reg, inventory)},
+        {"known", JSON_F_TEXT, offsetof(struct reg, known), .size = HTTP_MARK},
     };
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
+    if (rc == 0)
+        rc = hear(c, in.known, &err);
     if (rc == 0) {
         bt_copy(e->node, sizeof e->node, in.node);
         bt_copy(e->class, sizeof e->class, in.class);
@@ -134,10 +146,17 @@ void agent_heartbeat(struct call *c)
 
 static void send_wants(struct call *c)
 {
+    const struct http_settings *s = &c->h->set;
     struct bt_buf json = {0};
+    char mark[HTTP_MARK];
 
-    if (!board_get(c->h->set.board, c->principal.subject, c->after, &json, NULL))
-        board_get(c->h->set.board, c->principal.subject, -1, &json, NULL);
+    if (!board_get(s->board, c->principal.subject, c->after, &json, NULL))
+        board_get(s->board, c->principal.subject, -1, &json, NULL);
+    if (s->mark) {
+        s->mark(s->arg, mark); /* after the board: never below what the wants rest on */
+        json.n--;
+        bt_buf_printf(&json, ",\"known\":\"%s\"}", mark);
+    }
     serve_json(c->r, 200, json.p, json.n);
 }
 
@@ -161,6 +180,8 @@ void agent_wants(struct call *c)
         rc = bt_parse_i64(after, "after", -1, INT64_MAX, &c->after, &err);
     if (rc == 0 && wait)
         rc = bt_parse_i64(wait, "wait", 0, LIMIT_LONG_POLL_S, &wait_s, &err);
+    if (rc == 0)
+        rc = hear(c, serve_query(c->r, "known"), &err);
     if (rc == 0 && c->h->set.commands)
         rc = c->h->set.commands(c->h->set.arg, &err);
     if (rc < 0) {

@@ -26,6 +26,8 @@
 
 struct http;
 
+enum { HTTP_MARK = 96 };
+
 struct http_address {
     char host[64]; /* an IP address */
     int port;      /* 0: any free one */
@@ -41,9 +43,13 @@ struct http_settings {
     const char *public_conninfo; /* of the role that sees the ledger alone */
     /* Takes the event over on success; fails BUSY, or with the store's 503/507. */
     int (*post)(void *arg, struct event *ev, struct bt_err *err);
-    /* The last plan with a reference (plan_unref), or NULL. */
     /* 0 while agents may be told what to do, else why not. */
     int (*commands)(void *arg, struct bt_err *err);
+    /* What agents shall remember of the database's state (HTTP_MARK bytes), and what one of them
+     * says that it was told: BT_ERR_BEHIND when the database has less. Both or none. */
+    void (*mark)(void *arg, char *ret);
+    int (*told)(void *arg, const char *mark, struct bt_err *err);
+    /* The last plan with a reference (plan_unref), or NULL. */
     struct plan *(*plan)(void *arg);
     /* Adds members about engine and store to the status document. */
     void (*status)(void *arg, struct json_writer *w);

@@ -13,10 +13,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 static void wants(const char *text, size_t n)
 {
     struct want_item *items = NULL;
+    char known[KNOWN_TEXT];
     int64_t seq = -1;
     size_t n_items = 0;
 
-    if (wants_parse(text, n, &seq, &items, &n_items, NULL) == 0 && (seq < 0 || !items))
+    if (wants_parse(text, n, &seq, known, &items, &n_items, NULL) == 0 && (seq < 0 || !items))
         abort();
     bt_free(items);
 }

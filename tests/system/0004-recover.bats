@@ -69,3 +69,37 @@ quota() { json "[.items[] | [.level, .spent_mras, .held_mras]]" as council quota
     run -0 as ana job wait "$job"
     await 30 as ana ledger verify --record "$(json .record as ana job show "$job" --json)"
 }
+
+@test "an agent that knows more makes the daemon read only, whatever was lost beside the database" {
+    run -0 facility backup "$FACILITY/second"
+    before=$(cat "$FACILITY/agent/known")
+    job=$(as ana -q submit -n 1 --time 1m -- true)
+    run -0 as ana job wait "$job"
+    [ "$(cat "$FACILITY/agent/known")" != "$before" ]
+    agent_stop
+    daemon_stop
+    rm -rf "$FACILITY/pg" "$FACILITY/known"
+    run -0 facility restore "$FACILITY/second"
+    daemon_start
+    run -0 as ana -q submit -n 1 --time 1m --hold -- true
+    agent_start
+    await 30 refuses_work
+    [[ $(cat "$FACILITY/test.refused") == *"restored from a copy"*"beamtimed recover"* ]]
+    grep -q "an agent knows batch" "$FACILITY/beamtimed.log"
+    run -0 as ana job list
+    agent_stop
+    daemon_stop
+    run -0 facility recover
+    [[ $output == *"are lost"* ]]
+    daemon_start
+    agent_start
+    job=$(as ana -q submit -n 1 --time 1m -- true)
+    run -0 as ana job wait "$job"
+}
+# shellcheck disable=SC2317 # await calls it
+refuses_work() { # the daemon listens anew, at ports of its own choice
+    [ -e "$FACILITY/run/ready" ] || return 1
+    follow_ports
+    ! as ana submit -n 1 --time 1m --hold -- true 2>"$FACILITY/test.refused" &&
+        grep -q "restored from a copy" "$FACILITY/test.refused"
+}

@@ -56,11 +56,15 @@ daemon_start() { # [OPTION...]
         tail -n 20 "$FACILITY/beamtimed.log" >&2
         return 1
     }
+    export DAEMON
+    follow_ports
+}
+# Profiles of an earlier start follow the facility to its new ports.
+follow_ports() {
+    local conf
     URL=https://127.0.0.1:$(port people)
     PUBLIC=http://127.0.0.1:$(port public)
-    export URL PUBLIC DAEMON
-    # Profiles of an earlier start follow the facility to its new ports.
-    local conf
+    export URL PUBLIC
     for conf in "$BEAMTIME_CONFIG_DIR"/*/facility.conf; do
         [ ! -e "$conf" ] || sed -i "s|^url = .*|url = \"$URL\"|; s|^public_url = .*|public_url = \"$PUBLIC\"|" \
             "$conf"

@@ -1,0 +1,27 @@
+/* known.h - the highest batch that this agent was told of, over restarts: the daemon hears it again
+ * with every poll, and so learns when its database was restored from a copy.
+ * SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A mark is the daemon's text <key>.<epoch>.<seq>.<code> (daemon/mark.h); the agent understands
+ * which of two is the higher and repeats it as it came. */
+#ifndef BT_AGENT_KNOWN_H
+#define BT_AGENT_KNOWN_H
+
+#include "lib/base/err.h"
+
+enum { KNOWN_TEXT = 96 };
+
+struct known {
+    char *path;
+    char mark[KNOWN_TEXT]; /* "": nothing is known */
+};
+
+/* Reads <state>/known; what cannot be read counts as nothing. */
+void known_load(struct known *k, const char *state_dir);
+void known_done(struct known *k);
+
+/* Keeps the mark if it is higher, or of another facility (one that this agent was enrolled with
+ * anew), and writes it down. BT_ERR_INVALID for what is no mark, BT_ERR_IO. */
+int known_learn(struct known *k, const char *mark, struct bt_err *err) BT_MUSTUSE;
+
+#endif
