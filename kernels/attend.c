@@ -4,11 +4,11 @@
  * One task is one (span, head): it alone writes its rows of the outputs, in an order of its own,
  * so the bits do not depend on threads. */
 #include <assert.h>
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 
 #include "kernels/kernels.h"
+#include "kernels/product.h"
 #include "kernels/rows.h"
 #include "lib/base/mem.h"
 
@@ -49,10 +49,16 @@ static void attend_tile(const struct kern_attend *a, const struct kern_span *s, 
     float scale = (float)(1 / sqrt((double)d));
     float *lse = a->lse + (size_t)h * a->q_rows + row;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, s->n_k, d, 1,
-                a->q + (size_t)row * a->q_stride + (size_t)h * d, a->q_stride,
-                a->k + (size_t)s->k * a->kv_stride + (size_t)h * d, a->kv_stride, 0, scores,
-                s->n_k);
+    product_alone(&(struct product){.tb = true,
+                                    .m = n,
+                                    .n = s->n_k,
+                                    .k = d,
+                                    .a = a->q + (size_t)row * a->q_stride + (size_t)h * d,
+                                    .lda = a->q_stride,
+                                    .b = a->k + (size_t)s->k * a->kv_stride + (size_t)h * d,
+                                    .ldb = a->kv_stride,
+                                    .c = scores,
+                                    .ldc = s->n_k});
     for (int i = 0; i < n; i++) {
         float *line = scores + (size_t)i * s->n_k, max, sum;
 
@@ -60,9 +66,15 @@ static void attend_tile(const struct kern_attend *a, const struct kern_span *s, 
         r->scale(line, s->n_k, 1 / sum);
         lse[i] = max + (float)log((double)sum);
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, d, s->n_k, 1, scores, s->n_k,
-                a->v + (size_t)s->k * a->kv_stride + (size_t)h * d, a->kv_stride, 0,
-                a->out + (size_t)row * a->q_stride + (size_t)h * d, a->q_stride);
+    product_alone(&(struct product){.m = n,
+                                    .n = d,
+                                    .k = s->n_k,
+                                    .a = scores,
+                                    .lda = s->n_k,
+                                    .b = a->v + (size_t)s->k * a->kv_stride + (size_t)h * d,
+                                    .ldb = a->kv_stride,
+                                    .c = a->out + (size_t)row * a->q_stride + (size_t)h * d,
+                                    .ldc = a->q_stride});
 }
 
 void kern_attend(const struct kern_attend *a)
@@ -96,10 +108,26 @@ static void backward_tile(const struct kern_attend_backward *b, const struct ker
     const float *q = a->q + at, *dout = b->dout + at, *lse = a->lse + (size_t)h * a->q_rows + row;
     float *dp = p + (size_t)TILE * keys, beta = from ? 1 : 0;
 
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, d, 1, q, a->q_stride, a->k + k_at,
-                a->kv_stride, 0, p, keys);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, keys, d, 1, dout, a->q_stride,
-                a->v + k_at, a->kv_stride, 0, dp, keys);
+    product_alone(&(struct product){.tb = true,
+                                    .m = n,
+                                    .n = keys,
+                                    .k = d,
+                                    .a = q,
+                                    .lda = a->q_stride,
+                                    .b = a->k + k_at,
+                                    .ldb = a->kv_stride,
+                                    .c = p,
+                                    .ldc = keys});
+    product_alone(&(struct product){.tb = true,
+                                    .m = n,
+                                    .n = keys,
+                                    .k = d,
+                                    .a = dout,
+                                    .lda = a->q_stride,
+                                    .b = a->v + k_at,
+                                    .ldb = a->kv_stride,
+                                    .c = dp,
+                                    .ldc = keys});
     for (int i = 0; i < n; i++) {
         size_t line = (size_t)i * a->q_stride;
         const float in[3] = {(float)(1 / sqrt((double)d)), lse[i],
@@ -107,12 +135,37 @@ static void backward_tile(const struct kern_attend_backward *b, const struct ker
 
         r->softmax_backward(p + (size_t)i * keys, dp + (size_t)i * keys, keys, in);
     }
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, d, n, 1, p, keys, dout, a->q_stride,
-                beta, b->dv + k_at, a->kv_stride);
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, keys, d, n, 1, dp, keys, q, a->q_stride,
-                beta, b->dk + k_at, a->kv_stride);
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, d, keys, 1, dp, keys, a->k + k_at,
-                a->kv_stride, 0, b->dq + at, a->q_stride);
+    product_alone(&(struct product){.ta = true,
+                                    .m = keys,
+                                    .n = d,
+                                    .k = n,
+                                    .a = p,
+                                    .lda = keys,
+                                    .b = dout,
+                                    .ldb = a->q_stride,
+                                    .beta = beta,
+                                    .c = b->dv + k_at,
+                                    .ldc = a->kv_stride});
+    product_alone(&(struct product){.ta = true,
+                                    .m = keys,
+                                    .n = d,
+                                    .k = n,
+                                    .a = dp,
+                                    .lda = keys,
+                                    .b = q,
+                                    .ldb = a->q_stride,
+                                    .beta = beta,
+                                    .c = b->dk + k_at,
+                                    .ldc = a->kv_stride});
+    product_alone(&(struct product){.m = n,
+                                    .n = d,
+                                    .k = keys,
+                                    .a = dp,
+                                    .lda = keys,
+                                    .b = a->k + k_at,
+                                    .ldb = a->kv_stride,
+                                    .c = b->dq + at,
+                                    .ldc = a->q_stride});
 }
 
 void kern_attend_backward(const struct kern_attend_backward *b)

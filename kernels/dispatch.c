@@ -6,7 +6,9 @@
 
 #include "kernels/kernels.h"
 #include "kernels/pages.h"
+#include "kernels/product.h"
 #include "kernels/rows.h"
+#include "kernels/tile.h"
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 
@@ -15,6 +17,15 @@ static const struct rows *chosen = &rows_portable;
 const struct rows *rows(void)
 {
     return chosen;
+}
+
+const struct tiles *tiles(void)
+{
+#if defined(__x86_64__)
+    if (chosen == &rows_avx512)
+        return &tiles_avx512;
+#endif
+    return NULL;
 }
 
 const char *kern_isa(void)
@@ -36,16 +47,36 @@ static void flush_denormals(void)
 #endif
 }
 
-void kern_init(int threads)
+/* What the processor has, the best first. */
+static int available(const struct rows *ret[3])
 {
+    int n = 0;
+
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-        chosen = &rows_avx512;
-    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        chosen = &rows_avx2;
+        ret[n++] = &rows_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        ret[n++] = &rows_avx2;
 #endif
+    ret[n++] = &rows_portable;
+    return n;
+}
+
+static void use(const struct rows *r, int threads)
+{
+    chosen = r;
+    product_init(threads);
+    if (!tiles())
+        pages_for_products(threads);
+}
+
+void kern_init(int threads)
+{
+    const struct rows *best[3];
+
+    available(best);
     if (threads <= 0)
         threads = omp_get_num_procs();
     omp_set_dynamic(0);
@@ -53,7 +84,21 @@ void kern_init(int threads)
     openblas_set_num_threads(threads);
 #pragma omp parallel num_threads(threads)
     flush_denormals();
-    pages_for_products(threads);
+    use(best[0], threads);
+}
+
+bool kern_pick(const char *isa)
+{
+    const struct rows *there[3];
+    int n = available(there);
+
+    for (int i = 0; i < n; i++) {
+        if (strcmp(there[i]->isa, isa) == 0) {
+            use(there[i], kern_threads());
+            return true;
+        }
+    }
+    return false;
 }
 
 void kern_wait_patiently(char **argv)

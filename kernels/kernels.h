@@ -36,6 +36,8 @@
  * Denormal numbers count as 0 in these threads from then on. */
 void kern_init(int threads);
 int kern_threads(void);
+/* For tests and comparisons: another of kern_isa's sets from then on, if the processor has it. */
+bool kern_pick(const char *isa);
 
 /* First call of a program's main: has the OpenMP run time wait by sleeping almost at once instead
  * of spinning for milliseconds, which stalls all threads as soon as anything else wants a processor
@@ -50,7 +52,7 @@ const char *kern_isa(void); /* "avx512", "avx2" or "portable"; static */
 float *kern_floats(size_t count);
 void kern_free_floats(float *p, size_t count);
 
-/* ---- products (BLAS) ---- */
+/* ---- products (our own on AVX-512, else BLAS) ---- */
 
 /* y[n,out] = x[n,in] w[out,in]^T: a linear layer with the weight as checkpoints store it. */
 void kern_linear(float *y, const float *x, const float *w, int n, int in, int out);

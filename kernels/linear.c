@@ -1,102 +1,46 @@
-/* linear.c - matrix products by BLAS, embedding rows, and the chunked linear + cross-entropy.
+/* linear.c - linear layers, embedding rows, and the chunked linear + cross-entropy.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 
 #include "kernels/kernels.h"
+#include "kernels/product.h"
 #include "kernels/rows.h"
-
-/* c[m,n] = a b + beta c, each thread a band of rows or columns of c by a product of its own.
- * OpenBLAS would share packed panels between threads and spin on flags: a little faster alone (no
- * panel is packed twice), but it stalls when anything else runs on the machine, and its
- * bits depend on how many threads there are. Bands are whole tiles of the micro-kernel. */
-struct product {
-    CBLAS_TRANSPOSE ta, tb;
-    int m, n, k;
-    const float *a, *b;
-    int lda, ldb;
-    float beta;
-    float *c;
-};
-
-enum { BAND = 48 };
-
-static void product_band(const struct product *p, bool by_rows, int from, int to)
-{
-    const float *a = p->a, *b = p->b;
-    float *c = p->c;
-
-    if (from >= to)
-        return;
-    if (by_rows) {
-        a += p->ta == CblasTrans ? (size_t)from : (size_t)from * p->lda;
-        c += (size_t)from * p->n;
-    } else {
-        b += p->tb == CblasTrans ? (size_t)from * p->ldb : (size_t)from;
-        c += from;
-    }
-    cblas_sgemm(CblasRowMajor, p->ta, p->tb, by_rows ? to - from : p->m, by_rows ? p->n : to - from,
-                p->k, 1, a, p->lda, b, p->ldb, p->beta, c, p->n);
-}
-
-static void product(const struct product *p)
-{
-    bool by_rows = 4 * (int64_t)p->m >= p->n; /* also keeps OpenBLAS' panels small */
-    int size = by_rows ? p->m : p->n, bands = (size + BAND - 1) / BAND;
-
-#pragma omp parallel if (bands > 1)
-    {
-        int threads = omp_get_num_threads(), me = omp_get_thread_num();
-        int from = (int)((int64_t)bands * me / threads) * BAND;
-        int to = (int)((int64_t)bands * (me + 1) / threads) * BAND;
-
-        product_band(p, by_rows, from, BT_MIN(to, size));
-    }
-}
 
 void kern_linear(float *y, const float *x, const float *w, int n, int in, int out)
 {
-    product(&(struct product){.ta = CblasNoTrans,
-                              .tb = CblasTrans,
-                              .m = n,
-                              .n = out,
-                              .k = in,
-                              .a = x,
-                              .lda = in,
-                              .b = w,
-                              .ldb = in,
-                              .c = y});
+    product_shared(&(struct product){.tb = true,
+                                     .m = n,
+                                     .n = out,
+                                     .k = in,
+                                     .a = x,
+                                     .lda = in,
+                                     .b = w,
+                                     .ldb = in,
+                                     .c = y,
+                                     .ldc = out});
 }
 
 void kern_linear_dx(float *dx, const float *dy, const float *w, int n, int in, int out)
 {
-    product(&(struct product){.ta = CblasNoTrans,
-                              .tb = CblasNoTrans,
-                              .m = n,
-                              .n = in,
-                              .k = out,
-                              .a = dy,
-                              .lda = out,
-                              .b = w,
-                              .ldb = in,
-                              .c = dx});
+    product_shared(&(struct product){
+        .m = n, .n = in, .k = out, .a = dy, .lda = out, .b = w, .ldb = in, .c = dx, .ldc = in});
 }
 
 void kern_linear_dw(float *dw, const float *dy, const float *x, int n, int in, int out, float beta)
 {
-    product(&(struct product){.ta = CblasTrans,
-                              .tb = CblasNoTrans,
-                              .m = out,
-                              .n = in,
-                              .k = n,
-                              .a = dy,
-                              .lda = out,
-                              .b = x,
-                              .ldb = in,
-                              .beta = beta,
-                              .c = dw});
+    product_shared(&(struct product){.ta = true,
+                                     .m = out,
+                                     .n = in,
+                                     .k = n,
+                                     .a = dy,
+                                     .lda = out,
+                                     .b = x,
+                                     .ldb = in,
+                                     .beta = beta,
+                                     .c = dw,
+                                     .ldc = in});
 }
 
 void kern_embed(float *out, const float *table, const int32_t *ids, int n, int c)

@@ -377,6 +377,50 @@ static void linear_agrees_with_float64(void **state)
     }
 }
 
+/* c = a b + c with a [m,k] and b [k,n] through pointers to element (i, e) and (e, j). */
+static void product_reference(double *c, const float *a, const size_t a_step[2], const float *b,
+                              const size_t b_step[2], const int size[3])
+{
+    for (int i = 0; i < size[0]; i++) {
+        for (int j = 0; j < size[1]; j++) {
+            for (int e = 0; e < size[2]; e++)
+                c[(size_t)i * size[1] + j] += (double)a[i * a_step[0] + e * a_step[1]] *
+                                              (double)b[e * b_step[0] + j * b_step[1]];
+        }
+    }
+}
+
+/* Across the edges of tiles, blocks and the parts that long sums are cut into. */
+static void products_of_any_shape_agree_with_float64(void **state)
+{
+    static const int shapes[][3] = {{1, 400, 3},    {13, 390, 70}, {130, 64, 65},
+                                    {67, 129, 450}, {7, 801, 6},   {400, 33, 385}};
+
+    (void)state;
+    for (size_t s = 0; s < BT_ARRAY_LEN(shapes); s++) {
+        int n = shapes[s][0], in = shapes[s][1], out = shapes[s][2];
+        size_t nx = (size_t)n * in, nw = (size_t)in * out, ny = (size_t)n * out;
+        BT_AUTO float *x = random_floats(nx, 1, 1), *w = random_floats(nw, 2, 1);
+        BT_AUTO float *dy = random_floats(ny, 3, 1), *y = random_floats(ny, 5, 1);
+        BT_AUTO float *dx = random_floats(nx, 6, 1), *dw = random_floats(nw, 4, 1);
+        BT_AUTO double *want_y = bt_new_n(double, ny), *want_dx = bt_new_n(double, nx);
+        BT_AUTO double *want_dw = as_double(dw, nw);
+
+        product_reference(want_y, x, (size_t[]){(size_t)in, 1}, w, (size_t[]){1, (size_t)in},
+                          (int[]){n, out, in});
+        product_reference(want_dx, dy, (size_t[]){(size_t)out, 1}, w, (size_t[]){(size_t)in, 1},
+                          (int[]){n, in, out});
+        product_reference(want_dw, dy, (size_t[]){1, (size_t)out}, x, (size_t[]){(size_t)in, 1},
+                          (int[]){out, in, n});
+        kern_linear(y, x, w, n, in, out);
+        kern_linear_dx(dx, dy, w, n, in, out);
+        kern_linear_dw(dw, dy, x, n, in, out, 1);
+        assert_near("y", y, want_y, ny, KERN_TOL_PRODUCT);
+        assert_near("dx", dx, want_dx, nx, KERN_TOL_PRODUCT);
+        assert_near("dw", dw, want_dw, nw, KERN_TOL_PRODUCT);
+    }
+}
+
 /* ---- linear + cross-entropy: in = x, w ---- */
 
 static void loss_reference(const struct problem *p, const double *const in[3], double *out)
@@ -588,21 +632,42 @@ static int start(void **state)
     return 0;
 }
 
+/* A set that this processor has not leaves the best one. */
+static int with_avx2(void **state)
+{
+    (void)state;
+    kern_init(2);
+    (void)kern_pick("avx2");
+    return 0;
+}
+
+static int portably(void **state)
+{
+    (void)state;
+    kern_init(2);
+    return kern_pick("portable") ? 0 : -1;
+}
+
+#define EACH_WAY(test)                                                            \
+    cmocka_unit_test_setup(test, start), cmocka_unit_test_setup(test, with_avx2), \
+        cmocka_unit_test_setup(test, portably)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_agrees_with_float64),
-        cmocka_unit_test(add_and_norm_agrees_with_float64),
-        cmocka_unit_test(norm_backward_adds_to_what_is_there),
-        cmocka_unit_test(rotation_agrees_and_its_gradient_is_the_inverse),
-        cmocka_unit_test(swiglu_agrees_with_float64),
-        cmocka_unit_test(attention_agrees_with_float64),
-        cmocka_unit_test(long_attention_agrees_along_a_direction),
-        cmocka_unit_test(loss_agrees_with_float64_also_over_chunks),
+        EACH_WAY(linear_agrees_with_float64),
+        EACH_WAY(products_of_any_shape_agree_with_float64),
+        EACH_WAY(add_and_norm_agrees_with_float64),
+        EACH_WAY(norm_backward_adds_to_what_is_there),
+        EACH_WAY(rotation_agrees_and_its_gradient_is_the_inverse),
+        EACH_WAY(swiglu_agrees_with_float64),
+        EACH_WAY(attention_agrees_with_float64),
+        EACH_WAY(long_attention_agrees_along_a_direction),
+        EACH_WAY(loss_agrees_with_float64_also_over_chunks),
         cmocka_unit_test(a_chunked_loss_is_the_loss_of_its_rows),
-        cmocka_unit_test(embedding_gathers_and_scatters),
-        cmocka_unit_test(adamw_agrees_with_float64),
-        cmocka_unit_test(sums_of_squares_do_not_depend_on_threads),
+        EACH_WAY(embedding_gathers_and_scatters),
+        EACH_WAY(adamw_agrees_with_float64),
+        EACH_WAY(sums_of_squares_do_not_depend_on_threads),
         cmocka_unit_test(philox_gives_the_published_words),
     };
 
