@@ -11,7 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/json/json.h"
 
-enum { CALL_S = 30, SLACK_S = 10 };
+enum { CALL_S = 30, SLACK_S = 10, REPLY_BYTES = 65536 };
 #define OCTETS "application/octet-stream"
 #define JSON "application/json"
 
@@ -40,7 +40,8 @@ static int call(struct link *l, const struct link_request *r, struct link_answer
     return -e.code;
 }
 
-static int post(struct link *l, const char *path, const struct bt_buf *body, struct bt_err *err)
+static int post_for(struct link *l, const char *path, const struct bt_buf *body, struct bt_buf *ret,
+                    struct bt_err *err)
 {
     ANSWER_AUTO struct link_answer a = {0};
     struct link_request r = {.method = "POST",
@@ -49,8 +50,16 @@ static int post(struct link *l, const char *path, const struct bt_buf *body, str
                              .body = body->p,
                              .n = body->n,
                              .timeout_s = CALL_S};
+    int rc = call(l, &r, &a, err);
 
-    return call(l, &r, &a, err);
+    if (rc == 0 && ret)
+        bt_buf_add(ret, bt_buf_text(&a.body), a.body.n);
+    return rc;
+}
+
+static int post(struct link *l, const char *path, const struct bt_buf *body, struct bt_err *err)
+{
+    return post_for(l, path, body, NULL, err);
 }
 
 static int get(struct link *l, const char *path, int timeout_s, struct bt_buf *ret,
@@ -84,10 +93,13 @@ int api_register(struct link *l, const struct node_facts *facts, struct bt_err *
 }
 
 int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
-                  struct bt_err *err)
+                  bool *ret_measure, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
+    BT_BUF_AUTO struct bt_buf reply = {0};
+    JSON_AUTO struct json *j = NULL;
     struct json_writer w = {.to = &b};
+    int rc;
 
     jw_object(&w, NULL);
     jw_str(&w, "node", node);
@@ -102,7 +114,22 @@ int api_heartbeat(struct link *l, const char *node, const struct live *live, siz
     }
     jw_end_array(&w);
     jw_end_object(&w);
-    return post(l, "/v1/agent/heartbeat", &b, err);
+    rc = post_for(l, "/v1/agent/heartbeat", &b, &reply, err);
+    if (rc == 0 && reply.n && json_parse(reply.p, reply.n, REPLY_BYTES, &j, NULL) == 0)
+        *ret_measure = json_bool(json_get(j, "measure"), false);
+    return rc;
+}
+
+int api_measured(struct link *l, const char *node, int64_t busbw_mbs, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+
+    jw_object(&w, NULL);
+    jw_str(&w, "node", node);
+    jw_i64(&w, "busbw_mb_per_s", busbw_mbs);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/measured", &b, err);
 }
 
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,

@@ -30,8 +30,11 @@ struct live {
     struct attempt_id id;
     int64_t checkpoint_us; /* last write to its checkpoint folder; 0 = unknown */
 };
+/* *ret_measure: the facility asks for a measurement. */
 int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
-                  struct bt_err *err) BT_MUSTUSE;
+                  bool *ret_measure, struct bt_err *err) BT_MUSTUSE;
+int api_measured(struct link *l, const char *node, int64_t busbw_mbs,
+                 struct bt_err *err) BT_MUSTUSE;
 /* The text of the reply; after < 0 asks for the present state at once. known: as in node_facts. */
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;

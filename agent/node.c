@@ -15,6 +15,7 @@
 #include "agent/dir.h"
 #include "agent/handover.h"
 #include "agent/layout.h"
+#include "agent/measure.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -27,6 +28,7 @@ enum {
     FINISHED = 64,
     ATTEMPTS_MAX = 256,
     SWEEP_S = 86400,
+    MEASURE_WITHIN_S = 600, /* of the first time; later ones follow by themselves at other times */
 };
 
 struct node {
@@ -43,7 +45,10 @@ struct node {
     struct known known;
     int64_t heartbeat_due_us;
     int64_t sweep_due_us;
+    struct measure *measure; /* that runs; NULL: none */
+    int64_t measure_due_us;
     int failures;
+    bool asked_to_measure, measure_disturbed;
     bool registered;
     bool daemon_is_here; /* on this machine: it cannot be cut off from us */
 };
@@ -175,7 +180,8 @@ static int say_alive(struct node *n, struct bt_err *err)
         if (atomic_load(&n->couriers[i]->counts))
             live[n_live++] =
                 (struct live){n->couriers[i]->id, checkpoint_us(n, &n->couriers[i]->id)};
-    int rc = api_heartbeat(n->link, n->plan->node, live, n_live, err);
+    n->asked_to_measure = false;
+    int rc = api_heartbeat(n->link, n->plan->node, live, n_live, &n->asked_to_measure, err);
     if (rc == 0) {
         n->heartbeat_due_us = bt_mono_us() + HEARTBEAT_S * BT_US_PER_S;
         write_contact(n, sent_us);
@@ -183,6 +189,57 @@ static int say_alive(struct node *n, struct bt_err *err)
     if (rc == -BT_ERR_NOT_FOUND)
         n->registered = false;
     return rc;
+}
+
+/* ---- what the node measures of itself ---- */
+
+static void measure_later(struct node *n, int64_t within_s)
+{
+    n->measure_due_us = bt_mono_us() + within_s * BT_US_PER_S;
+}
+
+/* A job that came meanwhile has disturbed it: again when the node is idle. */
+static int say_measured(struct node *n, struct bt_err *err)
+{
+    bool disturbed = n->measure_disturbed;
+    struct bt_err e = {0};
+    int64_t mbs = 0;
+    int rc = measure_end(n->measure, &mbs, &e);
+
+    n->measure = NULL;
+    if (rc < 0) {
+        bt_log_err(BT_WARN, "not_measured", &e);
+        measure_later(n, n->set->measure_every);
+        return 0;
+    }
+    measure_later(n, disturbed ? 1 : n->set->measure_every);
+    if (disturbed)
+        return 0;
+    n->asked_to_measure = false;
+    rc = api_measured(n->link, n->plan->node, mbs, err);
+    if (rc < 0) /* it is measured again */
+        measure_later(n, 1);
+    return api_is_final(rc) ? 0 : rc;
+}
+
+/* One at a time, and only while no attempt is here. */
+static int look_after_measure(struct node *n, struct bt_err *err)
+{
+    bool due = n->asked_to_measure || (n->set->measure_every && bt_mono_us() >= n->measure_due_us);
+    struct bt_err e = {0};
+
+    if (n->measure) {
+        n->measure_disturbed |= n->n_couriers > 0;
+        return measure_over(n->measure) ? say_measured(n, err) : 0;
+    }
+    if (!due || n->n_couriers || n->plan->accelerators < 2)
+        return 0;
+    n->measure_disturbed = false;
+    if (measure_start(n->set, n->plan, &n->measure, &e) < 0) {
+        bt_log_err(BT_WARN, "not_measured", &e);
+        measure_later(n, SWEEP_S);
+    }
+    return 0;
 }
 
 /* ---- wants ---- */
@@ -274,7 +331,7 @@ static int listen_for_wants(struct node *n, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
     BT_AUTO struct want_item *items = NULL;
-    int64_t left_s = (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
+    int64_t left_s = n->measure ? 1 : (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
     int64_t seq;
     size_t n_items;
     char mark[KNOWN_TEXT];
@@ -445,6 +502,8 @@ static int turn(struct node *n, struct bt_err *err)
         sweep_checkpoints(n);
     if (rc == 0 && bt_mono_us() >= n->heartbeat_due_us)
         rc = say_alive(n, err);
+    if (rc == 0)
+        rc = look_after_measure(n, err);
     return rc < 0 ? rc : listen_for_wants(n, err);
 }
 
@@ -459,6 +518,9 @@ int node_run(const struct settings *set, const struct node_plan *plan,
                      .daemon_is_here = is_loopback(set->url)};
     int rc = begin(&n, err);
 
+    n.measure_due_us =
+        bt_mono_us() +
+        backoff_us(30, BT_US_PER_S, BT_MIN(set->measure_every, MEASURE_WITHIN_S) * BT_US_PER_S);
     if (rc < 0) {
         known_done(&n.known);
         bt_free(n.attempts);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/layout.h"
+#include "agent/meet.h"
 #include "agent/shepherd_own.h"
 #include "agent/slurm.h"
 #include "agent/start.h"
@@ -35,20 +36,6 @@ static int count_ranks(const struct shepherd *s, struct bt_err *err)
     return (int)BT_MIN(n, RANKS_MAX);
 }
 
-/* A port of loopback that is free now; rank 0 binds it a moment later and fails loudly if
- * somebody took it. */
-static int free_port(struct bt_err *err)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    BT_FD_AUTO int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &n) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot find a free port for the ranks");
-    return ntohs(a.sin_port);
-}
-
 /* How ranks find and know each other: an address, and a secret that only their user can read. */
 struct meeting {
     char address[32];
@@ -57,9 +44,7 @@ struct meeting {
 
 static int arrange(struct shepherd *s, struct meeting *m, struct bt_err *err)
 {
-    uint8_t random[32];
-    char hex[65];
-    int port = free_port(err);
+    int port = meet_port(err), rc;
 
     if (port < 0)
         return port;
@@ -67,12 +52,7 @@ static int arrange(struct shepherd *s, struct meeting *m, struct bt_err *err)
     /* Beside the home only the agent may write. */
     (void)snprintf(m->secret, sizeof m->secret, geteuid() == 0 ? "%s.secret" : "%s/.secret",
                    s->places.home);
-    bt_random(random, sizeof random);
-    bt_hex(random, sizeof random, hex);
-    (void)unlink(m->secret);
-    int rc = bt_file_write(m->secret, 0600, hex, 64, err);
-    bt_wipe(random, sizeof random);
-    bt_wipe(hex, sizeof hex);
+    rc = meet_secret(m->secret, err);
     if (rc == 0 && geteuid() == 0 && lchown(m->secret, s->account.uid, s->account.gid) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot give %s to %s", m->secret, s->account.name);
     return rc;
@@ -97,9 +77,7 @@ static void command_of(struct shepherd *s, char *program, size_t size, const cha
         argv[1] = shebang ? NULL : s->places.code;
         return;
     }
-    (void)snprintf(program, size, "%s/%s", s->order.libexec, base);
-    if (access(program, X_OK) < 0) /* in a build folder each lies in its own */
-        (void)snprintf(program, size, "%s/%s/%s", s->order.libexec, strchr(base, '-') + 1, base);
+    meet_program(s->order.libexec, base, program, size);
     argv[0] = base;
     argv[1] = s->places.code;
 }

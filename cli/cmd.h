@@ -58,6 +58,7 @@ CMD(cmd_node_list);
 CMD(cmd_node_summary);
 CMD(cmd_node_show);
 CMD(cmd_node_drain);
+CMD(cmd_node_measure);
 CMD(cmd_node_resume);
 CMD(cmd_ledger_list);
 CMD(cmd_ledger_show);

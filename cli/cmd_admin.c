@@ -161,12 +161,17 @@ int cmd_node_summary(struct app *app, const struct cli_args *a, struct bt_err *e
 
 int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    static const struct out_col cols[] = {
-        {"NODE", "node", OUT_STR, 0},         {"SITE", "site", OUT_STR, 0},
-        {"CLASS", "class", OUT_STR, 0},       {"ACC", "accelerators", OUT_NUM, 0},
-        {"BUSY", "busy", OUT_NUM, 0},         {"STATE", "state", OUT_STATE, 0},
-        {"REASON", "reason", OUT_STR, 0},     {"UNTIL", "until", OUT_WHEN, 0},
-        {"SEEN", "last_seen_at", OUT_WHEN, 0}};
+    static const struct out_col cols[] = {{"NODE", "node", OUT_STR, 0},
+                                          {"SITE", "site", OUT_STR, 0},
+                                          {"CLASS", "class", OUT_STR, 0},
+                                          {"ACC", "accelerators", OUT_NUM, 0},
+                                          {"BUSY", "busy", OUT_NUM, 0},
+                                          {"STATE", "state", OUT_STATE, 0},
+                                          {"REASON", "reason", OUT_STR, 0},
+                                          {"UNTIL", "until", OUT_WHEN, 0},
+                                          {"SEEN", "last_seen_at", OUT_WHEN, 0},
+                                          {"BUSBW-MB/S", "busbw_mb_per_s", OUT_NUM, 0},
+                                          {"MEASURED", "measured_at", OUT_WHEN, 0}};
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "node", NULL};
     REPLY_AUTO struct reply reply = {0};
     BT_BUF_AUTO struct bt_buf text = {0};
@@ -680,6 +685,31 @@ struct node_change {
     const char *state;
     struct bt_err *err;
 };
+
+static int measure_node(void *arg, const char *name)
+{
+    const struct node_change *ch = arg;
+    BT_BUF_AUTO struct bt_buf body = {0};
+    BT_BUF_AUTO struct bt_buf path = {0};
+    int rc;
+
+    bt_buf_str(&body, "{}");
+    bt_buf_str(&path, "/v1/nodes/");
+    net_escape(&path, name);
+    bt_buf_str(&path, "/measure");
+    rc = send_body(ch->app, "POST", bt_buf_text(&path), &body, ch->err);
+    if (rc >= 0)
+        app_note(ch->app, "node %s will measure itself when it is idle", name);
+    return rc;
+}
+
+int cmd_node_measure(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    struct node_change ch = {app, a, NULL, err};
+    int rc = bt_hostlist_each(a->pos[0], NODES_MAX, measure_node, &ch, err);
+
+    return BT_MIN(rc, 0);
+}
 
 static int change_node(void *arg, const char *name)
 {

@@ -25,6 +25,7 @@ enum event_kind {
     EV_RANKS_ENDED, /* its ranks are gone, the accelerators are empty */
     EV_MANIFEST,    /* what the attempt produced */
     EV_NODE_REPORT, /* an agent registers, reports a change, or its heartbeat digest */
+    EV_MEASURED,    /* an agent has run its collective benchmark */
     EV_TICK,        /* the clock: deadlines, leases, expiries */
     EV_PLAN_READY,  /* the planner's answer to a snapshot */
     EV_POLICY,      /* new rules were loaded */
@@ -95,6 +96,7 @@ enum admin_op {
     ADMIN_SITE,    /* site, kind, tier, until_us, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
+    ADMIN_MEASURE,   /* node: shall run its collective benchmark */
     ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us;
                    * state = "over" calls it off */
     ADMIN_OPS
@@ -195,6 +197,12 @@ struct ev_node_report {
     int32_t n_live;
 };
 
+/* The agent's own collective benchmark between the accelerators of its node. */
+struct ev_measured {
+    char node[64];
+    int64_t busbw_mbs; /* 10^6 bytes a second */
+};
+
 /* A node as its cluster sees it. Troubles begin with this word, so that they are known again. */
 #define SITE_TROUBLE "slurm: "
 
@@ -250,6 +258,7 @@ struct event {
         struct ev_ranks_ended ranks_ended;
         struct ev_manifest manifest;
         struct ev_node_report node_report;
+        struct ev_measured measured;
         struct ev_plan_ready plan_ready;
         struct ev_policy policy;
         struct ev_site site;

@@ -83,7 +83,8 @@ static uint8_t plan_state_of(const struct core *c, const struct node *n)
 
     if (s && (s->unreachable || bt_streq(s->row.state, "removed")))
         return PLAN_DOWN;
-    if (bt_streq(n->row.state, "draining") || (s && bt_streq(s->row.state, "draining")))
+    if (bt_streq(n->row.state, "draining") || bt_streq(n->row.state, "degraded") ||
+        (s && bt_streq(s->row.state, "draining")))
         return PLAN_DRAINING;
     if (bt_streq(n->row.state, "up") && n->reported)
         return PLAN_UP;

@@ -287,6 +287,11 @@ int64_t attempt_charge(const struct job *j); /* of the ended attempt, within its
 /* A facility's failure: refunded whole, tried again while the job allows it. */
 void facility_failed(struct core *c, uint32_t slot, const char *why);
 void node_set_state(struct core *c, struct node *n, const char *state, const char *reason);
+/* An agent speaks for its own node, a helper for all of its site's. */
+int agent_speaks(struct core *c, const struct event *ev, const char *node, struct bt_err *err);
+void step_measured(struct core *c, const struct event *ev);
+void node_judge(struct core *c, struct node *n); /* by what it measured; only if it is up */
+bool node_shall_measure(const struct node *n);   /* somebody asked and nothing came since */
 /* Ends the attempt and its allocation; `refund`: the facility failed it. */
 void attempt_close(struct core *c, uint32_t slot, const char *reason);
 /* Settles the ended attempt's hold: charge is spent, the rest goes back. */

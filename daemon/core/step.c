@@ -149,6 +149,9 @@ void core_step(struct core *c, const struct event *ev, struct batch *batch)
     case EV_NODE_REPORT:
         step_node_report(c, ev);
         break;
+    case EV_MEASURED:
+        step_measured(c, ev);
+        break;
     case EV_TICK:
         step_tick(c);
         break;

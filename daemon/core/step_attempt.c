@@ -291,7 +291,10 @@ static struct node *node_add(struct core *c, const struct ev_node_report *e)
                                .name = bt_strdup(e->node),
                                .tier = TIER_STANDARD,
                                .state = bt_strdup("up"),
-                               .until_us = ROW_NULL64}};
+                               .until_us = ROW_NULL64,
+                               .busbw_mbs = ROW_NULL64,
+                               .measured_us = ROW_NULL64,
+                               .measure_us = ROW_NULL64}};
     name_put(c, NAME_NODE, 0, e->node, c->n_nodes - 1);
     return n;
 }
@@ -319,6 +322,7 @@ static void node_seen(struct core *c, struct node *n)
             node_set_state(c, n, "down", n->trouble);
         else
             node_set_state(c, n, "up", "-");
+        node_judge(c, n);
         emit_event(c, n->trouble ? "node-heard" : "node-up", "facility/clock", n->row.name, NULL);
     }
     if (!n->reported)
@@ -327,18 +331,25 @@ static void node_seen(struct core *c, struct node *n)
     n->seen_us = c->now_us;
 }
 
+int agent_speaks(struct core *c, const struct event *ev, const char *node, struct bt_err *err)
+{
+    struct actor who;
+    int rc = actor_of(c, &ev->who, &who, err);
+
+    if (rc < 0 || bt_streq(who.credential->row.kind, "helper") ||
+        (bt_streq(who.credential->row.kind, "agent") &&
+         bt_streq(who.credential->row.subject, node)))
+        return rc;
+    return bt_fail(err, BT_ERR_FORBIDDEN, "%s does not speak for node %s", who.text, node);
+}
+
 void step_node_report(struct core *c, const struct event *ev)
 {
     const struct ev_node_report *e = &ev->u.node_report;
     struct node *n = node_find(c, e->node);
     struct bt_err err = {0};
-    struct actor who;
-    int rc = actor_of(c, &ev->who, &who, &err);
+    int rc = agent_speaks(c, ev, e->node, &err);
 
-    if (rc == 0 && !bt_streq(who.credential->row.kind, "helper") &&
-        !(bt_streq(who.credential->row.kind, "agent") &&
-          bt_streq(who.credential->row.subject, e->node)))
-        rc = bt_fail(&err, BT_ERR_FORBIDDEN, "%s does not speak for node %s", who.text, e->node);
     if (rc == 0 && !n && !e->registers)
         rc = bt_fail(&err, BT_ERR_NOT_FOUND, "node %s has not registered", e->node);
     if (rc < 0) {
@@ -370,7 +381,7 @@ void step_node_report(struct core *c, const struct event *ev)
                       n->row.site > 0 ? c->sites[n->row.site - 1].row.name : "");
         answer(c, 200, bt_buf_take(&body));
     } else {
-        answer(c, 200, bt_strdup("{}"));
+        answer(c, 200, bt_strdup(node_shall_measure(n) ? "{\"measure\":true}" : "{}"));
     }
 }
 
@@ -450,7 +461,8 @@ static void tick_job(struct core *c, uint32_t slot)
 
 static void tick_node(struct core *c, struct node *n)
 {
-    if (!bt_streq(n->row.state, "up") || c->now_us < n->seen_us + c->set.node_silent_us ||
+    if (!(bt_streq(n->row.state, "up") || bt_streq(n->row.state, "degraded")) ||
+        c->now_us < n->seen_us + c->set.node_silent_us ||
         c->now_us < c->epoch_start_us + c->set.grace_after_start_us)
         return;
     node_set_state(c, n, "down", "silent");

@@ -28,6 +28,7 @@ static int allowed(struct doing *d)
         [ADMIN_TOKEN] = ROLE_COUNCIL | ROLE_OPERATOR,
         [ADMIN_REVOKE] = ROLE_COUNCIL,
         [ADMIN_NODE] = ROLE_OPERATOR | ROLE_COUNCIL,
+        [ADMIN_MEASURE] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_RATE] = ROLE_COUNCIL,
         [ADMIN_SITE] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_UNIXMAP] = ROLE_OPERATOR | ROLE_COUNCIL,
@@ -622,7 +623,7 @@ static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
     [ADMIN_REVOKE] = do_revoke,       [ADMIN_NODE] = do_node,
     [ADMIN_RATE] = do_rate,           [ADMIN_SITE] = do_site,
     [ADMIN_UNIXMAP] = do_unixmap,     [ADMIN_GUARANTEE] = do_guarantee,
-    [ADMIN_OUTAGE] = do_outage,
+    [ADMIN_OUTAGE] = do_outage,       [ADMIN_MEASURE] = do_measure,
 };
 
 static const char *const op_names[ADMIN_OPS] = {
@@ -633,7 +634,7 @@ static const char *const op_names[ADMIN_OPS] = {
     [ADMIN_REVOKE] = "revoke",       [ADMIN_NODE] = "node",
     [ADMIN_RATE] = "rate",           [ADMIN_SITE] = "site",
     [ADMIN_UNIXMAP] = "unixmap",     [ADMIN_GUARANTEE] = "guarantee",
-    [ADMIN_OUTAGE] = "outage",
+    [ADMIN_OUTAGE] = "outage",       [ADMIN_MEASURE] = "measure",
 };
 
 /* The same request id with another body is refused for as long as this process remembers. */

@@ -29,6 +29,9 @@ static struct node *node_found(struct core *c, const struct site *s, const struc
                                .state = bt_strdup("down"),
                                .reason = bt_strdup("silent"),
                                .until_us = ROW_NULL64,
+                               .busbw_mbs = ROW_NULL64,
+                               .measured_us = ROW_NULL64,
+                               .measure_us = ROW_NULL64,
                                .inventory = bt_strdup("{}")},
                        .class_word = word_of(c, at->class)};
     name_put(c, NAME_NODE, 0, at->name, c->n_nodes - 1);

@@ -142,6 +142,20 @@ void agent_heartbeat(struct call *c)
     post_or_fail(c, rc, ev, &err);
 }
 
+void agent_measured(struct call *c)
+{
+    static const struct json_field fields[] = {
+        {"node", JSON_F_NAME, offsetof(struct ev_measured, node), true, .size = 64},
+        {"busbw_mb_per_s", JSON_F_I64, offsetof(struct ev_measured, busbw_mbs), true, .min = 0,
+         .max = INT64_C(1000000000)},
+    };
+    struct event *ev = http_event(c, EV_MEASURED);
+    struct bt_err err = {0};
+
+    post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.measured, &err), ev,
+                 &err);
+}
+
 /* ---- wants ---- */
 
 static void send_wants(struct call *c)

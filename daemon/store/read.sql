@@ -109,7 +109,8 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.
     'site', s.name, 'class', d.class_name, 'accelerators', d.n_acc,
     'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
-    'inventory', d.inventory::json) ORDER BY d.name), '[]'), 'next', NULL)::text
+    'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
+    'measure_asked_at', rfc3339(d.measure_us), 'inventory', d.inventory::json) ORDER BY d.name), '[]'), 'next', NULL)::text
 FROM node d LEFT JOIN site s ON s.id = d.site
 -- name: sites
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', s.name, 'kind', s.kind,

@@ -174,8 +174,8 @@ static void must(struct fixture *f, struct event *ev)
         fail_msg("%s", r->err.text);
 }
 
-static void enrol(struct fixture *f, const char *nation, const char *kind, const char *subject,
-                  const char *key)
+void fixture_enrol(struct fixture *f, const char *nation, const char *kind, const char *subject,
+                   const char *key)
 {
     struct event *ev = admin(ADMIN_TOKEN, nation);
 
@@ -199,7 +199,7 @@ static void person(struct fixture *f, const char *nation, const char *name, int3
     bt_copy(ev->u.admin.person, sizeof ev->u.admin.person, name);
     ev->u.admin.roles = roles;
     must(f, ev);
-    enrol(f, nation, "person", name, key);
+    fixture_enrol(f, nation, "person", name, key);
 }
 
 static void quota(struct fixture *f, const char *project, int64_t mras)
@@ -219,7 +219,7 @@ static void node(struct fixture *f)
     ev->u.admin.tier = 1;
     ev->u.admin.until_us = INT64_MAX;
     must(f, ev);
-    enrol(f, "", "agent", "n1", NODE1);
+    fixture_enrol(f, "", "agent", "n1", NODE1);
     ev = fixture_event(EV_NODE_REPORT, NODE1);
     bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, "n1");
     bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "cpu");

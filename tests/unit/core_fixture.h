@@ -32,6 +32,9 @@ const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id);
 
 /* Steps the event (freed), commits the batch to f->db and returns its reply to the event. */
 const struct reply *fixture_step(struct fixture *f, struct event *ev);
+/* A credential of `kind` whose key is 32 x key[0]. */
+void fixture_enrol(struct fixture *f, const char *nation, const char *kind, const char *subject,
+                   const char *key);
 struct event *fixture_event(enum event_kind kind, const char *spki); /* key = 32 × spki[0] */
 const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
                                    int32_t walltime_s);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/meet.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/enc.h"
+#include "lib/base/file.h"
+#include "lib/base/mem.h"
+#include "lib/crypto/hash.h"
+
+int meet_port(struct bt_err *err)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    BT_FD_AUTO int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, n) < 0 ||
+        getsockname(fd, (struct sockaddr *)&a, &n) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot find a free port for the ranks");
+    return ntohs(a.sin_port);
+}
+
+int meet_secret(const char *path, struct bt_err *err)
+{
+    uint8_t random[32];
+    char hex[65];
+
+    bt_random(random, sizeof random);
+    bt_hex(random, sizeof random, hex);
+    (void)unlink(path);
+    int rc = bt_file_write(path, 0600, hex, 64, err);
+    bt_wipe(random, sizeof random);
+    bt_wipe(hex, sizeof hex);
+    return rc;
+}
+
+void meet_program(const char *libexec, const char *name, char *ret, size_t size)
+{
+    (void)snprintf(ret, size, "%s/%s", libexec, name);
+    if (access(ret, X_OK) < 0)
+        (void)snprintf(ret, size, "%s/%s/%s", libexec, strchr(name, '-') + 1, name);
+}
