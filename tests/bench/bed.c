@@ -8,14 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/clusters/wire.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 #include "lib/json/json.h"
 
 enum { UP_TRIES = 600 };
@@ -65,17 +68,101 @@ static void stop_current(void)
         bed_stop(current);
 }
 
-void bed_start(struct bed *b, const char *base, int n, bool cloud, const char *more)
+static void start_testbed(struct bed *b, const char *more)
 {
-    *b = (struct bed){.base = bt_strdup(base), .dir = bt_printf("%s/slurm", base), .n_nodes = n};
-    current = b;
-    (void)atexit(stop_current);
     if (bed_shell(b,
                   "TB_PREFIX=b TB_CLUSTER=bench TB_PORT=%d %s TB_CPUS=%d TB_MEM=%d "
                   "TB_EXTRA='%s' %s/tests/slurm/testbed start %s %d >&2",
-                  33000 + (int)(getpid() % 800) * 20, cloud ? "TB_CLOUD=1" : "", cloud ? 96 : 16,
-                  cloud ? 2000000 : 8000, more, BT_SOURCE_ROOT, b->dir, n) != 0)
+                  33000 + (int)(getpid() % 800) * 20, b->cloud ? "TB_CLOUD=1" : "",
+                  b->cloud ? 96 : 16, b->cloud ? 2000000 : 8000, more, BT_SOURCE_ROOT, b->dir,
+                  b->n_nodes) != 0)
         rig_die("the Slurm of the bench did not start");
+}
+
+void bed_start(struct bed *b, const char *base, int n, bool cloud, const char *more)
+{
+    *b = (struct bed){
+        .base = bt_strdup(base), .dir = bt_printf("%s/slurm", base), .n_nodes = n, .cloud = cloud};
+    current = b;
+    (void)atexit(stop_current);
+    start_testbed(b, more);
+}
+
+void bed_resize(struct bed *b, int n, const char *more)
+{
+    if (bed_shell(b, "%s/tests/slurm/testbed stop %s >&2", BT_SOURCE_ROOT, b->dir) != 0)
+        rig_die("the Slurm of the bench did not stop");
+    b->n_nodes = n;
+    start_testbed(b, more);
+}
+
+/* ---- the helper ---- */
+
+static void next_frame(int fd, struct bt_buf *in, struct wire_reply *ret)
+{
+    struct bt_err err = {0};
+    const char *text;
+    size_t len;
+    int rc;
+
+    while ((rc = wire_unframe(in->p, in->n, &text, &len, &err)) == 0) {
+        ssize_t n = read(fd, bt_buf_room(in, 65536), 65536);
+
+        if (n <= 0)
+            rig_die("beamtime-slurm ended");
+        in->n += (size_t)n;
+    }
+    if (rc < 0 || wire_reply_read(text, len, ret, &err) < 0 || !ret->ok)
+        rig_die("beamtime-slurm: %s%s", err.text, ret->text);
+    in->n -= 4 + len;
+    memmove(in->p, in->p + 4 + len, in->n);
+}
+
+static void ask_nodes(int fd, bool fresh, struct bt_buf *in, struct wire_reply *ret)
+{
+    BT_BUF_AUTO struct bt_buf out = {0};
+    struct wire_request r = {.q = 1, .op = WIRE_NODES, .fresh = fresh};
+
+    wire_request_write(&r, &out);
+    if (bt_write_all(fd, out.p, out.n, NULL) < 0)
+        rig_die("cannot write to beamtime-slurm");
+    next_frame(fd, in, ret);
+}
+
+int bed_inventory(struct bed *b, double *ret_load_s, double *ret_refresh_s)
+{
+    BT_AUTO char *program =
+        bt_printf("%s/../../daemon/clusters/helper/beamtime-slurm", rig_folder());
+    BT_AUTO char *conf = bt_printf("%s/slurm.conf", b->dir);
+    BT_BUF_AUTO struct bt_buf in = {0};
+    struct wire_reply hello = {0};
+    struct wire_reply nodes = {0};
+    struct wire_reply again = {0};
+    int64_t began = bt_mono_us();
+    int sock[2];
+    pid_t pid;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) < 0 || (pid = fork()) < 0)
+        rig_die("cannot start beamtime-slurm");
+    if (pid == 0) {
+        dup2(sock[1], 0);
+        execl(program, program, conf, (char *)NULL);
+        _exit(127);
+    }
+    close(sock[1]);
+    next_frame(sock[0], &in, &hello);
+    ask_nodes(sock[0], true, &in, &nodes);
+    *ret_load_s = (double)(bt_mono_us() - began) / 1e6;
+    began = bt_mono_us();
+    ask_nodes(sock[0], false, &in, &again);
+    *ret_refresh_s = (double)(bt_mono_us() - began) / 1e6;
+    int n = (int)nodes.n;
+    wire_reply_done(&hello);
+    wire_reply_done(&nodes);
+    wire_reply_done(&again);
+    close(sock[0]);
+    waitpid(pid, NULL, 0);
+    return n;
 }
 
 void bed_leave(struct bed *b)
