@@ -87,12 +87,12 @@ kill_shepherd() { # at any moment of its life
     await 30 a_shepherd || return 0
     moment 2000
     pid=$(pgrep -f "beamtime-[a-z]* shepherd $FACILITY/sites" | some)
-    [ -z "$pid" ] || kill -KILL "$pid"
+    [ -z "$pid" ] || kill -KILL "$pid" || true # it may just have ended
 }
 kill_helper() {
     local pid
     pid=$(pgrep -f "beamtime-slurm $SLURM_DIR/slurm.conf")
-    [ -z "$pid" ] || kill -KILL "$pid"
+    [ -z "$pid" ] || kill -KILL "$pid" || true # it may just have ended
 }
 kill_daemon() {
     daemon_kill
