@@ -119,6 +119,12 @@ void card_training(const struct export *e, struct bt_buf *to)
             jw_f64(&w, e->corpus->languages[l].tag, v->bits[l]);
     }
     jw_end_object(&w);
+    jw_object(&w, "gzip_bits_per_byte");
+    for (int l = 0; l < v->n; l++) {
+        if (v->bytes[l])
+            jw_f64(&w, e->corpus->languages[l].tag, v->gzip[l]);
+    }
+    jw_end_object(&w);
     jw_end_object(&w);
     bt_buf_char(to, '\n');
 }

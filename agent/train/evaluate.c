@@ -28,15 +28,18 @@ static void flush(const struct evaluate *e, struct windows *w, double *nats)
     w->n = 0;
 }
 
-/* bytes[0..n) as one window: the token before it is `before`. */
-static void add_window(const struct evaluate *e, struct windows *w, int language, int32_t before,
-                       const uint8_t *bytes, size_t n)
+/* text[at..end) as one window, at most a context; what lies before `done` was counted already. */
+static void add_window(const struct evaluate *e, struct windows *w, int language,
+                       const uint8_t *text, const size_t at_done_end[3])
 {
+    size_t from = at_done_end[0], skip = at_done_end[1] - from, n = at_done_end[2] - from;
+    int32_t before = from ? text[from - 1] : TOKEN_EOS;
+    const uint8_t *bytes = text + from;
     size_t t = (size_t)e->model->shape.context, at = (size_t)w->n * t;
 
     for (size_t k = 0; k < t; k++) {
         w->in[at + k] = k == 0 ? before : k <= n ? bytes[k - 1] : TOKEN_PAD;
-        w->target[at + k] = k < n ? bytes[k] : -1;
+        w->target[at + k] = k >= skip && k < n ? bytes[k] : -1;
     }
     w->language[w->n++] = language;
 }
@@ -49,8 +52,11 @@ static bool add_language(const struct evaluate *e, struct windows *w, int langua
     BT_AUTO uint8_t *text = bt_new_n(uint8_t, (size_t)e->bytes + 1);
     size_t n = corpus_held(e->corpus, language, 0, (size_t)e->bytes, text);
 
-    for (size_t at = 0; at < n; at += t) {
-        add_window(e, w, language, at ? text[at - 1] : TOKEN_EOS, text + at, BT_MIN(t, n - at));
+    for (size_t at = 0, done = 0; done < n; at += BT_MAX(t / 2, 1)) {
+        size_t end = BT_MIN(at + t, n);
+
+        add_window(e, w, language, text, (size_t[]){at, done, end});
+        done = end;
         if (w->n == e->rows) {
             if (e->stop && e->stop(e->arg))
                 return true;

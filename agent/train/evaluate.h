@@ -29,8 +29,9 @@ struct evaluate {
     void *arg;
 };
 
-/* The first `bytes` held-out bytes of every language in windows of one context: each byte is
- * predicted once from those before it in its window. Returns 1, with *ret untouched, when `stop`
+/* The first `bytes` held-out bytes of every language in windows of one context that overlap by
+ * half: each byte is predicted once, from half a context of those before it at least (all of them
+ * where the text begins). Returns 1, with *ret untouched, when `stop`
  * said so on this rank. Ranks share the languages out. */
 int evaluate(const struct evaluate *e, struct evaluation *ret, struct bt_err *err) BT_MUSTUSE;
 

@@ -75,6 +75,30 @@ static int configure(const struct bench *b, int64_t steps, struct config *ret, s
     return rc;
 }
 
+struct tally {
+    const struct json *gzip;
+    int n, below;
+};
+
+static int print_language(void *arg, const char *tag, const struct json *v)
+{
+    struct tally *t = arg;
+    BT_BUF_AUTO struct bt_buf line = {0};
+    struct json_writer w = {.to = &line};
+    double bits = json_f64(v, 0), gzip = json_f64(json_get(t->gzip, tag), 0);
+
+    t->n++;
+    t->below += bits < gzip;
+    jw_object(&w, NULL);
+    jw_str(&w, "bench", "bpb_language");
+    jw_str(&w, "language", tag);
+    jw_f64(&w, "bits_per_byte", bits);
+    jw_f64(&w, "gzip_bits_per_byte", gzip);
+    jw_end_object(&w);
+    dprintf(real_stdout, "%s\n", bt_buf_text(&line));
+    return 0;
+}
+
 static int print(const struct bench *b, const struct config *c, const char *dir, double seconds,
                  struct bt_err *err)
 {
@@ -83,6 +107,7 @@ static int print(const struct bench *b, const struct config *c, const char *dir,
     JSON_AUTO struct json *root = NULL;
     struct json_writer w = {.to = &line};
     int rc = bt_file_read(path, 1 << 20, &text, err);
+    struct tally tally = {0};
     double bits, gzip;
 
     if (rc == 0)
@@ -91,6 +116,8 @@ static int print(const struct bench *b, const struct config *c, const char *dir,
         return rc;
     bits = json_f64(json_get(root, "bits_per_byte_mean"), 0);
     gzip = json_f64(json_get(root, "gzip_bits_per_byte_mean"), 0);
+    tally.gzip = json_get(root, "gzip_bits_per_byte");
+    (void)json_each(json_get(root, "bits_per_byte"), print_language, &tally);
     jw_object(&w, NULL);
     jw_str(&w, "bench", "bpb");
     jw_str(&w, "preset", b->preset);
@@ -102,6 +129,8 @@ static int print(const struct bench *b, const struct config *c, const char *dir,
     jw_f64(&w, "bits_per_byte", bits);
     jw_f64(&w, "gzip_bits_per_byte", gzip);
     jw_bool(&w, "below_gzip", bits < gzip);
+    jw_i64(&w, "n_languages", tally.n);
+    jw_i64(&w, "languages_below_gzip", tally.below);
     jw_end_object(&w);
     dprintf(real_stdout, "%s\n", bt_buf_text(&line));
     fprintf(stderr, "%.3f bits per byte after %.0f s, gzip -9 %.3f\n", bits, seconds, gzip);
