@@ -114,11 +114,15 @@ char *codec_sql(const struct query *q, struct codec_shape shape)
     return bt_buf_take(&to);
 }
 
-static void put32(struct bt_buf *to, int32_t v)
+/* A column's type and the length of its value, then the value if it has a fixed size. */
+enum { FIELD_MAX = 4 + 4 + 32 };
+
+static char *put32(char *to, int32_t v)
 {
     uint32_t be = htobe32((uint32_t)v);
 
-    bt_buf_add(to, &be, sizeof be);
+    memcpy(to, &be, sizeof be);
+    return to + sizeof be;
 }
 
 static bool is_null(enum row_type type, const char *field)
@@ -143,67 +147,77 @@ static bool is_null(enum row_type type, const char *field)
     return true;
 }
 
-/* A value behind its length. */
-static void put_value(struct bt_buf *to, enum row_type type, const char *field)
+/* A value of fixed size behind its length. */
+static char *put_value(char *to, enum row_type type, const char *field)
 {
     uint64_t v64;
     uint32_t v32;
-    const char *text;
 
+    to = put32(to, types[type].size);
     switch (type) {
     case ROW_i32:
         memcpy(&v32, field, sizeof v32);
-        put32(to, sizeof v32);
-        put32(to, (int32_t)v32);
-        return;
+        return put32(to, (int32_t)v32);
     case ROW_i64:
         memcpy(&v64, field, sizeof v64);
         v64 = htobe64(v64);
-        put32(to, sizeof v64);
-        bt_buf_add(to, &v64, sizeof v64);
-        return;
-    case ROW_uuid:
-    case ROW_b32:
-        put32(to, types[type].size);
-        bt_buf_add(to, field, (size_t)types[type].size);
-        return;
-    case ROW_text:
-        memcpy(&text, field, sizeof text);
-        put32(to, (int32_t)strlen(text));
-        bt_buf_str(to, text);
-        return;
+        memcpy(to, &v64, sizeof v64);
+        return to + sizeof v64;
+    default:
+        memcpy(to, field, (size_t)types[type].size);
+        return to + types[type].size;
     }
+}
+
+/* Room for a text and the `fields` that follow it; what is written up to `at` counts. */
+static char *put_text(struct bt_buf *to, char *at, const char *text, int fields)
+{
+    size_t n = strlen(text);
+
+    to->n = (size_t)(at - to->p);
+    at = bt_buf_room(to, FIELD_MAX * (size_t)fields + n);
+    at = put32(at, (int32_t)n);
+    memcpy(at, text, n);
+    return at + n;
 }
 
 static void put_row(struct bt_buf *to, const struct codec_layout *l, const struct row_shape *s,
                     const char *row)
 {
     size_t head = to->n;
-    uint32_t n;
+    char *at = bt_buf_room(to, 8 + FIELD_MAX * (size_t)l->n);
+    const char *text;
 
-    put32(to, 0); /* length of the row: set below */
-    put32(to, l->n);
+    at = put32(at, 0); /* length of the row: set below */
+    at = put32(at, l->n);
     for (int i = 0; i < l->n; i++) {
         const struct row_column *c = l->at[i].column < 0 ? NULL : &s->columns[l->at[i].column];
 
-        put32(to, (int32_t)l->at[i].type);
-        if (!c || is_null(c->type, row + c->offset))
-            put32(to, -1);
-        else
-            put_value(to, c->type, row + c->offset);
+        at = put32(at, (int32_t)l->at[i].type);
+        if (!c || is_null(c->type, row + c->offset)) {
+            at = put32(at, -1);
+        } else if (c->type == ROW_text) {
+            memcpy(&text, row + c->offset, sizeof text);
+            at = put_text(to, at, text, l->n - i);
+        } else {
+            at = put_value(at, c->type, row + c->offset);
+        }
     }
-    n = htobe32((uint32_t)(to->n - head - sizeof n));
-    memcpy(to->p + head, &n, sizeof n);
+    to->n = (size_t)(at - to->p);
+    (void)put32(to->p + head, (int32_t)(to->n - head - 4));
 }
 
 void codec_encode(const struct codec_layout *layout, const struct row_shape *shape,
                   const struct row_list *rows, struct bt_buf *to)
 {
-    put32(to, 1); /* dimensions */
-    put32(to, 0); /* no NULLs among the rows */
-    put32(to, (int32_t)layout->row_type);
-    put32(to, rows->n);
-    put32(to, 1); /* lower bound */
+    char *at = bt_buf_room(to, 20);
+
+    at = put32(at, 1); /* dimensions */
+    at = put32(at, 0); /* no NULLs among the rows */
+    at = put32(at, (int32_t)layout->row_type);
+    at = put32(at, rows->n);
+    at = put32(at, 1); /* lower bound */
+    to->n = (size_t)(at - to->p);
     for (int i = 0; i < rows->n; i++)
         put_row(to, layout, shape, (const char *)rows->v + (size_t)i * shape->size);
 }
