@@ -1,6 +1,6 @@
 /* What nodes measured of themselves: which are slower than their class, and are spared new work.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <inttypes.h>
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,6 +80,7 @@ void step_measured(struct core *c, const struct event *ev)
 
     if (rc == 0 && !n)
         rc = bt_fail(&err, BT_ERR_NOT_FOUND, "node %s has not registered", e->node);
+    assert(n || rc < 0);
     if (rc < 0) {
         refuse(c, &err, NULL);
         return;
