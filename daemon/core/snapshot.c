@@ -91,6 +91,17 @@ static uint8_t plan_state_of(const struct core *c, const struct node *n)
     return bt_streq(n->row.state, "drained") ? PLAN_DRAINED : PLAN_DOWN;
 }
 
+/* When a node that is not up is expected back; 0 = unknown. One that was up when the epoch began
+ * and has not been heard of yet is expected at any moment, until it is called silent. */
+static int64_t back_of(const struct core *c, const struct node *n)
+{
+    bool fresh = c->now_us < c->epoch_start_us + c->set.grace_after_start_us;
+
+    if (n->row.until_us != ROW_NULL64)
+        return n->row.until_us;
+    return fresh && !n->reported && bt_streq(n->row.state, "up") ? c->now_us + BT_US_PER_S : 0;
+}
+
 static struct plan_node node_of(const struct core *c, const struct node *n)
 {
     uint64_t all = (uint64_t)n->row.all_mask;
@@ -98,7 +109,7 @@ static struct plan_node node_of(const struct core *c, const struct node *n)
     return (struct plan_node){
         .usable_mask = all,
         .free_mask = all & ~n->busy,
-        .back_us = n->row.until_us == ROW_NULL64 ? 0 : n->row.until_us,
+        .back_us = back_of(c, n),
         .site = (uint32_t)BT_MAX(n->row.site - 1, 0),
         .pod = (uint32_t)n->row.pod,
         .leaf = (uint32_t)n->row.leaf,

@@ -179,7 +179,7 @@ static void step(struct engine *e, struct event *ev)
 
 /* ---- planning ---- */
 
-static int64_t plan_once(struct engine *e, struct plan *p, const struct plan *last)
+static int64_t plan_once(struct plan *p, const struct plan *last)
 {
     struct bt_err err = {0};
     int64_t began = bt_mono_us();
@@ -190,7 +190,6 @@ static int64_t plan_once(struct engine *e, struct plan *p, const struct plan *la
     else
         bt_log_err(BT_ERROR, "plan-failed", &err);
     p->in.last = NULL;
-    (void)e;
     return bt_mono_us() - began;
 }
 
@@ -212,7 +211,7 @@ static void *plan_loop(void *arg)
         p = BT_TAKE(e->to_do);
         last = e->latest ? plan_ref(e->latest) : NULL;
         pthread_mutex_unlock(&e->lock);
-        took = plan_once(e, p, last);
+        took = plan_once(p, last);
         plan_unref(last);
         ev = event_new(EV_PLAN_READY);
         ev->u.plan_ready.plan = plan_ref(p);
@@ -230,6 +229,24 @@ static void *plan_loop(void *arg)
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;
+}
+
+/* Before anybody is served: from the first moment each waiting job has a start. */
+static void first_plan(struct engine *e)
+{
+    struct plan *p = core_snapshot(e->core, e->seq);
+    struct event *ev;
+
+    e->status.plan_us = plan_once(p, NULL);
+    if (!p->planned) {
+        plan_unref(p);
+        return;
+    }
+    ev = event_new(EV_PLAN_READY);
+    ev->u.plan_ready.plan = plan_ref(p);
+    e->latest = p;
+    stamp(e, ev);
+    step(e, ev);
 }
 
 struct plan *engine_plan(struct engine *e)
@@ -703,6 +720,8 @@ int engine_start(const struct engine_settings *settings, struct engine **ret, st
         event_free(policy);
     else
         step(e, policy);
+    if (!e->behind)
+        first_plan(e);
     if (pthread_create(&e->core_thread, NULL, core_loop, e) ||
         pthread_create(&e->store_thread, NULL, store_loop, e) ||
         pthread_create(&e->out_thread, NULL, out_loop, e) ||
