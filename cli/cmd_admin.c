@@ -41,6 +41,7 @@ static int list(struct app *app, const struct cli_args *a, const char *path,
 
     bt_buf_str(&url, path);
     url_query(&url, "nation", cli_value(a, "nation"));
+    url_query(&url, "state", cli_value(a, "state"));
     url_query(&url, "limit", cli_value(a, "limit"));
     url_query(&url, "cursor", cli_value(a, "cursor"));
     rc = app_get(app, bt_buf_text(&url), &reply, err);
@@ -175,8 +176,12 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "node", NULL};
     REPLY_AUTO struct reply reply = {0};
     BT_BUF_AUTO struct bt_buf text = {0};
-    int rc = app_get(app, "/v1/nodes?limit=1000", &reply, err);
+    BT_BUF_AUTO struct bt_buf url = {0};
+    int rc;
 
+    bt_buf_str(&url, "/v1/nodes");
+    url_query(&url, "node", a->pos[0]);
+    rc = app_get(app, bt_buf_text(&url), &reply, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < json_len(json_get(reply.json, "items")); i++) {

@@ -110,6 +110,8 @@ static const struct cli_opt token_opts[] = {
     {0}};
 static const struct cli_opt revoke_opts[] = {
     {"spki", 0, "HEX", "one credential, by the SHA-256 of its key", NULL}, {0}};
+static const struct cli_opt node_list_opts[] = {
+    {"state", 0, "STATES", "only these: up, draining, drained, down", NULL}, PAGE, {0}};
 static const struct cli_opt site_list_opts[] = {
     {"tier", 0, "N", "cleared for this tier at least", "0|1|2|3|4"}, {0}};
 static const struct cli_opt site_opts[] = {
@@ -281,7 +283,7 @@ const struct cli_cmd cli_commands[] = {
     {"outage", "end", "ID", "Call it off, or end it now", cmd_outage_end, NULL, NULL, 1, 1, 0},
     {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
      unixmap_opts, NULL, 1, 1, 0},
-    {"node", "list", "", "The nodes", cmd_node_list, NULL, NULL, 0, 0, 0},
+    {"node", "list", "", "The nodes", cmd_node_list, node_list_opts, NULL, 0, 0, 0},
     {"node", "summary", "", "The nodes counted by state, their names folded", cmd_node_summary,
      NULL, NULL, 0, 0, 0},
     {"node", "show", "NODE", "One node with its inventory", cmd_node_show, NULL, NULL, 1, 1, 0},

@@ -166,6 +166,7 @@ handler_fn show_openapi, show_metrics;
 void upload_blob_head(struct call *c);
 void upload_log_head(struct call *c);
 handler_fn upload_blob, upload_blob_have, upload_log;
+handler_fn public_machine, public_machine_map;
 handler_fn public_front, public_record, public_file, public_checkpoint, public_tile, public_blob,
     public_vkey, public_style;
 

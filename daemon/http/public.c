@@ -108,6 +108,52 @@ void public_front(struct call *c)
     tasks_add(c, send_front);
 }
 
+static void send_machine(struct call *c)
+{
+    const struct read q = {.name = "public_machine", .public = true};
+    JSON_AUTO struct json *machine = NULL;
+    struct bt_buf page = {0};
+    struct bt_err err = {0};
+
+    if (read_page(c, &q, &machine, &err) < 0) {
+        fail_page(c, &err);
+        return;
+    }
+    page_machine(&page, pki_facility(c->h->set.pki), machine);
+    send_html(c, 200, &page, "max-age=5");
+}
+
+static void send_machine_map(struct call *c)
+{
+    const struct read q = {.name = "public_machine", .public = true};
+    struct serve_reply reply = {.status = 200, .type = "image/svg+xml"};
+    JSON_AUTO struct json *machine = NULL;
+    struct bt_buf svg = {0};
+    struct bt_err err = {0};
+
+    if (read_page(c, &q, &machine, &err) < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    page_machine_svg(&svg, machine);
+    serve_reply_header(&reply, "Content-Security-Policy", "default-src 'none'; sandbox");
+    serve_reply_header(&reply, "X-Content-Type-Options", "nosniff");
+    serve_reply_header(&reply, "Cache-Control", "max-age=5");
+    reply.n = svg.n;
+    reply.body = bt_buf_take(&svg);
+    serve_reply(c->r, &reply);
+}
+
+void public_machine(struct call *c)
+{
+    tasks_add(c, send_machine);
+}
+
+void public_machine_map(struct call *c)
+{
+    tasks_add(c, send_machine_map);
+}
+
 /* "17" or "17.json"; true if it is the latter. The index stays in the param, checked. */
 static int index_of(struct call *c, bool *ret_json, struct bt_err *err)
 {

@@ -179,8 +179,21 @@ void read_nations(struct call *c)
 void read_nodes(struct call *c)
 {
     const char *by = serve_query(c->r, "by");
+    struct asked *a;
+    int64_t limit;
 
-    plain(c, by && bt_streq(by, "state") ? "nodes_by_state" : "nodes");
+    if (by && bt_streq(by, "state")) {
+        plain(c, "nodes_by_state");
+        return;
+    }
+    if (number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0)
+        return;
+    a = ask(c, "nodes");
+    param(a, serve_query(c->r, "node"));
+    param(a, serve_query(c->r, "state"));
+    param(a, serve_query(c->r, "cursor"));
+    number_param(a, limit);
+    tasks_add(c, send_asked);
 }
 
 void read_sites(struct call *c)
@@ -363,12 +376,14 @@ void read_whoami(struct call *c)
 static void send_status(struct call *c)
 {
     struct read q = {.name = "status"};
-    BT_BUF_AUTO struct bt_buf more = {0};
+    const struct read wrong = {.name = "problems"};
+    BT_BUF_AUTO struct bt_buf more = {0}, problems = {0};
     struct bt_buf body = {0};
     struct json_writer w = {.to = &body};
     struct bt_err err = {0};
 
-    if (read_counted(c->h, &c->h->ended, q, &more, &err) < 0) {
+    if (read_counted(c->h, &c->h->ended, q, &more, &err) < 0 ||
+        read_json(c->h, &wrong, &problems, &err) < 0) {
         http_fail(c, &err);
         return;
     }
@@ -379,6 +394,8 @@ static void send_status(struct call *c)
     c->h->set.status(c->h->set.arg, &w);
     bt_buf_char(&body, ',');
     bt_buf_add(&body, more.p + 1, more.n - 2);
+    bt_buf_str(&body, ",\"problems\":");
+    bt_buf_add(&body, problems.p, problems.n);
     jw_end_object(&w);
     http_json(c, &body);
 }

@@ -105,13 +105,23 @@ SELECT json_build_object('tier', w.tier, 'tier_until', rfc3339(w.tier_until_us),
         WHERE m.person = w.id AND m.role <> 'none'), '[]'))::text
 FROM person w LEFT JOIN institution i ON i.id = w.institution WHERE w.id = $1::integer
 -- name: nodes
+-- name, states, cursor = name after which, limit
+WITH page AS (
+    SELECT d.*, s.name AS site_name FROM node d LEFT JOIN site s ON s.id = d.site
+    WHERE ($1::text IS NULL OR d.name = $1)
+      AND ($2::text IS NULL OR d.state = ANY (string_to_array($2, ',')))
+      AND ($3::text IS NULL OR d.name > $3)
+    ORDER BY d.name LIMIT $4::integer + 1
+), cut AS (SELECT * FROM page ORDER BY name LIMIT $4::integer)
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.name,
-    'site', s.name, 'class', d.class_name, 'accelerators', d.n_acc,
+    'site', d.site_name, 'class', d.class_name, 'accelerators', d.n_acc,
     'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
     'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
-    'measure_asked_at', rfc3339(d.measure_us), 'inventory', d.inventory::json) ORDER BY d.name), '[]'), 'next', NULL)::text
-FROM node d LEFT JOIN site s ON s.id = d.site
+    'measure_asked_at', rfc3339(d.measure_us), 'inventory', d.inventory::json)
+    ORDER BY d.name), '[]'),
+    'next', CASE WHEN (SELECT count(*) FROM page) > $4::integer THEN max(d.name) END)::text
+FROM cut d
 -- name: sites
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', s.name, 'kind', s.kind,
     'tier', s.tier, 'until', rfc3339(s.tier_until_us), 'state', s.state, 'nodes', d.n,
@@ -189,6 +199,9 @@ FROM ledger_head, (SELECT coalesce(json_object_agg(kind, n), '{}') AS counts FRO
     SELECT kind, sum(n) AS n FROM (
         SELECT kind::text, count(*) AS n FROM ledger_entry WHERE idx >= $1::bigint GROUP BY 1
         UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY kind) k) t
+-- name: public_machine
+SELECT json_build_object('nodes', coalesce(json_agg(json_build_array(site, pod, leaf, n_acc, all_mask,
+    busy, state) ORDER BY site, pod, leaf, id), '[]'))::text FROM machine
 -- name: public_record
 SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
     'leaf_sha256', encode(e.leaf_sha256, 'hex'), 'leaf', e.body::json,
@@ -227,6 +240,53 @@ FROM ledger_head, (SELECT coalesce(json_object_agg(state, n), '{}') AS ended FRO
         SELECT j.state::text, count(*) AS n FROM ledger_entry e JOIN job j ON j.id = e.job
             WHERE e.idx >= $1::bigint AND e.kind = 'record' GROUP BY 1
         UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY state) k) t
+
+-- name: problems
+-- What is wrong now, the gravest first, each with the next command.
+WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
+signed AS (SELECT coalesce(max(size), 0) AS size FROM checkpoint WHERE note IS NOT NULL),
+found AS (
+    SELECT 1 AS rank, format('site %s is %s', name, state) AS text,
+        format('beamtime site show %s', name) AS next
+    FROM site WHERE state NOT IN ('up', 'removed')
+    UNION ALL
+    SELECT 2, format('%s of %s nodes of pod %s at %s are %s (leaf %s): %s accelerators%s', n, total,
+        pod, site, state, leaves, acc, ', ' || reason), format('beamtime node %s', CASE
+        WHEN n > 1 THEN 'summary' WHEN state = 'down' THEN 'show ' || one ELSE 'resume ' || one END)
+    FROM (SELECT s.name AS site, d.pod, d.state, nullif(d.reason, '-') AS reason, count(*) AS n,
+            sum(d.n_acc) AS acc, min(d.name) AS one,
+            string_agg(DISTINCT d.leaf::text, ', ') AS leaves, (SELECT count(*) FROM node o
+                WHERE o.site = d.site AND o.pod = d.pod) AS total
+        FROM node d JOIN site s ON s.id = d.site WHERE d.state <> 'up' AND s.state <> 'removed'
+        GROUP BY s.name, d.site, d.pod, d.state, d.reason) g
+    UNION ALL
+    SELECT 3, format('%s jobs run on nodes that are not heard of', count(*)),
+        format('beamtime job show %s', min(j.number))
+    FROM attempt a JOIN job j ON j.id = a.job AND j.attempt = a.n
+    WHERE a.state = 'unreachable' HAVING count(*) > 0
+    UNION ALL
+    SELECT 4, format('%s jobs wait beyond their promise', count(*)),
+        format('beamtime explain %s', min(number))
+    FROM job, t WHERE record_idx IS NULL AND state = 'queued' AND promise_us < t.now
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT 5, format('%s promises moved in the last day: %s', count(*), p.cause),
+        format('beamtime job show %s', max(j.number))
+    FROM promise p JOIN job j ON j.id = p.job, t
+    WHERE p.given_us > t.now - 86400000000 AND p.cause NOT IN ('first', 'again') GROUP BY p.cause
+    UNION ALL
+    SELECT 6, format('%s ledger entries wait for a signed checkpoint, the oldest since %s',
+        count(*), rfc3339(min(at_us))), 'beamtime ledger verify'
+    FROM ledger_entry, signed, t WHERE idx >= signed.size
+    HAVING min(at_us) < max(t.now) - 120000000
+    UNION ALL
+    SELECT 7, format('%s results of %s/%s are overdue, the oldest since %s', count(*), n.code, p.name,
+        rfc3339(min(j.result_due_us))), format('beamtime job show %s', min(j.number))
+    FROM job j JOIN project p ON p.id = j.project JOIN nation n ON n.id = p.nation, t
+    WHERE j.result_due_us < t.now AND j.result_idx IS NULL AND j.record_idx IS NOT NULL
+    GROUP BY n.code, p.name)
+SELECT coalesce(json_agg(json_build_object('text', text, 'next', next) ORDER BY rank, text), '[]')::text
+FROM (SELECT * FROM found ORDER BY rank, text LIMIT 100) f
 
 -- The publisher's.
 -- name: publish_state

@@ -100,3 +100,36 @@ draining() { metrics | grep -q '^beamtime_nodes{state="draining"} 1'; }
     [[ "$output" == *"would run beyond the quota of the project"* ]]
     as cz-admin -q quota set cz/multilingual --amount 10h --until 365d >/dev/null
 }
+
+@test "status and the machine's page say what is wrong and what mends it" {
+    node=$(node_name)
+    as council -q node drain "$node" --reason 'new fan'
+    run -0 as council status
+    [[ "$output" == *"1 of 1 nodes of pod "*": 2 accelerators, new fan"*"beamtime node resume $node"* ]]
+    run -0 curl -sS "$PUBLIC/machine"
+    [[ "$output" == *'src="/machine.svg"'*'<h2>Out of work</h2>'*'<td>drain'* ]]
+    [[ "$output" != *"$node"* && "$output" != *"new fan"* ]] # not for everybody
+    command -v chromium >/dev/null || skip "no Chromium: the picture was not drawn"
+    for at in machine machine.svg; do
+        run -0 --separate-stderr chromium --headless --no-sandbox --disable-gpu \
+            --user-data-dir="$BATS_TEST_TMPDIR/chromium" --dump-dom "$PUBLIC/$at"
+        [[ "$output" != *parsererror* && "$output" == *"2 accelerators"* ]]
+    done
+    as council -q node resume "$node"
+    run -0 as council status
+    [[ "$output" != *"new fan"* ]]
+}
+
+# The last one: the daemon comes back on other ports.
+@test "what waits has its start time as soon as the daemon is back" {
+    agent_stop # after the daemon was killed nobody has heard of the node
+    first=$(as ana -q submit -n 2 --time 1m -- true)
+    waiting=$(as ana -q submit -n 2 --time 1m -- true) # the first may have been given the node
+    daemon_kill
+    daemon_start
+    run -0 --separate-stderr as ana explain "$waiting" --json
+    [ "$(jq -r '.start_at != null' <<<"$output")" = true ]
+    agent_start
+    run -0 as ana job wait "$waiting"
+    run -0 as ana job wait "$first"
+}

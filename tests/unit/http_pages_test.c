@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/http/pages/pages.h"
+#include "lib/base/attr.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 
@@ -237,9 +238,74 @@ static void the_style_loads_nothing(void **state)
     assert_non_null(strstr(page_style, "prefers-color-scheme: dark"));
 }
 
+/* One leaf of two nodes: one half at work, one down; and a drained node in another pod. */
+static const char machine_text[] =
+    "{\"nodes\":[[\"" HOSTILE "\",0,0,4,15,3,\"up\"],[\"" HOSTILE "\",0,0,4,15,0,\"down\"],"
+    "[\"" HOSTILE "\",1,9,4,7,0,\"drained\"]]}";
+
+static void the_machine_is_a_cell_for_each_accelerator(void **state)
+{
+    JSON_AUTO struct json *j = parsed(machine_text);
+    BT_BUF_AUTO struct bt_buf page = {0}, svg = {0};
+
+    (void)state;
+    page_machine(&page, "facility.example", j);
+    page_machine_svg(&svg, j);
+    assert_null(strstr(bt_buf_text(&page), "<script"));
+    assert_non_null(strstr(bt_buf_text(&page), "<td class=\"n\">9</td><td>drained</td>"));
+    assert_non_null(strstr(bt_buf_text(&page), "<b>5</b><span><i class=\"cell c-down\">"));
+    assert_non_null(strstr(bt_buf_text(&page), "16.7 per cent of 12 accelerators are at work"));
+    assert_null(strstr(bt_buf_text(&svg), "<script"));
+    assert_non_null(strstr(bt_buf_text(&svg), "fill=\"#1b7a43\" d=\"M0 8h2v1h-2z\""));
+    assert_non_null(strstr(bt_buf_text(&svg), "fill=\"#cfd8e6\" d=\"M2 8h2v1h-2z\""));
+    assert_non_null(strstr(bt_buf_text(&svg), "fill=\"#c3271d\" d=\"M0 9h4v1h-4zM49 8h1v1h-1z\""));
+    assert_non_null(strstr(bt_buf_text(&svg), "pod 0: 25 %"));
+}
+
+static void a_machine_without_nodes_has_a_page(void **state)
+{
+    JSON_AUTO struct json *j = parsed("{\"nodes\":[]}");
+    BT_BUF_AUTO struct bt_buf page = {0}, svg = {0};
+
+    (void)state;
+    page_machine(&page, "facility.example", j);
+    page_machine_svg(&svg, j);
+    assert_null(strstr(bt_buf_text(&page), "<img"));
+    assert_non_null(strstr(bt_buf_text(&page), "Every node is up."));
+    assert_non_null(strstr(bt_buf_text(&svg), "</svg>"));
+}
+
+/* 100,000 accelerators with every state, split as finely as it can be. */
+static void a_hundred_thousand_cells_are_one_bounded_picture(void **state)
+{
+    static const char *const states[] = {"up", "up", "up", "draining", "drained", "down"};
+    BT_BUF_AUTO struct bt_buf text = {0}, svg = {0};
+    struct json *j = NULL;
+    uint32_t seed = 7;
+
+    (void)state;
+    bt_buf_str(&text, "{\"nodes\":[");
+    for (int i = 0; i < 12500; i++) {
+        seed = seed * 1664525 + 1013904223;
+        bt_buf_printf(&text, "%s[\"cern\",%d,%d,8,255,%u,\"%s\"]", i ? "," : "", i / 512, i / 32,
+                      seed >> 24, states[seed / 7 % BT_ARRAY_LEN(states)]);
+    }
+    bt_buf_str(&text, "]}");
+    assert_int_equal(json_parse(bt_buf_text(&text), text.n, 4 << 20, &j, NULL), 0);
+    page_machine_svg(&svg, j);
+    json_free(j);
+    assert_non_null(strstr(bt_buf_text(&svg), "100000 accelerators"));
+    assert_true(svg.n < 2000000);
+    if (getenv("BT_SVG"))
+        assert_int_equal(bt_file_write(getenv("BT_SVG"), 0644, svg.p, svg.n, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_machine_is_a_cell_for_each_accelerator),
+        cmocka_unit_test(a_machine_without_nodes_has_a_page),
+        cmocka_unit_test(a_hundred_thousand_cells_are_one_bounded_picture),
         cmocka_unit_test(the_front_page_escapes_what_people_wrote),
         cmocka_unit_test(numbers_are_shown_as_people_read_them),
         cmocka_unit_test(an_empty_ledger_has_a_page),

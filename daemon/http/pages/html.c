@@ -49,7 +49,8 @@ void html_begin(struct bt_buf *to, const char *facility, const char *title)
     bt_buf_str(to, "</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n"
                    "<header><p><b><a href=\"/\">");
     html_text(to, facility);
-    bt_buf_str(to, "</a></b><span>public ledger of results</span></p></header>\n<main>\n");
+    bt_buf_str(to, "</a></b><span>public ledger of results</span>"
+                   "<a href=\"/machine\">the machine now</a></p></header>\n<main>\n");
 }
 
 void html_end(struct bt_buf *to)

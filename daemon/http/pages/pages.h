@@ -1,7 +1,8 @@
 /* pages.h - the public pages as HTML: text in, text out; everything that came from people is
  * escaped. SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The JSON comes from the queries public_front and public_record (daemon/store/read.sql). Pure. */
+ * The JSON comes from the queries public_front, public_record and public_machine
+ * (daemon/store/read.sql). Pure. */
 #ifndef BT_DAEMON_HTTP_PAGES_H
 #define BT_DAEMON_HTTP_PAGES_H
 
@@ -22,6 +23,10 @@ enum { PAGE_FILES = 500 /* files shown on a record's page; the manifest has them
 /* A record's page; `files` NULL: there are none, or its manifest has not arrived. */
 void page_record(struct bt_buf *to, const char *facility, const struct json *record,
                  const struct manifest *files);
+
+/* The machine as the query public_machine gives it: the page, and its heat map. */
+void page_machine(struct bt_buf *to, const char *facility, const struct json *machine);
+void page_machine_svg(struct bt_buf *to, const struct json *machine);
 
 /* A page that says what went wrong. */
 void page_error(struct bt_buf *to, const char *facility, int status, const char *text);
