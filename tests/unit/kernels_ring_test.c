@@ -15,6 +15,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 #include "lib/crypto/hash.h"
+#include "tests/unit/port.h"
 
 enum { RANKS_MAX = 5 };
 
@@ -29,18 +30,6 @@ struct rank {
     struct bt_err err;
     uint64_t digest;
 };
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static void *run_rank(void *arg)
 {

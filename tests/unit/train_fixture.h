@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "lib/base/buf.h"
+#include "tests/unit/port.h"
 
 enum { FILE_MAX = 1 << 26, ANSWER_MS = 60000 };
 
@@ -45,7 +46,6 @@ void assert_one_sentence(const struct place *p, const char *file, const char *wa
 /* Runs the program with other arguments than launch's; returns its status, dir/said what it said.
  */
 int run_with(const struct place *p, char *const args[]);
-uint16_t free_port(void);
 void write_secret(const struct place *p);
 
 #endif

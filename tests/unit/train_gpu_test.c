@@ -21,6 +21,7 @@
 #include "lib/base/buf.h"
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
+#include "tests/unit/port.h"
 
 enum { FILE_MAX = 1 << 26 };
 
@@ -286,17 +287,6 @@ static void a_resumed_run_ends_in_the_same_bytes(void **state)
     read_weights(p, "b", &resumed);
     assert_int_equal(whole.n, resumed.n);
     assert_memory_equal(whole.p, resumed.p, whole.n);
-}
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    BT_FD_AUTO int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    return ntohs(a.sin_port);
 }
 
 /* The two ranks' shares of state, gradients and rounded weights come together as one rank's do. */
