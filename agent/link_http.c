@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -13,7 +14,13 @@
 
 /* A handshake costs agent and daemon some 3 ms of a core each, and an attempt says five things in
  * its life: so connections belong to the agent, and each call borrows one. */
-enum { IDLE_MAX = 4, IDLE_US = 50000000 /* the daemon closes after 60 s */ };
+enum {
+    IDLE_MAX = 4,
+    IDLE_US = 50000000, /* the daemon closes after 60 s */
+    /* Attempts that end together speak together: a call waits so long for a connection before it
+     * makes one more than IDLE_MAX. Long ones (polls, uploads) must not hold up a claim. */
+    PATIENCE_MS = 50,
+};
 
 struct link_http {
     char *url;
@@ -22,6 +29,8 @@ struct link_http {
     struct net_client *idle[IDLE_MAX];
     int64_t idle_us[IDLE_MAX]; /* since when */
     int n_idle;
+    int n_busy;
+    pthread_cond_t given_back;
 };
 
 struct http {
@@ -51,17 +60,35 @@ void identity_done(struct identity *id)
     *id = (struct identity){0};
 }
 
-/* The one that was used last: the others may go when the daemon closes them. */
+/* The lock is held. */
+static void await_one(struct link_http *of)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += PATIENCE_MS * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    while (!of->n_idle && of->n_busy >= IDLE_MAX)
+        if (pthread_cond_timedwait(&of->given_back, &of->lock, &until) != 0)
+            return;
+}
+
+/* The one that was used last: the others may go when the daemon closes them. NULL: make one. */
 static struct net_client *take_idle(struct link_http *of)
 {
     struct net_client *net = NULL;
     bool fresh = false;
 
     pthread_mutex_lock(&of->lock);
+    await_one(of);
     if (of->n_idle) {
         net = of->idle[--of->n_idle];
         fresh = bt_mono_us() - of->idle_us[of->n_idle] < IDLE_US;
     }
+    of->n_busy++;
     pthread_mutex_unlock(&of->lock);
     if (fresh)
         return net;
@@ -69,13 +96,16 @@ static struct net_client *take_idle(struct link_http *of)
     return NULL;
 }
 
+/* net may be NULL: there is no connection to use again. */
 static void give_back(struct link_http *of, struct net_client *net)
 {
     pthread_mutex_lock(&of->lock);
-    if (of->n_idle < IDLE_MAX) {
+    of->n_busy--;
+    if (net && of->n_idle < IDLE_MAX) {
         of->idle_us[of->n_idle] = bt_mono_us();
         of->idle[of->n_idle++] = BT_TAKE(net);
     }
+    pthread_cond_signal(&of->given_back);
     pthread_mutex_unlock(&of->lock);
     net_client_free(net);
 }
@@ -88,8 +118,14 @@ static int borrow(struct link_http *of, struct net_client **ret, struct bt_err *
                                .key_file = of->id.key,
                                .program = "beamtime-agent"};
 
+    int rc = 0;
+
     *ret = take_idle(of);
-    return *ret ? 0 : net_client_new(&set, ret, err);
+    if (!*ret)
+        rc = net_client_new(&set, ret, err);
+    if (rc < 0)
+        give_back(of, NULL);
+    return rc;
 }
 
 /* The couriers and the loop repeat in their own time: lib/net tries once. */
@@ -120,6 +156,7 @@ static int call(struct link *link, const struct link_request *r, struct link_ans
         rc = 0;
     } else {
         net_client_free(net);
+        give_back(h->of, NULL);
     }
     net_reply_done(&reply);
     return rc;
@@ -169,9 +206,14 @@ int link_http_new(const struct settings *set, char *node, size_t size, struct li
                   struct link_maker *maker, struct bt_err *err)
 {
     struct link_http *h = bt_new(struct link_http);
+    pthread_condattr_t attr;
     int rc;
 
     pthread_mutex_init(&h->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->given_back, &attr);
+    pthread_condattr_destroy(&attr);
     identity_of(set, &h->id);
     h->url = bt_strdup(set->url);
     rc = read_name(set, &h->id, node, size, err);
@@ -190,6 +232,7 @@ void link_http_free(struct link_http *h)
         return;
     for (int i = 0; i < h->n_idle; i++)
         net_client_free(h->idle[i]);
+    pthread_cond_destroy(&h->given_back);
     pthread_mutex_destroy(&h->lock);
     identity_done(&h->id);
     bt_free(h->url);

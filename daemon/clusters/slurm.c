@@ -16,7 +16,7 @@
 #include "lib/base/time.h"
 
 enum {
-    JOBS_EVERY_US = 1000000,
+    JOBS_EVERY_US = 2000000, /* claims and ends come from the agents: this is for what goes wrong */
     NODES_EVERY_US = 5000000,
     SILENT_US = 3000000, /* a call that takes so long: the cluster is not reachable */
     HUNG_US = 90000000,  /* so long: the helper is started anew */

@@ -14,7 +14,7 @@
 
 enum {
     UID_LEAST = 1000,
-    RECENT_S = 30, /* jobs that ended are told for so long */
+    RECENT_S = 10, /* jobs that ended are told for so long */
     PASSWD_ROOM = 65536,
 };
 
