@@ -75,7 +75,7 @@ struct occupant {
     int32_t end;
 };
 
-enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32 };
+enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32, KNOWN_SHAPES = 4096 };
 
 /* Zones a (class, tier, per_node) may use. */
 struct match {
@@ -101,6 +101,12 @@ struct room { /* of a zone, for 2^size accelerators */
     int32_t until;
     uint32_t seen; /* zone_time.changes that it was found at */
     bool open;     /* there is room until then; else there is none until then */
+};
+
+struct known { /* of newcomers: as large and as long a job found no earlier start */
+    uint32_t acc, match;
+    int32_t len, start;
+    uint8_t level, required;
 };
 
 struct zone_time {
@@ -169,8 +175,9 @@ struct plan_timeline {
     uint32_t memo_sizes, memo_lengths; /* so many rows and columns matter in this pass */
     struct shut *shut;                 /* [zone] */
     bool quick;                        /* shut is asked and told */
-    bool prio_new;                     /* no quick pass since the last pass */
-    uint32_t own_zone;                 /* where the job that is looked at gave up its certificate */
+    bool newcomer;     /* searches from now on, as all before it: memos are told of what it finds */
+    bool prio_new;     /* no quick pass since the last pass */
+    uint32_t own_zone; /* where the job that is looked at gave up its certificate */
     uint32_t n_matches, cap_matches;
     uint32_t *match_zones;
     uint32_t n_match_zones, cap_match_zones;
@@ -185,6 +192,7 @@ struct plan_timeline {
     uint32_t cap_order;
     int64_t *penalty; /* [person account], fixed point log2, of this pass */
     uint32_t slack_s, slack_percent, turnaround_s;
+    struct known *known;         /* [KNOWN_SHAPES], where newcomers take slots; else NULL */
     struct zone_time *plan_time; /* profiles as planned, before certificates; only if explains */
     uint8_t cause;               /* of promises that move in this pass */
     uint32_t cause_job, cause_nation;

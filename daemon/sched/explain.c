@@ -251,6 +251,7 @@ int sched_explain_new(const struct plan_input *in, const struct plan_output *out
         return rc;
     struct plan_timeline *e = out->timeline;
     struct eng_job j;
+    memo_clear(e);
     struct plan_explain x = {.slot = eng_provisional(e, job, in->now_us, &j)};
     if (j.plan.mode != RESV_NONE) {
         fill_front(e, &j.plan, PLAN_NONE, &x);

@@ -411,6 +411,29 @@ void sched_plan_done(struct plan_output *out)
     *out = (struct plan_output){0};
 }
 
+/* What is known of a newcomer's shape: slots are only taken, never given back, so the next of the
+ * same finds nothing earlier. NULL if it is not kept. */
+static struct known *known_of(struct plan_timeline *e, const struct eng_job *j)
+{
+    if (!e->known || j->ask.eligible_us)
+        return NULL;
+    struct known k = {.acc = j->ask.min_acc,
+                      .match = j->match,
+                      .len = j->len,
+                      .level = j->ask.level,
+                      .required = j->ask.level_required};
+    uint64_t h = ((uint64_t)k.acc << 32 | (uint32_t)k.len) * UINT64_C(0x9e3779b97f4a7c15);
+    h = (h ^ h >> 32 ^ (uint64_t)k.match << 8 ^ (uint64_t)k.level << 1 ^ k.required) *
+        UINT64_C(0xbf58476d1ce4e5b9);
+    struct known *at = &e->known[(h >> 40) % KNOWN_SHAPES];
+    if (at->acc != k.acc || at->match != k.match || at->len != k.len || at->level != k.level ||
+        at->required != k.required) {
+        k.start = INT32_MIN;
+        *at = k;
+    }
+    return at;
+}
+
 struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pending *job,
                                  int64_t now_us, struct eng_job *j)
 {
@@ -420,9 +443,12 @@ struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pend
     int32_t from = BT_MAX(eng_time(e, now_us), e->now + 1);
     if (job->eligible_us)
         from = BT_MAX(from, eng_time(e, job->eligible_us));
+    struct known *known = known_of(e, j);
+    e->newcomer = known;
+    if (known)
+        from = BT_MAX(from, known->start);
     struct zone_time *kept = e->time;
     e->time = e->plan_time;
-    memo_clear(e);
     bool found = eng_earliest(e, j, job->min_acc, from, PROFILE_NEVER - 1, &j->plan);
     e->time = kept;
     struct plan_slot s = {.handle = job->handle,
@@ -436,6 +462,9 @@ struct plan_slot eng_provisional(struct plan_timeline *e, const struct plan_pend
                           .n_acc = job->min_acc,
                           .reason = PLAN_REASON_IMPOSSIBLE,
                           .owned = job->owned};
+    e->newcomer = false;
+    if (found && known)
+        known->start = j->plan.start;
     if (found) {
         s.start_us = BT_MAX(eng_us(e, j->plan.start), now_us);
         s.reason = PLAN_REASON_BEYOND;
@@ -467,6 +496,7 @@ static int take_slot(struct plan_timeline *e, const struct plan_pending *job, in
 int sched_provisional(struct plan_output *last, const struct plan_pending *job, int64_t now_us,
                       struct plan_slot *ret, struct bt_err *err)
 {
+    memo_clear(last->timeline);
     return take_slot(last->timeline, job, now_us, ret, err);
 }
 
@@ -494,6 +524,7 @@ struct plan_spare *sched_spare_new(const struct plan_output *out)
                                 .turnaround_s = was->turnaround_s};
     e->plan_time = time_copy(was->plan_time, zones);
     e->memos = bt_new_n(struct memo, zones + was->fabric.n_kinds + 1);
+    e->known = bt_new_n(struct known, KNOWN_SHAPES);
     e->shut = bt_new_n(struct shut, zones + 1);
     e->node_free = bt_new_n(int32_t, (size_t)was->fabric.n_racks * FAB_RACK + 1);
     e->part_free = bt_new_n(int32_t, (size_t)zones * was->fabric.stride + 1);
@@ -508,6 +539,7 @@ void sched_spare_free(struct plan_spare *s)
     struct plan_timeline *e = &s->e;
     time_free(e->plan_time, e->fabric.n_zones);
     bt_free(e->memos);
+    bt_free(e->known);
     bt_free(e->shut);
     bt_free(e->node_free);
     bt_free(e->part_free);

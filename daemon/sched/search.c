@@ -527,7 +527,7 @@ static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
         int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
         struct window w = {.len = j->len, .from = BT_MAX(from, known), .upto = upto};
         bool ok = known <= upto && span_earliest(e, zones + i, end - i, &need, &w, &r);
-        if (from <= e->now && !one_site && known <= upto)
+        if ((from <= e->now || e->newcomer) && !one_site && known <= upto)
             memo_tell(e, memo, n_acc, j->len, ok ? r.start : upto);
         if (!ok)
             continue;
@@ -658,7 +658,7 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
-    bool found = false, at_once = from <= e->now;
+    bool found = false, at_once = from <= e->now || e->newcomer;
     bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
     struct need need = {0};
     uint32_t acc = 0;

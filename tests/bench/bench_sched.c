@@ -276,6 +276,7 @@ static struct latency measure_places(struct bench *b, struct plan_timeline *e)
 
 struct planned {
     double first_ms, ms, worst_ms, cpu_ms;
+    double newcomer_us, twin_us; /* a slot for a job that comes between plans */
     uint32_t with_start, moved;
     size_t bytes;
 };
@@ -313,6 +314,27 @@ static int by_handle(const void *x, const void *y)
     return (a->handle > b->handle) - (a->handle < b->handle);
 }
 
+/* Slots for jobs that come between two plans: each of another shape, or all alike. Microseconds of
+ * cpu each. */
+static double measure_newcomers(struct bench *b, const struct plan_output *last, bool mixed)
+{
+    enum { NEWCOMERS = 10000 };
+    struct plan_spare *spare = sched_spare_new(last);
+    struct plan_pending job = make_job(b);
+    struct plan_slot slot;
+    int64_t ns = 0;
+    for (int i = 0; i < NEWCOMERS; i++) {
+        if (mixed)
+            job = make_job(b);
+        int64_t c = cpu_ns();
+        if (sched_spare_slot(spare, &job, b->in.now_us, &slot, NULL) < 0)
+            return -1;
+        ns += cpu_ns() - c;
+    }
+    sched_spare_free(spare);
+    return (double)ns / NEWCOMERS / 1e3;
+}
+
 static int measure_plan(struct bench *b, struct planned *p)
 {
     int64_t ns[ROUNDS], cpu[ROUNDS];
@@ -335,6 +357,8 @@ static int measure_plan(struct bench *b, struct planned *p)
         sched_plan_done(&last);
         last = out;
     }
+    p->newcomer_us = measure_newcomers(b, &last, true);
+    p->twin_us = measure_newcomers(b, &last, false);
     p->with_start = 0;
     for (uint32_t i = 0; i < last.n_slots; i++)
         p->with_start += last.slots[i].start_us != INT64_MAX;
@@ -485,8 +509,8 @@ int main(int argc, char **argv)
            BT_MAX(busy.p99, part.p99));
     printf("\"plan_ms\":%.1f,\"plan_first_ms\":%.1f,\"plan_worst_ms\":%.1f,\"plan_cpu_ms\":%.1f,"
            "\"pending\":%" PRIu32 ",\"with_start_time\":%" PRIu32 ",\"promises_moved\":%" PRIu32
-           ",\"state_bytes\":%zu,\"events_per_s\":%.0f}\n",
+           ",\"state_bytes\":%zu,\"newcomer_us\":%.2f,\"twin_us\":%.2f,\"events_per_s\":%.0f}\n",
            p.ms, p.first_ms, p.worst_ms, p.cpu_ms, b.in.n_pending, p.with_start, p.moved, p.bytes,
-           events);
+           p.newcomer_us, p.twin_us, events);
     return 0;
 }
