@@ -3,8 +3,8 @@
 #ifndef BT_AGENT_NODE_H
 #define BT_AGENT_NODE_H
 
-#include "agent/known.h"
 #include "agent/api.h"
+#include "agent/known.h"
 #include "agent/link.h"
 #include "agent/settings.h"
 

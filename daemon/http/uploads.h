@@ -1,5 +1,5 @@
-/* uploads.h - where a blob lies, and when a log has ended. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+/* uploads.h - where a blob lies, and when a log has ended.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef BT_DAEMON_HTTP_UPLOADS_H
 #define BT_DAEMON_HTTP_UPLOADS_H
 

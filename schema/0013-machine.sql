@@ -1,4 +1,5 @@
--- 0015-machine.sql - the machine as everybody may see it. SPDX-License-Identifier: GPL-3.0-or-later
+-- 0013 - the machine as everybody may see it.
+-- SPDX-License-Identifier: GPL-3.0-or-later
 CREATE VIEW machine AS
 SELECT d.id, s.name AS site, d.pod, d.leaf, d.n_acc, d.all_mask, d.busy, d.state
 FROM node d JOIN site s ON s.id = d.site WHERE s.state <> 'removed';

@@ -1,4 +1,4 @@
--- 0019 - a statement's rows are checked as a set: the leaves that jobs name, the steps they took, what entries add up to.
+-- 0015 - a statement's rows are checked as a set: the leaves that jobs name, the steps they took, what entries add up to.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 -- The foreign key of job.record_idx fired once a row, also for a new job, whose record is NULL by CHECK: 4 us of every
 -- submission and 26 us of every end. job_guard looks at the three kinds of leaves at once; leaves only grow, so

@@ -1,4 +1,4 @@
--- 0017 - what a node's own collective benchmark gave.
+-- 0014 - what a node's own collective benchmark gave.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 ALTER TABLE node ADD COLUMN busbw_mbs bigint CHECK (busbw_mbs >= 0);
