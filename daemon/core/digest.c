@@ -35,6 +35,7 @@ static uint64_t row_digest(enum row_kind kind, const void *row)
             h = fold(h, at, 4);
             break;
         case ROW_i64:
+        case ROW_bits:
             h = fold(h, at, 8);
             break;
         case ROW_uuid:

@@ -19,6 +19,7 @@ struct row_b32 {
 
 #define ROW_TYPE_i32 int32_t
 #define ROW_TYPE_i64 int64_t
+#define ROW_TYPE_bits int64_t
 #define ROW_TYPE_uuid struct bt_uuid
 #define ROW_TYPE_b32 struct row_b32
 #define ROW_TYPE_text char *
@@ -39,7 +40,7 @@ enum row_kind {
     ROW_KINDS
 };
 
-enum row_type { ROW_i32, ROW_i64, ROW_uuid, ROW_b32, ROW_text };
+enum row_type { ROW_i32, ROW_i64, ROW_bits, ROW_uuid, ROW_b32, ROW_text };
 
 struct row_column {
     const char *name;

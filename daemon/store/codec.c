@@ -22,8 +22,8 @@ static const struct {
     Oid oid;
     int size; /* -1: any */
 } types[] = {
-    [ROW_i32] = {23, 4},  [ROW_i64] = {20, 8},   [ROW_uuid] = {2950, 16},
-    [ROW_b32] = {17, 32}, [ROW_text] = {25, -1},
+    [ROW_i32] = {23, 4},     [ROW_i64] = {20, 8},  [ROW_bits] = {20, 8},
+    [ROW_uuid] = {2950, 16}, [ROW_b32] = {17, 32}, [ROW_text] = {25, -1},
 };
 
 const char *codec_table(enum row_kind kind)
@@ -138,6 +138,8 @@ static bool is_null(enum row_type type, const char *field)
     case ROW_i64:
         memcpy(&v64, field, sizeof v64);
         return v64 == ROW_NULL64;
+    case ROW_bits:
+        return false;
     case ROW_uuid:
     case ROW_b32:
         return !memcmp(field, zero, (size_t)types[type].size);
@@ -159,6 +161,7 @@ static char *put_value(char *to, enum row_type type, const char *field)
         memcpy(&v32, field, sizeof v32);
         return put32(to, (int32_t)v32);
     case ROW_i64:
+    case ROW_bits:
         memcpy(&v64, field, sizeof v64);
         v64 = htobe64(v64);
         memcpy(to, &v64, sizeof v64);
@@ -282,6 +285,7 @@ static int decode_field(const struct row_column *c, const char *value, int n, ch
         memcpy(field, &v32, sizeof v32);
         return 0;
     case ROW_i64:
+    case ROW_bits:
         memcpy(&v64, value, sizeof v64);
         v64 = be64toh(v64);
         memcpy(field, &v64, sizeof v64);

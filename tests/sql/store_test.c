@@ -24,7 +24,7 @@ static void assert_same_row(enum row_kind kind, const char *a, const char *b)
 
     for (int i = 0; i < s->n_columns; i++) {
         const struct row_column *c = &s->columns[i];
-        static const size_t sizes[] = {4, 8, 16, 32};
+        static const size_t sizes[] = {4, 8, 8, 16, 32};
         const char *pa = a + c->offset, *pb = b + c->offset;
 
         if (c->type == ROW_text && !bt_streq(*(char *const *)pa, *(char *const *)pb))
@@ -35,6 +35,13 @@ static void assert_same_row(enum row_kind kind, const char *a, const char *b)
     }
 }
 
+/* Node `id` gets 64 accelerators. */
+static void give_64(struct row_node *nodes, int id)
+{
+    nodes[id - 1].n_acc = 64;
+    nodes[id - 1].all_mask = -1;
+}
+
 static void what_is_committed_is_loaded_again_in_every_column(void **state)
 {
     struct rows loaded = {0};
@@ -42,23 +49,29 @@ static void what_is_committed_is_loaded_again_in_every_column(void **state)
     struct bt_err err = {0};
     struct store *store;
     struct batch *b = batch_new();
-    struct bt_uuid id;
+    struct bt_uuid id, last;
 
     (void)state;
     db_fresh();
     store = db_store(NULL);
     db_facility(b, 2, 1000000);
+    give_64(b->rows.list[ROW_KIND_node].v, 2);
     id = db_job(b, 1, 2);
     db_entry(b, id, "hold", 1, -6000, 6000, 0);
     db_leaf(b, 0, "submit", id);
     db_alloc(b, id, 1, 3);
     db_job_state(b, id, "starting")->submit_idx = 0;
+    last = db_job(b, 2, 1);
+    db_entry(b, last, "hold", 1, -6000, 6000, 0);
+    db_leaf(b, 1, "submit", last);
+    db_alloc(b, last, 2, INT64_MIN); /* the 64th accelerator alone */
+    db_job_state(b, last, "starting")->submit_idx = 1;
     db_event(b, "submit", "x");
     b->seq = db_next_seq();
     assert_int_equal(store_commit(store, b, &err), STORE_COMMITTED);
     assert_int_equal(store_load(store, 0, keep, &loaded, &info, &err), 0);
-    assert_int_equal(info.ledger_size, 1);
-    assert_int_equal(info.last_number, 1);
+    assert_int_equal(info.ledger_size, 2);
+    assert_int_equal(info.last_number, 2);
     assert_int_equal(info.seq, b->seq);
     assert_int_equal(info.n_rows, loaded.n);
     for (int k = 0; k < ROW_KINDS; k++) {
@@ -70,7 +83,7 @@ static void what_is_committed_is_loaded_again_in_every_column(void **state)
 
             assert_int_equal(loaded.list[k].n, 3);
             assert_int_equal(v->granted, 1000000);
-            assert_int_equal(v->held, 6000);
+            assert_int_equal(v->held, 12000);
             continue;
         }
         assert_int_equal(loaded.list[k].n, written_only ? 0 : b->rows.list[k].n);
