@@ -26,14 +26,14 @@
 
 enum { PERSONS = 16, PROJECTS = 4, CONNECTIONS = 64, AGENT_IDLE_S = 12 };
 
-enum { WAITING_PERCENT = 1 };
+enum { WAITING_PERCENT = 1, SLICE_S = 10 };
 
 struct bench {
     struct rig rig;
-    int64_t wanted, done;
+    int64_t wanted, asked, done;
     struct bt_uuid *id; /* of the jobs that were accepted */
     int64_t n_id, cap_id;
-    int64_t next_cancel, cancelled;
+    int64_t to_cancel, next_cancel, cancelled;
     struct bt_uuid in_flight[CONNECTIONS];
 };
 
@@ -52,6 +52,9 @@ static void request(void *arg, int i, struct bt_buf *to)
     char body[512];
     int n;
 
+    if (b->asked == b->wanted)
+        return;
+    b->asked++;
     b->in_flight[i] = bt_uuid_new(bt_now_us());
     n = snprintf(
         body, sizeof body,
@@ -89,12 +92,13 @@ static void cancel(void *arg, int i, struct bt_buf *to)
 {
     struct bench *b = arg;
     char id[BT_UUID_TEXT];
-    int64_t at = b->next_cancel < b->n_id ? b->next_cancel++ : b->n_id - 1; /* again: no harm */
 
     (void)i;
+    if (b->next_cancel == b->to_cancel)
+        return;
     bt_buf_printf(
         to, "POST /v1/jobs/%s/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
-        bt_uuid_format(b->id[at], id));
+        bt_uuid_format(b->id[b->next_cancel++], id));
 }
 
 static void cancelled(void *arg, const struct load_answer *a)
@@ -114,15 +118,17 @@ static void end_jobs(struct bench *b)
                         .port = b->rig.people,
                         .ca_file = ca,
                         .connections = CONNECTIONS,
+                        .at_once = true,
                         .identity = council,
                         .request = cancel,
                         .answer = cancelled,
                         .arg = b};
     struct load_result got;
 
-    while (b->next_cancel < b->n_id * (100 - WAITING_PERCENT) / 100) {
+    b->to_cancel = b->n_id * (100 - WAITING_PERCENT) / 100;
+    while (b->next_cancel < b->to_cancel) {
         fprintf(stderr, "%lld jobs have ended\n", (long long)b->cancelled);
-        load_run(&load, 1, &got);
+        load_run(&load, SLICE_S, &got);
     }
 }
 
@@ -133,6 +139,7 @@ static void submit_jobs(struct bench *b)
                         .port = b->rig.people,
                         .ca_file = ca,
                         .connections = CONNECTIONS,
+                        .at_once = true,
                         .identity = identity,
                         .request = request,
                         .answer = answer,
@@ -141,7 +148,7 @@ static void submit_jobs(struct bench *b)
 
     while (b->done < b->wanted) {
         fprintf(stderr, "%lld of %lld jobs\n", (long long)b->done, (long long)b->wanted);
-        load_run(&load, 2, &got);
+        load_run(&load, SLICE_S, &got);
     }
 }
 
