@@ -149,6 +149,12 @@ static bool is_null(enum row_type type, const char *field)
     return true;
 }
 
+static char *put_bytes(char *to, const void *p, size_t n)
+{
+    memcpy(to, p, n);
+    return to + n;
+}
+
 /* A value of fixed size behind its length. */
 static char *put_value(char *to, enum row_type type, const char *field)
 {
@@ -164,11 +170,9 @@ static char *put_value(char *to, enum row_type type, const char *field)
     case ROW_bits:
         memcpy(&v64, field, sizeof v64);
         v64 = htobe64(v64);
-        memcpy(to, &v64, sizeof v64);
-        return to + sizeof v64;
+        return put_bytes(to, &v64, sizeof v64);
     default:
-        memcpy(to, field, (size_t)types[type].size);
-        return to + types[type].size;
+        return put_bytes(to, field, (size_t)types[type].size);
     }
 }
 
@@ -179,9 +183,7 @@ static char *put_text(struct bt_buf *to, char *at, const char *text, int fields)
 
     to->n = (size_t)(at - to->p);
     at = bt_buf_room(to, FIELD_MAX * (size_t)fields + n);
-    at = put32(at, (int32_t)n);
-    memcpy(at, text, n);
-    return at + n;
+    return put_bytes(put32(at, (int32_t)n), text, n);
 }
 
 static void put_row(struct bt_buf *to, const struct codec_layout *l, const struct row_shape *s,
