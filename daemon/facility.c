@@ -142,7 +142,7 @@ static void mark(void *arg, char *ret)
 }
 
 /* An agent that knows more than the database ends this life of the facility: the next one only
- * reads. */
+ * reads, whoever says it again. */
 static int told(void *arg, const char *text, struct bt_err *err)
 {
     struct facility *f = arg;
@@ -163,7 +163,8 @@ static int told(void *arg, const char *text, struct bt_err *err)
                  "the database ends at batch %" PRIu64 ", an agent knows batch %" PRIu64
                  ": it was restored from a copy, and is only read from now on",
                  (uint64_t)f->seq, seq);
-    fatal(f, err);
+    if (engine_commands(f->engine, NULL) == 0)
+        fatal(f, err);
     return rc;
 }
 

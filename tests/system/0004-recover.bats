@@ -88,6 +88,11 @@ quota() { json "[.items[] | [.level, .spent_mras, .held_mras]]" as council quota
     grep -q "an agent knows batch" "$FACILITY/beamtimed.log"
     run -0 as ana job list
     agent_stop
+    : >"$FACILITY/agent.log"
+    agent_start
+    await 30 grep -q "restored from a copy" "$FACILITY/agent.log"
+    agent_stop
+    [ "$(grep -c '"event":"fatal"' "$FACILITY/beamtimed.log")" = 1 ] # who knows it already stays
     daemon_stop
     run -0 facility recover
     [[ $output == *"are lost"* ]]
