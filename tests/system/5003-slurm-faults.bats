@@ -31,7 +31,6 @@ began() { [ "$(wc -l <"$FACILITY/ran/$1.began" 2>/dev/null)" = "$2" ]; }
 let_go() { touch "$FACILITY/ran/$1.go"; }
 ended_once() { [ "$(wc -l <"$FACILITY/ran/$1.ended")" = 1 ]; }
 attempts() { json '.attempts | length' as ana job show "$1" --json; }
-controller_starts() { "$SOURCE/tests/slurm/testbed" controller "$FACILITY/sites/geneva/slurm" 3>&-; }
 site_says() { as council site show geneva | grep -q "$1"; }
 helper_pid() { pgrep -f "beamtime-slurm $FACILITY/sites/geneva/slurm/slurm.conf"; }
 nothing_in_slurm() { [ -z "$(at geneva squeue -h)" ]; }
@@ -44,10 +43,10 @@ completed_once() { # NAME JOB
 @test "a job outlives its controller" {
     job=$(start controller)
     await 30 began controller 1
-    kill -KILL "$(controller geneva)"
+    controller_kill geneva
     await 20 site_says 'unreachable   since'
     let_go controller
-    controller_starts
+    controller_starts geneva
     await 30 site_says 'reachable     yes'
     completed_once controller "$job"
     [ "$(attempts "$job")" = 1 ]
@@ -57,14 +56,14 @@ completed_once() { # NAME JOB
     local state=$FACILITY/sites/geneva/slurm/state
     end_process "$(controller geneva)" # it writes its state
     cp -a "$state" "$state.before"
-    controller_starts
+    controller_starts geneva
     await 30 site_says 'reachable     yes'
     job=$(start forgot)
     await 30 began forgot 1
-    kill -KILL "$(controller geneva)"
+    controller_kill geneva
     rm -rf "$state"
     mv "$state.before" "$state"
-    controller_starts # it tells its nodes to end what it does not know
+    controller_starts geneva # it tells its nodes to end what it does not know
     await 60 began forgot 2
     let_go forgot
     completed_once forgot "$job"
@@ -75,12 +74,10 @@ completed_once() { # NAME JOB
     job=$(start slurmd)
     await 30 began slurmd 1
     for node in geneva1 geneva2; do
-        kill -KILL "$(cat "$FACILITY/sites/geneva/slurm/run/slurmd-$node.pid")"
+        slurmd_kill geneva "$node"
     done
     for node in geneva1 geneva2; do
-        (SLURM_CONF=$FACILITY/sites/geneva/slurm/slurm.conf
-            export SLURM_CONF
-            exec -a slurmd /usr/sbin/slurmd -N "$node" -d /usr/sbin/slurmstepd 3>&-)
+        slurmd_starts geneva "$node"
     done
     let_go slurmd
     completed_once slurmd "$job"

@@ -47,12 +47,6 @@ submit() { # HOW-MANY
     return 0
 }
 
-controller_starts() { "$SOURCE/tests/slurm/testbed" controller "$SLURM_DIR" 3>&-; }
-slurmd_starts() { # NODE
-    (SLURM_CONF=$SLURM_DIR/slurm.conf
-        export SLURM_CONF
-        exec -a slurmd /usr/sbin/slurmd -N "$1" -d /usr/sbin/slurmstepd 3>&-)
-}
 some() { shuf -n 1 --random-source=<(yes "$RANDOM"); }
 moment() { # MILLISECONDS at most; the moment is the test's subject, not a wait for an event
     local ms=$((RANDOM % $1))
@@ -60,26 +54,26 @@ moment() { # MILLISECONDS at most; the moment is the test's subject, not a wait 
 }
 
 kill_controller() {
-    kill -KILL "$(controller geneva)"
+    controller_kill geneva
     moment 2000
-    controller_starts
+    controller_starts geneva
 }
 kill_controller_and_memory() { # it loses what it wrote in its last seconds
     rm -rf "$SLURM_DIR/state.before"
     cp -a "$SLURM_DIR/state" "$SLURM_DIR/state.before"
     submit 3
     moment 4000
-    kill -KILL "$(controller geneva)"
+    controller_kill geneva
     rm -rf "$SLURM_DIR/state"
     mv "$SLURM_DIR/state.before" "$SLURM_DIR/state"
-    controller_starts
+    controller_starts geneva
 }
 kill_slurmd() {
     local node
     node=$(printf '%s\n' geneva1 geneva2 | some)
-    kill -KILL "$(cat "$SLURM_DIR/run/slurmd-$node.pid")"
+    slurmd_kill geneva "$node"
     moment 1000
-    slurmd_starts "$node"
+    slurmd_starts geneva "$node"
 }
 a_shepherd() { pgrep -f "beamtime-[a-z]* shepherd $FACILITY/sites"; }
 kill_shepherd() { # at any moment of its life

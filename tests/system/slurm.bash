@@ -69,6 +69,28 @@ node_start() { # SITE NODE
     echo $! >"$FACILITY/sites/$1/$2.pid"
 }
 controller() { cat "$FACILITY/sites/$1/slurm/run/slurmctld.pid"; } # SITE
+controller_kill() {                                                      # SITE
+    local pid
+    pid=$(controller "$1")
+    kill -KILL "$pid"
+    await 20 gone "$pid" # its port and its files are free
+}
+controller_starts() { "$SOURCE/tests/slurm/testbed" controller "$FACILITY/sites/$1/slurm" 3>&-; } # SITE
+slurmd_kill() {                                                                                # SITE NODE
+    local pid
+    pid=$(cat "$FACILITY/sites/$1/slurm/run/slurmd-$2.pid")
+    kill -KILL "$pid"
+    await 20 gone "$pid"
+}
+# Until its pid file is there: the one of a killed slurmd must not be taken for the new one's.
+slurmd_starts() { # SITE NODE
+    local file=$FACILITY/sites/$1/slurm/run/slurmd-$2.pid
+    rm -f "$file"
+    (SLURM_CONF=$FACILITY/sites/$1/slurm/slurm.conf
+        export SLURM_CONF
+        exec -a slurmd /usr/sbin/slurmd -N "$2" -d /usr/sbin/slurmstepd 3>&-)
+    await 20 test -s "$file"
+}
 at() { # SITE COMMAND... of Slurm
     local conf=$FACILITY/sites/$1/slurm/slurm.conf
     shift
