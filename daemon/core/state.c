@@ -72,6 +72,9 @@ void core_free(struct core *c)
     DROP(token, tokens);
     for (int32_t i = 0; i < c->n_nodes; i++)
         bt_free(c->nodes[i].trouble);
+    for (uint32_t i = 0; i < c->n_ladders; i++)
+        ladder_done(&c->ladders[i].nodes);
+    bt_free(c->ladders);
     DROP(site, sites);
     DROP(node, nodes);
     DROP(rate, rates);

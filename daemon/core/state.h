@@ -8,6 +8,7 @@
 #define BT_DAEMON_CORE_STATE_H
 
 #include "daemon/core/core.h"
+#include "daemon/core/ladder.h"
 #include "daemon/sched/plan.h"
 #include "lib/base/map.h"
 #include "lib/domain/clearance.h"
@@ -75,6 +76,12 @@ struct node {
     int64_t seen_us; /* last report, not persisted */
     bool reported;   /* since this process began */
     char *trouble;   /* why its cluster gives it no work; owned, NULL: it does; not persisted */
+};
+
+/* What was measured of all nodes of a class, by value; ids are those of the nodes. */
+struct class_ladder {
+    uint32_t class_word;
+    struct ladder nodes;
 };
 
 struct rate {
@@ -161,6 +168,8 @@ struct core {
     struct unixmap *unixmaps;
     struct guarantee *guarantees;
     struct outage *outages;
+    struct class_ladder *ladders; /* few: one a class that was measured */
+    uint32_t n_ladders, cap_ladders;
     struct digest32 *policies;
     int32_t n_nations, n_institutions, n_persons, n_projects, n_members, n_accounts;
     int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies;
@@ -291,7 +300,9 @@ void node_set_state(struct core *c, struct node *n, const char *state, const cha
 int agent_speaks(struct core *c, const struct event *ev, const char *node, struct bt_err *err);
 void step_measured(struct core *c, const struct event *ev);
 void node_judge(struct core *c, struct node *n); /* by what it measured; only if it is up */
-bool node_shall_measure(const struct node *n);   /* somebody asked and nothing came since */
+void node_classed(struct core *c, struct node *n, uint32_t class_word); /* it is of this class */
+void measured_loaded(struct core *c); /* after the last row: the order of what was measured */
+bool node_shall_measure(const struct node *n); /* somebody asked and nothing came since */
 /* Ends the attempt and its allocation; `refund`: the facility failed it. */
 void attempt_close(struct core *c, uint32_t slot, const char *reason);
 /* Settles the ended attempt's hold: charge is spent, the rest goes back. */

@@ -305,7 +305,7 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
 
     bt_free(n->row.class_name);
     n->row.class_name = bt_strdup(e->class);
-    n->class_word = word_of(c, e->class);
+    node_classed(c, n, word_of(c, e->class));
     class_note(c, n->class_word);
     n->row.n_acc = e->n_acc;
     n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */

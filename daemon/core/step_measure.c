@@ -10,41 +10,51 @@
 enum { CLASS_MIN = 3 };
 #define TROUBLE "measured: "
 
-static int by_size(const void *a, const void *b)
+/* NULL when nothing of the class was measured yet and it shall not be made. */
+static struct ladder *ladder_of(struct core *c, uint32_t class_word, bool make)
 {
-    const int64_t *x = a, *y = b;
-
-    return (*x > *y) - (*x < *y);
+    for (uint32_t i = 0; i < c->n_ladders; i++)
+        if (c->ladders[i].class_word == class_word)
+            return &c->ladders[i].nodes;
+    if (!make)
+        return NULL;
+    BT_GROW(c->ladders, c->n_ladders, c->cap_ladders);
+    c->ladders[c->n_ladders] = (struct class_ladder){.class_word = class_word};
+    return &c->ladders[c->n_ladders++].nodes;
 }
 
-/* Of the measured nodes of a class that are not down; 0 when they are too few. */
-static int64_t median_of(const struct core *c, uint32_t class)
+void measured_loaded(struct core *c)
 {
-    BT_AUTO int64_t *all = bt_new_n(int64_t, (size_t)c->n_nodes + 1);
-    size_t n = 0;
+    for (int32_t i = 0; i < c->n_nodes; i++)
+        if (c->nodes[i].row.busbw_mbs != ROW_NULL64)
+            ladder_add(ladder_of(c, c->nodes[i].class_word, true), c->nodes[i].row.busbw_mbs,
+                       i + 1);
+    for (uint32_t i = 0; i < c->n_ladders; i++)
+        ladder_sort(&c->ladders[i].nodes);
+}
 
-    for (int32_t i = 0; i < c->n_nodes; i++) {
-        const struct node *d = &c->nodes[i];
-
-        if (d->class_word == class && d->row.busbw_mbs != ROW_NULL64 &&
-            !bt_streq(d->row.state, "down"))
-            all[n++] = d->row.busbw_mbs;
+void node_classed(struct core *c, struct node *n, uint32_t class_word)
+{
+    if (n->row.busbw_mbs != ROW_NULL64 && n->class_word != class_word) {
+        ladder_drop(ladder_of(c, n->class_word, true), n->row.busbw_mbs, n->row.id);
+        ladder_put(ladder_of(c, class_word, true), n->row.busbw_mbs, n->row.id);
     }
-    if (n < CLASS_MIN)
-        return 0;
-    qsort(all, n, sizeof *all, by_size);
-    return (all[(n - 1) / 2] + all[n / 2]) / 2;
+    n->class_word = class_word;
 }
 
-static bool is_slow(const struct node *n, int64_t median)
+/* Of the measured nodes of a class; 0 when they are too few. */
+static int64_t median_of(struct core *c, uint32_t class_word)
 {
-    return median && n->row.busbw_mbs != ROW_NULL64 && 5 * n->row.busbw_mbs < 4 * median;
+    const struct ladder *o = ladder_of(c, class_word, false);
+
+    return o ? ladder_median(o, CLASS_MIN) : 0;
 }
 
 /* What was called slow by a measurement works again by one; what people say of a node stays. */
 static void judge(struct core *c, struct node *n, int64_t median)
 {
-    bool slow = is_slow(n, median), ours = bt_starts(n->row.reason ? n->row.reason : "", TROUBLE);
+    bool slow = n->row.busbw_mbs != ROW_NULL64 && is_slow(n->row.busbw_mbs, median);
+    bool ours = bt_starts(n->row.reason ? n->row.reason : "", TROUBLE);
     char why[120];
 
     if (slow && bt_streq(n->row.state, "up")) {
@@ -65,17 +75,36 @@ void node_judge(struct core *c, struct node *n)
 
 bool node_shall_measure(const struct node *n)
 {
-    return n->row.measure_us != ROW_NULL64 &&
+    return n->row.n_acc > 1 && n->row.measure_us != ROW_NULL64 &&
            (n->row.measured_us == ROW_NULL64 || n->row.measured_us < n->row.measure_us);
 }
 
-/* A new value moves the median, so all of the class are looked at again. */
+/* A new value moves the median: it is judged, and those that lie between the old limit and the
+ * new one, who are few. */
+static void take_value(struct core *c, struct node *n, int64_t mbs)
+{
+    struct ladder *o = ladder_of(c, n->class_word, true);
+    int64_t before = ladder_median(o, CLASS_MIN), after;
+
+    if (n->row.busbw_mbs != ROW_NULL64)
+        ladder_drop(o, n->row.busbw_mbs, n->row.id);
+    ladder_put(o, mbs, n->row.id);
+    n->row.busbw_mbs = mbs;
+    n->row.measured_us = c->now_us;
+    EMIT(c, node, n);
+    after = ladder_median(o, CLASS_MIN);
+    judge(c, n, after);
+    uint32_t low = ladder_slow(o, BT_MIN(before, after)),
+             high = ladder_slow(o, BT_MAX(before, after));
+    for (uint32_t i = low; i < high; i++)
+        judge(c, &c->nodes[o->v[i].id - 1], after);
+}
+
 void step_measured(struct core *c, const struct event *ev)
 {
     const struct ev_measured *e = &ev->u.measured;
     struct node *n = node_find(c, e->node);
     struct bt_err err = {0};
-    int64_t median;
     int rc = agent_speaks(c, ev, e->node, &err);
 
     if (rc == 0 && !n)
@@ -85,13 +114,7 @@ void step_measured(struct core *c, const struct event *ev)
         refuse(c, &err, NULL);
         return;
     }
-    n->row.busbw_mbs = e->busbw_mbs;
-    n->row.measured_us = c->now_us;
-    EMIT(c, node, n);
-    median = median_of(c, n->class_word);
-    for (int32_t i = 0; i < c->n_nodes; i++)
-        if (c->nodes[i].class_word == n->class_word)
-            judge(c, &c->nodes[i], median);
+    take_value(c, n, e->busbw_mbs);
     answer(c, 200, bt_strdup("{}"));
 }
 
@@ -103,6 +126,10 @@ int do_measure(struct core *c, struct doing *d)
         return bt_next(&d->err,
                        bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no node '%s'", d->e->node),
                        "beamtime node list");
+    if (n->row.n_acc < 2)
+        return bt_fail(&d->err, BT_ERR_INVALID,
+                       "node %s has %s: there is nothing to measure inside it", d->e->node,
+                       n->row.n_acc ? "one accelerator" : "no accelerator");
     set_i64(d, &n->row.measure_us, c->now_us);
     if (d->changed)
         EMIT(c, node, n);

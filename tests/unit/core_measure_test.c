@@ -3,6 +3,7 @@
 #include "tests/unit/check.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/state.h"
@@ -138,6 +139,105 @@ static void a_node_is_asked_until_it_has_measured(void **state)
     assert_string_equal("{}", report(f, 1, false)->body);
 }
 
+static const struct reply *ask(struct fixture *f, const char *node)
+{
+    struct event *ev = event_new(EV_ADMIN);
+
+    ev->who.kind = WHO_INSIDE;
+    ev->u.admin.op = ADMIN_MEASURE;
+    ev->u.admin.id = fixture_id(f);
+    bt_copy(ev->u.admin.node, sizeof ev->u.admin.node, node);
+    return fixture_step(f, ev);
+}
+
+/* It could never answer, so the request would be pending for ever. */
+static void a_node_with_one_accelerator_is_not_asked(void **state)
+{
+    struct fixture *f = *state;
+    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+    const struct reply *r;
+
+    begin(f);
+    assert_int_equal(200, ask(f, "m1")->http);
+    for (int n_acc = 1; n_acc >= 0; n_acc--) { /* also after it was asked */
+        ev = ev ? ev : fixture_event(EV_NODE_REPORT, HELPER);
+        bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, "m1");
+        bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "h200");
+        ev->u.node_report.n_acc = n_acc;
+        ev->u.node_report.registers = true;
+        assert_int_equal(200, fixture_step(f, ev)->http);
+        ev = NULL;
+        assert_string_equal("{}", report(f, 1, false)->body);
+        r = ask(f, "m1");
+        assert_int_equal(BT_ERR_INVALID, r->err.code);
+        assert_string_equal(n_acc ? "node m1 has one accelerator: there is nothing to measure "
+                                    "inside it"
+                                  : "node m1 has no accelerator: there is nothing to measure "
+                                    "inside it",
+                            r->err.text);
+    }
+    fixture_compare(f);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const int64_t *x = a, *y = b;
+
+    return (*x > *y) - (*x < *y);
+}
+
+/* What a look at all nodes would say of one, however the values came. */
+static void the_ladder_judges_as_a_look_at_all_nodes_would(void **state)
+{
+    enum { NODES = 8, STEPS = 2000 };
+    struct fixture *f = *state;
+    int64_t value[NODES] = {0}, sorted[NODES];
+    uint64_t random = 88172645463325252;
+
+    begin(f);
+    for (int step = 0; step < STEPS; step++) {
+        int n = 0;
+
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        int64_t mbs = 60 + (int64_t)(random >> 20) % 60;
+        measured(f, (int)(random % NODES), mbs);
+        value[random % NODES] = mbs;
+        for (int i = 0; i < NODES; i++)
+            if (value[i])
+                sorted[n++] = value[i];
+        qsort(sorted, (size_t)n, sizeof *sorted, by_size);
+        int64_t median = n < 3 ? 0 : (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+        for (int i = 0; i < NODES; i++)
+            assert_string_equal(value[i] && 5 * value[i] < 4 * median ? "degraded" : "up",
+                                node_at(f, i)->row.state);
+    }
+    fixture_compare(f);
+}
+
+/* Its value goes with it. */
+static void a_node_may_change_its_class(void **state)
+{
+    struct fixture *f = *state;
+    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+
+    begin(f);
+    for (int i = 0; i < 4; i++)
+        measured(f, i, i == 3 ? 70 : 100);
+    assert_string_equal("degraded", node_at(f, 3)->row.state);
+    name_of(ev->u.node_report.node, 0);
+    bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "b200");
+    ev->u.node_report.n_acc = 8;
+    ev->u.node_report.registers = true;
+    fixture_step(f, ev);
+    measured(f, 1, 80); /* 70, 80, 100 are left: 70 is not below 0.8 of 80 */
+    assert_string_equal("up", node_at(f, 3)->row.state);
+    measured(f, 8, 10);
+    assert_string_equal("up", node_at(f, 8)->row.state); /* two of b200 say nothing */
+    fixture_compare(f);
+}
+
 static void an_agent_speaks_for_its_own_node_alone(void **state)
 {
     struct fixture *f = *state;
@@ -161,6 +261,9 @@ int main(void)
         TEST(a_class_is_judged_by_itself_and_anew_with_each_value),
         TEST(what_people_say_of_a_node_stays),
         TEST(a_node_is_asked_until_it_has_measured),
+        TEST(a_node_with_one_accelerator_is_not_asked),
+        TEST(the_ladder_judges_as_a_look_at_all_nodes_would),
+        TEST(a_node_may_change_its_class),
         TEST(an_agent_speaks_for_its_own_node_alone),
     };
 
