@@ -42,6 +42,7 @@ CMD(cmd_site_list);
 CMD(cmd_site_set);
 CMD(cmd_site_add);
 CMD(cmd_site_show);
+CMD(cmd_site_check);
 CMD(cmd_site_diff);
 CMD(cmd_site_drain);
 CMD(cmd_site_remove);

@@ -3,8 +3,10 @@
 
 #include "cli/app.h"
 #include "cli/cmd.h"
+#include "cli/maps.h"
 #include "cli/out.h"
 #include "cli/text.h"
+#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
@@ -198,14 +200,92 @@ int cmd_site_diff(struct app *app, const struct cli_args *a, struct bt_err *err)
     return rc < 0 ? rc : 0;
 }
 
+int cmd_site_check(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"LEVEL", "level", OUT_STR, 0},
+                                          {"WHAT", "what", OUT_STR, 0},
+                                          {"FOUND", "text", OUT_STR, 0},
+                                          {"FIX", "fix", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "what", NULL};
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = get_site(app, a, "/check", &reply, err);
+    const struct json *items = json_get(reply.json, "items");
+    size_t n_wrong = 0;
+
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < json_len(items); i++) {
+        const struct json *f = json_at(items, i);
+        bool wrong = bt_streq(out_str(f, "level"), "wrong");
+
+        n_wrong += wrong;
+        bt_buf_printf(&text, "%s  ", wrong ? "wrong " : "advice");
+        text_clean(&text, out_str(f, "text"));
+        bt_buf_str(&text, "\n        ");
+        text_clean(&text, out_str(f, "fix"));
+        bt_buf_char(&text, '\n');
+    }
+    bt_buf_printf(&text, "%lld settings looked at: %zu wrong, %zu with advice\n",
+                  (long long)json_i64(json_get(reply.json, "looked_at"), 0), n_wrong,
+                  json_len(items) - n_wrong);
+    if (app->format == OUT_TABLE)
+        out_text(&text);
+    else
+        out_reply(app, &reply, &how);
+    return n_wrong ? 1 : 0;
+}
+
+/* The whole file in one request: the facility does all of it or nothing. */
+static int map_file(struct app *app, const char *path, struct bt_err *err)
+{
+    BT_AUTO struct map_line *maps = bt_new_n(struct map_line, MAPS_MAX);
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    BT_BUF_AUTO struct bt_buf body = {0};
+    struct json_writer w = {.to = &body};
+    int rc = bt_file_read(path, MAPS_BYTES, &text, err);
+    int n = rc < 0 ? rc : maps_parse(text.p ? text.p : "", text.n, maps, err);
+
+    jw_object(&w, NULL);
+    jw_array(&w, "maps");
+    for (int i = 0; i < n; i++) {
+        char nation[16], person[64];
+        struct bt_err e = {0};
+
+        if (app_pair(app, maps[i].person, "person", nation, person, &e) < 0)
+            return bt_fail(err, (enum bt_errno)e.code, "line %d: %.200s", maps[i].line, e.text);
+        jw_object(&w, NULL);
+        jw_i64(&w, "line", maps[i].line);
+        jw_str(&w, "nation", nation);
+        jw_str(&w, "person", person);
+        jw_str(&w, "site", maps[i].site);
+        jw_str(&w, "unixname", maps[i].account);
+        jw_end_object(&w);
+    }
+    jw_end_array(&w);
+    jw_end_object(&w);
+    rc = n < 0 ? n : app_send(app, "POST", "/v1/unixmaps", bt_buf_text(&body), &reply, err);
+    if (rc >= 0)
+        app_note(app, "%d people are mapped", n);
+    return rc < 0 ? rc : 0;
+}
+
 int cmd_person_map(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     REPLY_AUTO struct reply reply = {0};
     BT_BUF_AUTO struct bt_buf body = {0};
     struct json_writer w = {.to = &body};
     char nation[16], person[64];
-    int rc = app_pair(app, a->pos[0], "person", nation, person, err);
+    int rc;
 
+    if (cli_has(a, "csv") && a->n_pos == 0)
+        return map_file(app, cli_value(a, "csv"), err);
+    if (a->n_pos != 3 || cli_has(a, "csv"))
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_USAGE, "person map wants PERSON SITE ACCOUNT, or --csv"),
+                       "beamtime person map --help");
+    rc = app_pair(app, a->pos[0], "person", nation, person, err);
     jw_object(&w, NULL);
     jw_str(&w, "nation", nation);
     jw_str(&w, "person", person);

@@ -151,6 +151,8 @@ static const struct cli_opt outage_opts[] = {
      "maintenance|reservation"},
     {"reason", 0, "TEXT", "why", NULL},
     {0}};
+static const struct cli_opt map_opts[] = {
+    {"csv", 0, "FILE", "many: lines PERSON,SITE,ACCOUNT; all of them or none", "@file"}, {0}};
 static const struct cli_opt unixmap_opts[] = {
     {"site", 0, "SITE", "at this site", NULL},
     {"user", 0, "NAME", "the Unix account, uid 1000 or above", NULL},
@@ -192,6 +194,11 @@ static const char submit_more[] =
     "  beamtime submit train.sh\n"
     "  beamtime submit -n 8 --time 2h --train small.conf --input /data/texts --follow\n"
     "  beamtime submit -J hello -- echo hello\n";
+static const char map_more[] = "  beamtime person map cz/ana geneva adoe\n"
+                               "  beamtime person map --csv accounts.csv\n";
+static const char check_more[] =
+    "Exit status 1 when something is wrong: jobs would be refused or never start. Advice alone is\n"
+    "status 0. What is recommended lies in deploy/slurm.\n";
 static const char amount_more[] =
     "WHO is a nation (cz), a project (cz/multilingual) or a person in it (cz/multilingual/ana).\n";
 
@@ -242,8 +249,8 @@ const struct cli_cmd cli_commands[] = {
     {"person", "list", "", "The people", cmd_person_list, of_nation_opts, NULL, 0, 0, 0},
     {"person", "add", "NATION/ID", "Make a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
     {"person", "set", "NATION/ID", "Change a person", cmd_person_set, person_opts, NULL, 1, 1, 0},
-    {"person", "map", "PERSON SITE ACCOUNT", "Whose jobs run as which Unix account of a site",
-     cmd_person_map, NULL, NULL, 3, 3, 0},
+    {"person", "map", "[PERSON SITE ACCOUNT]", "Whose jobs run as which Unix account of a site",
+     cmd_person_map, map_opts, map_more, 0, 3, 0},
     {"member", "add", "PROJECT PERSON", "Let a person work in a project", cmd_member_set,
      member_opts, NULL, 2, 2, 0},
     {"member", "remove", "PROJECT PERSON", "Take a person out of a project", cmd_member_remove,
@@ -262,6 +269,8 @@ const struct cli_cmd cli_commands[] = {
      NULL, 1, 1, 0},
     {"site", "show", "SITE", "A site, and whether its cluster answers", cmd_site_show, NULL, NULL,
      1, 1, 0},
+    {"site", "check", "SITE", "What is wrong with a cluster's own settings, with what mends it",
+     cmd_site_check, NULL, check_more, 1, 1, 0},
     {"site", "diff", "SITE", "Where cluster and facility disagree, with the fix", cmd_site_diff,
      NULL, NULL, 1, 1, 0},
     {"site", "drain", "SITE", "Start nothing more there", cmd_site_drain, site_drain_opts, NULL, 1,

@@ -206,6 +206,14 @@ static int diff_site(void *arg, const char *site, const struct json *row, struct
     return clusters_diff(f->clusters, site, row, w, err);
 }
 
+static int check_site(void *arg, const char *site, const struct json *row, struct json_writer *w,
+                      struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_check(f->clusters, site, row, w, err);
+}
+
 /* ---- the publisher's database ---- */
 
 static int publish_load(void *arg, struct publish_state *ret, struct bt_err *err)
@@ -412,6 +420,7 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .status = status,
                               .site = show_site,
                               .site_diff = diff_site,
+                              .site_check = check_site,
                               .arg = f};
     BT_BUF_AUTO struct bt_buf vkey = {0};
     struct note_key key;

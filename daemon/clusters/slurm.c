@@ -18,6 +18,7 @@
 enum {
     JOBS_EVERY_US = 2000000, /* claims and ends come from the agents: this is for what goes wrong */
     NODES_EVERY_US = 5000000,
+    CONF_EVERY_US = 5000000,
     SILENT_US = 3000000, /* a call that takes so long: the cluster is not reachable */
     HUNG_US = 90000000,  /* so long: the helper is started anew */
     RETRY_US = 1000000,  /* a helper that ended is started anew after 1 s, 2 s … */
@@ -119,7 +120,7 @@ static void reached(struct driver *d)
         return;
     bt_log(BT_INFO, "site-reached", "site", d->name, NULL);
     d->tell_all = true;
-    d->jobs_due_us = d->nodes_due_us = 0;
+    d->jobs_due_us = d->nodes_due_us = d->conf_due_us = 0;
 }
 
 static void note(struct driver *d, const char *text, const char *next)
@@ -145,7 +146,7 @@ void driver_hello(struct driver *d, const struct wire_reply *r)
     bt_copy(d->version, sizeof d->version, r->version);
     pthread_mutex_unlock(&d->lock);
     d->tell_all = true;
-    d->jobs_due_us = d->nodes_due_us = 0;
+    d->jobs_due_us = d->nodes_due_us = d->conf_due_us = 0;
     reached(d);
 }
 
@@ -228,6 +229,14 @@ static void take_jobs(struct driver *d, const struct wire_reply *r)
         tell_nodes(d);
 }
 
+static void take_conf(struct driver *d, const struct wire_conf *conf)
+{
+    pthread_mutex_lock(&d->lock);
+    d->settings = *conf;
+    d->has_settings = true;
+    pthread_mutex_unlock(&d->lock);
+}
+
 static void submit_failed(struct driver *d, const struct asked *a, const struct wire_reply *r)
 {
     char text[400];
@@ -259,6 +268,8 @@ void driver_reply(struct driver *d, const struct asked *a, const struct wire_rep
         take_nodes(d, r);
     else if (a->op == WIRE_JOBS && r->ok && !r->unchanged)
         take_jobs(d, r);
+    else if (a->op == WIRE_CONF && r->ok && r->conf)
+        take_conf(d, r->conf);
     if (d->tell_all && r->ok && d->n_nodes)
         tell_nodes(d);
 }
@@ -355,6 +366,12 @@ static void ask_lists(struct driver *d)
     if (now >= d->jobs_due_us && !is_asked(&d->helper, WIRE_JOBS) &&
         helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
         d->jobs_due_us = now + JOBS_EVERY_US;
+    r.op = WIRE_CONF;
+    bt_copy(r.partition, sizeof r.partition, d->use.partition);
+    bt_copy(r.user, sizeof r.user, d->use.user);
+    if (now >= d->conf_due_us && !is_asked(&d->helper, WIRE_CONF) &&
+        helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
+        d->conf_due_us = now + CONF_EVERY_US;
 }
 
 /* ---- the thread ---- */
@@ -374,6 +391,7 @@ static void take_wants(struct driver *d)
     d->changed = false;
     if (changed) {
         d->tell_all = true;
+        d->conf_due_us = 0;
         d->removed = bt_streq(d->state, "removed");
         if (!bt_streq(d->use.slurm_conf, d->conf.slurm_conf) || d->removed)
             d->helper.retry_us = 0;

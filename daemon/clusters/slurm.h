@@ -38,5 +38,9 @@ void clusters_show(struct clusters *c, const char *site, struct json_writer *w);
 /* Items {"node","what","expected","actual","fix"}; `row` has the facility's "nodes" and "conf". */
 int clusters_diff(struct clusters *c, const char *site, const struct json *row,
                   struct json_writer *w, struct bt_err *err) BT_MUSTUSE;
+/* Items of what is wrong with the cluster's own settings (site_check.h); how many were looked at.
+ */
+int clusters_check(struct clusters *c, const char *site, const struct json *row,
+                   struct json_writer *w, struct bt_err *err) BT_MUSTUSE;
 
 #endif

@@ -68,6 +68,8 @@ struct driver {
     int64_t n_jobs, n_others;
     struct known_node *nodes;
     size_t n_nodes;
+    struct wire_conf settings; /* of the cluster, for `site check` */
+    bool has_settings;
 
     /* the thread's own */
     struct site_conf use;
@@ -75,7 +77,7 @@ struct driver {
     struct helper helper;
     struct slots slots;
     bool tell_all; /* the core shall hear of every node */
-    int64_t jobs_due_us, nodes_due_us;
+    int64_t jobs_due_us, nodes_due_us, conf_due_us;
 };
 
 /* slurm_helper.c: the process and its frames. */

@@ -1,6 +1,7 @@
 /* All Slurm sites: who gets which want, and what people see of them.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/clusters/slurm_set.h"
+#include "daemon/clusters/site_check.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -248,6 +249,57 @@ static bool has_node(const struct driver *d, const char *name)
         if (bt_streq(d->nodes[i].node.name, name))
             return true;
     return false;
+}
+
+/* Those of its nodes that take no work from here; on a site that is only observed, from anybody. */
+static int n_differ(const struct driver *d, const struct json *nodes)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < d->n_nodes; i++) {
+        const struct wire_node *node = &d->nodes[i].node;
+        const struct json *row = row_of(nodes, node->name);
+
+        n += *node->trouble ||
+             (!d->conf.observe && (!json_bool(json_get(row, "registered"), false) ||
+                                   bt_streq(json_str(json_get(row, "reason"), ""), "silent")));
+    }
+    return n;
+}
+
+static int finding(const struct driver *d, struct json_writer *w)
+{
+    jw_object(w, NULL);
+    jw_str(w, "level", "wrong");
+    jw_str(w, "what", "cluster");
+    jw_str(w, "text", *d->text ? d->text : "its controller has not answered yet");
+    jw_str(w, "fix", *d->next ? d->next : "scontrol ping");
+    jw_end_object(w);
+    return 1;
+}
+
+int clusters_check(struct clusters *c, const char *site, const struct json *row,
+                   struct json_writer *w, struct bt_err *err)
+{
+    struct driver *d;
+    int n;
+
+    pthread_mutex_lock(&c->lock);
+    d = driver_named(c, site);
+    pthread_mutex_unlock(&c->lock);
+    if (!d)
+        return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to look at", site);
+    pthread_mutex_lock(&d->lock);
+    if (!d->reachable || !d->has_settings) {
+        n = finding(d, w);
+    } else {
+        struct site_look look = {&d->conf,   &d->settings, d->name,
+                                 d->version, d->n_others,  n_differ(d, json_get(row, "nodes"))};
+
+        n = site_check(&look, w);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return n;
 }
 
 int clusters_diff(struct clusters *c, const char *site, const struct json *row,

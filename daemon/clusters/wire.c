@@ -36,7 +36,7 @@ int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n, struc
 
 /* ---- tables ---- */
 
-static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", NULL};
+static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", "conf", NULL};
 
 #define TEXT(s, m, needed)                                                       \
     {                                                                            \
@@ -77,6 +77,44 @@ static const struct json_field node_fields[] = {
     TEXT(wire_node, name, true),     TEXT(wire_node, class, true),
     NUMBER(wire_node, n_acc, 0, 64), NUMBER(wire_node, cpus, 0, 65536),
     TEXT(wire_node, trouble, true),
+};
+
+#define FLAG(s, m)                                   \
+    {                                                \
+#m, JSON_F_BOOL, offsetof(struct s, m), true \
+    }
+
+static const struct json_field conf_fields[] = {
+    TEXT(wire_conf, auth, true),
+    TEXT(wire_conf, select, true),
+    TEXT(wire_conf, proctrack, true),
+    TEXT(wire_conf, task, true),
+    TEXT(wire_conf, scheduler, true),
+    TEXT(wire_conf, sched_params, true),
+    TEXT(wire_conf, preempt, true),
+    TEXT(wire_conf, propagate, true),
+    TEXT(wire_conf, prolog, true),
+    TEXT(wire_conf, epilog, true),
+    TEXT(wire_conf, health, true),
+    NUMBER(wire_conf, message_timeout_s, 0, INT32_MAX),
+    NUMBER(wire_conf, min_job_age_s, 0, INT32_MAX),
+    FLAG(wire_conf, memory_counts),
+    FLAG(wire_conf, memory_default),
+    FLAG(wire_conf, returns),
+    FLAG(wire_conf, associations),
+    FLAG(wire_conf, private_jobs),
+    FLAG(wire_conf, privileged),
+    TEXT(wire_conf, slurm_user, true),
+    NUMBER(wire_conf, uid, 0, INT32_MAX),
+    NUMBER(wire_conf, user_uid, -1, INT32_MAX),
+    TEXT(wire_conf, partition, true),
+    FLAG(wire_conf, partition_up),
+    FLAG(wire_conf, exclusive),
+    FLAG(wire_conf, may_preempt),
+    NUMBER(wire_conf, partition_minutes, 0, INT32_MAX),
+    NUMBER(wire_conf, partition_nodes, 0, INT32_MAX),
+    TEXT(wire_conf, accounts, true),
+    TEXT(wire_conf, qos, true),
 };
 
 static void write_table(struct json_writer *w, const struct json_field *f, size_t n,
@@ -124,6 +162,9 @@ void wire_request_write(const struct wire_request *r, struct bt_buf *to)
     } else if (r->op == WIRE_CANCEL) {
         jw_i64(&w, "id", r->id);
         jw_str(&w, "comment", r->comment);
+    } else if (r->op == WIRE_CONF) {
+        jw_str(&w, "partition", r->partition);
+        jw_str(&w, "user", r->user);
     } else {
         jw_bool(&w, "fresh", r->fresh);
     }
@@ -140,6 +181,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         const struct json *submit;
         int64_t id;
         char comment[WIRE_COMMENT];
+        char partition[64];
+        char user[33];
     } in = {.q = 0};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), q), true, 0, 1, INT64_MAX},
@@ -148,6 +191,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         {"submit", JSON_F_VALUE, offsetof(typeof(in), submit)},
         {"id", JSON_F_I64, offsetof(typeof(in), id), false, 0, 1, UINT32_MAX},
         {"comment", JSON_F_TEXT, offsetof(typeof(in), comment), false, WIRE_COMMENT},
+        {"partition", JSON_F_TEXT, offsetof(typeof(in), partition), false, 64},
+        {"user", JSON_F_TEXT, offsetof(typeof(in), user), false, 33},
     };
     JSON_AUTO struct json *j = NULL;
     struct wire_request r = {0};
@@ -168,6 +213,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
     r.fresh = in.fresh;
     r.id = (uint32_t)in.id;
     bt_copy(r.comment, sizeof r.comment, in.comment);
+    bt_copy(r.partition, sizeof r.partition, in.partition);
+    bt_copy(r.user, sizeof r.user, in.user);
     *ret = r;
     return 0;
 }
@@ -228,6 +275,10 @@ void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf
         write_jobs(r, &w);
     } else if (op == WIRE_NODES) {
         write_nodes(r, &w);
+    } else if (op == WIRE_CONF && r->conf) {
+        jw_object(&w, "conf");
+        WRITE(&w, conf_fields, r->conf);
+        jw_end_object(&w);
     }
     jw_end_object(&w);
     wire_frame(to, text.p, text.n);
@@ -270,7 +321,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
     struct {
         struct wire_reply r;
         char code[32];
-        const struct json *jobs, *nodes;
+        const struct json *jobs, *nodes, *conf;
     } in = {.code = ""};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), r.q), true, 0, 0, INT64_MAX},
@@ -284,6 +335,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         {"next", JSON_F_TEXT, offsetof(typeof(in), r.next), false, 160},
         {"jobs", JSON_F_VALUE, offsetof(typeof(in), jobs)},
         {"nodes", JSON_F_VALUE, offsetof(typeof(in), nodes)},
+        {"conf", JSON_F_VALUE, offsetof(typeof(in), conf)},
         {"others", JSON_F_STRING, offsetof(typeof(in), r.others), false, WIRE_HOSTS_MAX},
         {"n_others", JSON_F_I64, offsetof(typeof(in), r.n_others), false, 0, 0, INT64_MAX},
     };
@@ -296,6 +348,10 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         rc = read_jobs(in.jobs, &in.r, err);
     if (rc == 0 && in.nodes && !in.jobs)
         rc = read_nodes(in.nodes, &in.r, err);
+    if (rc == 0 && in.conf) {
+        in.r.conf = bt_new(struct wire_conf);
+        rc = READ(in.conf, conf_fields, in.r.conf, err);
+    }
     if (rc < 0) {
         wire_reply_done(&in.r);
         return rc;
@@ -312,6 +368,7 @@ void wire_reply_done(struct wire_reply *r)
     bt_free(r->jobs);
     bt_free(r->nodes);
     bt_free(r->others);
+    bt_free(r->conf);
     *r = (struct wire_reply){0};
 }
 

@@ -30,7 +30,7 @@ void wire_frame(struct bt_buf *to, const char *text, size_t n);
 int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n,
                  struct bt_err *err) BT_MUSTUSE;
 
-enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_OPS };
+enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_CONF, WIRE_OPS };
 
 /* A job, wholly decided: which nodes, how much of each, how long, as whom. */
 struct wire_submit {
@@ -56,6 +56,8 @@ struct wire_request {
     struct wire_submit submit;
     uint32_t id;                /* CANCEL: only if it carries the comment */
     char comment[WIRE_COMMENT]; /* CANCEL */
+    char partition[64];         /* CONF: where jobs go; "" the default one */
+    char user[33];              /* CONF: whom jobs of unmapped people run as */
 };
 
 void wire_request_write(const struct wire_request *r, struct bt_buf *to); /* with its frame */
@@ -82,6 +84,30 @@ struct wire_node {
     char trouble[64]; /* why Slurm gives it no work; "" it does */
 };
 
+/* What decides whether the facility's jobs fare well on a cluster, as the controller has it. */
+struct wire_conf {
+    char auth[32], select[32], proctrack[32], task[64], scheduler[32];
+    char sched_params[256], preempt[32], propagate[128];
+    char prolog[128], epilog[128], health[128]; /* programs; "" none */
+    int32_t message_timeout_s, min_job_age_s;
+    bool memory_counts;  /* jobs are given memory … */
+    bool memory_default; /* … and those that ask for none not all of a node */
+    bool returns;        /* a node that was down comes back when it registers */
+    bool associations;   /* only accounts that slurmdbd knows may submit */
+    bool private_jobs;   /* others' jobs are seen by the privileged alone */
+    bool privileged;     /* the helper is root or SlurmUser */
+    char slurm_user[33];
+    int32_t uid;        /* the helper's */
+    int32_t user_uid;   /* of the account asked for; -1: there is none */
+    char partition[64]; /* "" there is none of that name, or no default */
+    bool partition_up;
+    bool exclusive;            /* a job has its nodes alone, always */
+    bool may_preempt;          /* jobs there may be preempted */
+    int32_t partition_minutes; /* its longest job; 0: no limit */
+    int32_t partition_nodes;
+    char accounts[128], qos[128]; /* that alone may use it; "" all */
+};
+
 /* Whoever reads a list frees it with bt_free. */
 struct wire_reply {
     int64_t q;
@@ -92,10 +118,11 @@ struct wire_reply {
     char version[32];
     struct wire_job *jobs;
     struct wire_node *nodes;
-    size_t n;         /* of jobs or nodes */
-    char *others;     /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
-    int64_t n_others; /* JOBS: how many jobs of others live */
-    int code;         /* BT_ERR_x when not ok */
+    size_t n;               /* of jobs or nodes */
+    char *others;           /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
+    int64_t n_others;       /* JOBS: how many jobs of others live */
+    struct wire_conf *conf; /* CONF; owned */
+    int code;               /* BT_ERR_x when not ok */
     char text[240];
     char next[160];
 };

@@ -6,6 +6,7 @@
 #include "daemon/core/state.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/json/json.h"
 
 struct doing {
     const struct ev_admin *e;
@@ -13,7 +14,8 @@ struct doing {
     struct nation *nation; /* of e->nation; NULL when it names none */
     struct bt_err err;
     bool changed;
-    struct bt_buf body; /* of the reply */
+    struct bt_buf body;    /* of the reply */
+    struct bt_buf missing; /* members of a refusal: what is wrong, all of it */
 };
 
 static inline bool has_role(const struct doing *d, int32_t roles)
@@ -50,6 +52,11 @@ static inline void set_i32(struct doing *d, int32_t *at, int32_t v)
 
 /* step_measure.c */
 int do_measure(struct core *c, struct doing *d);
+
+/* step_unixmap.c */
+int do_unixmap(struct core *c, struct doing *d);
+int do_unixmaps(struct core *c, struct doing *d);
+void unixmaps_audit(struct json_writer *w, const struct ev_admin *e);
 
 /* step_rights.c */
 int do_guarantee(struct core *c, struct doing *d);

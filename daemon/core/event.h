@@ -95,11 +95,21 @@ enum admin_op {
     ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
     ADMIN_SITE,    /* site, kind, tier, until_us, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
+    ADMIN_UNIXMAPS,  /* maps: all of them or none */
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
     ADMIN_MEASURE,   /* node: shall run its collective benchmark */
     ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us;
                    * state = "over" calls it off */
     ADMIN_OPS
+};
+
+/* A line of a list of Unix accounts. */
+struct unixmap_line {
+    int32_t line; /* of the list, for messages */
+    char nation[16];
+    char person[64];
+    char site[32];
+    char unixname[33];
 };
 
 struct ev_admin {
@@ -130,7 +140,9 @@ struct ev_admin {
     int64_t peak_gflops;
     uint8_t spki[32];
     uint8_t secret_sha256[32];
-    char *conf; /* JSON, owned; NULL leaves it as it is */
+    char *conf;                /* JSON, owned; NULL leaves it as it is */
+    struct unixmap_line *maps; /* owned */
+    int32_t n_maps;
 };
 
 struct ev_enrol {

@@ -32,6 +32,7 @@ static int allowed(struct doing *d)
         [ADMIN_RATE] = ROLE_COUNCIL,
         [ADMIN_SITE] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_UNIXMAP] = ROLE_OPERATOR | ROLE_COUNCIL,
+        [ADMIN_UNIXMAPS] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_GUARANTEE] = ROLE_COUNCIL,
         [ADMIN_OUTAGE] = ROLE_OPERATOR | ROLE_COUNCIL,
     };
@@ -587,32 +588,6 @@ static int do_site(struct core *c, struct doing *d)
     return 0;
 }
 
-static int do_unixmap(struct core *c, struct doing *d)
-{
-    struct site *s = site_find(c, d->e->site);
-    struct person *p = need_person(c, d, d->nation->row.id);
-    struct row_unixmap *at = NULL;
-
-    if (!p || !s)
-        return p ? bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no site '%s'", d->e->site)
-                 : -d->err.code;
-    if (!bt_is_name(d->e->text, 32) || bt_streq(d->e->text, "root"))
-        return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a job's Unix account", d->e->text);
-    for (int32_t i = 0; i < c->n_unixmaps; i++)
-        if (c->unixmaps[i].row.person == p->row.id && c->unixmaps[i].row.site == s->row.id)
-            at = &c->unixmaps[i].row;
-    if (!at) {
-        BT_GROW(c->unixmaps, c->n_unixmaps, c->cap_unixmaps);
-        at = &c->unixmaps[c->n_unixmaps++].row;
-        *at = (struct row_unixmap){p->row.id, s->row.id, NULL};
-    }
-    set_text(d, &at->unixname, d->e->text);
-    if (d->changed)
-        row_copy(ROW_KIND_unixmap,
-                 rows_put(&c->batch->rows, ROW_KIND_unixmap, &at->person, 2 * sizeof(int32_t)), at);
-    return 0;
-}
-
 /* ---- dispatch ---- */
 
 static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
@@ -624,6 +599,7 @@ static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
     [ADMIN_RATE] = do_rate,           [ADMIN_SITE] = do_site,
     [ADMIN_UNIXMAP] = do_unixmap,     [ADMIN_GUARANTEE] = do_guarantee,
     [ADMIN_OUTAGE] = do_outage,       [ADMIN_MEASURE] = do_measure,
+    [ADMIN_UNIXMAPS] = do_unixmaps,
 };
 
 static const char *const op_names[ADMIN_OPS] = {
@@ -635,6 +611,7 @@ static const char *const op_names[ADMIN_OPS] = {
     [ADMIN_RATE] = "rate",           [ADMIN_SITE] = "site",
     [ADMIN_UNIXMAP] = "unixmap",     [ADMIN_GUARANTEE] = "guarantee",
     [ADMIN_OUTAGE] = "outage",       [ADMIN_MEASURE] = "measure",
+    [ADMIN_UNIXMAPS] = "unixmaps",
 };
 
 /* The same request id with another body is refused for as long as this process remembers. */
@@ -679,6 +656,7 @@ static void audit(struct core *c, const struct doing *d)
     jw_i64(&w, "roles", e->roles);
     jw_decimal(&w, "amount_mras", e->amount_mras);
     jw_str(&w, "reason", e->reason[0] ? e->reason : NULL);
+    unixmaps_audit(&w, e);
     jw_end_object(&w);
     emit_event(c, op_names[e->op], d->actor.text,
                e->project[0]  ? e->project
@@ -711,7 +689,7 @@ void step_admin(struct core *c, const struct event *ev)
     if (rc == 0)
         rc = doers[d.e->op](c, &d);
     if (rc < 0) {
-        refuse(c, &d.err, NULL);
+        refuse(c, &d.err, d.missing.n ? bt_buf_take(&d.missing) : NULL);
         bt_buf_done(&d.body);
         return;
     }

@@ -58,6 +58,9 @@ struct http_settings {
     /* Items of its differences; `row` is what the database says of it (read.sql, site). */
     int (*site_diff)(void *arg, const char *site, const struct json *row, struct json_writer *w,
                      struct bt_err *err);
+    /* Items of what its own settings should be; how many were looked at. */
+    int (*site_check)(void *arg, const char *site, const struct json *row, struct json_writer *w,
+                      struct bt_err *err);
     void *arg;
 };
 

@@ -153,13 +153,13 @@ handler_fn job_submit, job_cancel, job_hold, job_release, job_watch, job_log, jo
     job_get;
 handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,
     admin_clearance, admin_token, admin_revoke, admin_node, admin_measure, admin_rate,
-    admin_guarantee, admin_outage, admin_site, admin_unixmap, admin_quota;
+    admin_guarantee, admin_outage, admin_site, admin_unixmap, admin_unixmaps, admin_quota;
 handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projects, read_people,
     read_nodes, read_rates, read_guarantees, read_outages, read_ledger, read_ledger_one,
     read_events, read_policy, read_status;
 handler_fn agent_register, agent_measured, agent_heartbeat, agent_wants, agent_spec, agent_claim,
     agent_started, agent_ended, agent_manifest;
-handler_fn read_sites, site_show, site_diff;
+handler_fn read_sites, site_show, site_diff, site_check_show;
 handler_fn enrol;
 handler_fn show_openapi, show_metrics;
 /* uploads.c: in head, before the body; then when it is complete */

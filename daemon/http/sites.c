@@ -72,6 +72,58 @@ void admin_site(struct call *c)
     http_post(c, ev, NULL);
 }
 
+/* ---- lists of Unix accounts ---- */
+
+enum { MAPS_MAX = 2000 }; /* 2,000 lines of 120 bytes fit in a body */
+
+static const struct json_field map_fields[] = {
+    {"line", JSON_F_I32, offsetof(struct unixmap_line, line), true, .min = 1, .max = INT32_MAX},
+    {"nation", JSON_F_TEXT, offsetof(struct unixmap_line, nation), true, .size = 16},
+    {"person", JSON_F_TEXT, offsetof(struct unixmap_line, person), true, .size = 64},
+    {"site", JSON_F_TEXT, offsetof(struct unixmap_line, site), true, .size = 32},
+    {"unixname", JSON_F_TEXT, offsetof(struct unixmap_line, unixname), true, .size = 33},
+};
+
+static int read_maps(struct call *c, struct ev_admin *a, struct bt_err *err)
+{
+    const struct json *list = NULL;
+    const struct json_field field[] = {{"maps", JSON_F_VALUE, 0, true}};
+    size_t n = 0;
+    int rc = json_read(c->body, field, 1, &list, err);
+
+    if (rc == 0)
+        rc = http_request_id(c, &a->id, err);
+    if (rc == 0) {
+        n = json_len(list);
+        a->maps = bt_new_n(struct unixmap_line, BT_MIN(n, MAPS_MAX) + 1);
+    }
+    if (rc == 0 && (json_is(list) != JSON_IS_ARRAY || n > MAPS_MAX))
+        rc = bt_fail(err, BT_ERR_INVALID, "maps is a list of at most %d", MAPS_MAX);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        rc = json_read(json_at(list, i), map_fields, BT_ARRAY_LEN(map_fields), &a->maps[a->n_maps],
+                       err);
+        a->n_maps += rc == 0;
+    }
+    return rc;
+}
+
+void admin_unixmaps(struct call *c)
+{
+    struct event *ev = http_event(c, EV_ADMIN);
+    struct bt_err err = {0};
+    size_t n;
+    const char *body = serve_body(c->r, &n);
+
+    if (read_maps(c, &ev->u.admin, &err) < 0) {
+        event_free(ev);
+        http_fail(c, &err);
+        return;
+    }
+    bt_sha256(body ? body : "", n, ev->u.admin.body_sha256);
+    ev->u.admin.op = ADMIN_UNIXMAPS;
+    http_post(c, ev, NULL);
+}
+
 /* ---- reads ---- */
 
 /* The site's row and nodes as the database has them; parsed into *ret_doc. */
@@ -110,7 +162,11 @@ static void show(struct call *c)
     bt_buf_done(&all);
 }
 
-static void differences(struct call *c)
+typedef int items_fn(void *arg, const char *site, const struct json *row, struct json_writer *w,
+                     struct bt_err *err);
+
+/* {"items":[…],"looked_at":n,"next":null} */
+static void items(struct call *c, items_fn *write)
 {
     struct bt_buf row = {0};
     struct bt_buf all = {0};
@@ -121,9 +177,10 @@ static void differences(struct call *c)
 
     jw_object(&w, NULL);
     jw_array(&w, "items");
-    if (rc == 0 && c->h->set.site_diff)
-        rc = c->h->set.site_diff(c->h->set.arg, c->match.param[0], doc, &w, &err);
+    if (rc == 0 && write)
+        rc = write(c->h->set.arg, c->match.param[0], doc, &w, &err);
     jw_end_array(&w);
+    jw_i64(&w, "looked_at", rc);
     jw_null(&w, "next");
     jw_end_object(&w);
     if (rc < 0)
@@ -134,6 +191,16 @@ static void differences(struct call *c)
     bt_buf_done(&all);
 }
 
+static void differences(struct call *c)
+{
+    items(c, c->h->set.site_diff);
+}
+
+static void check(struct call *c)
+{
+    items(c, c->h->set.site_check);
+}
+
 void site_show(struct call *c)
 {
     tasks_add(c, show);
@@ -142,4 +209,9 @@ void site_show(struct call *c)
 void site_diff(struct call *c)
 {
     tasks_add(c, differences);
+}
+
+void site_check_show(struct call *c)
+{
+    tasks_add(c, check);
 }

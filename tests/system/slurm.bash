@@ -17,14 +17,14 @@ slurm_needed() {
 # Jobs of people who are not mapped: never root.
 site_user() { if [ "$(id -u)" = 0 ]; then echo nobody; else id -un; fi; }
 
-site_start() { # NAME NODES [OPTION of site add...]
+site_start() { # NAME NODES [OPTION of site add...]; SITE_EXTRA: lines for slurm.conf
     local name=$1 n=$2 port i
     shift 2
     mkdir -p "$FACILITY/libexec" "$FACILITY/sites/$name"
     chmod 755 "$FACILITY/libexec" "$FACILITY/sites" "$FACILITY/sites/$name"
     find "$BUILD/agent" -name 'beamtime-*' -type f -perm -1 -exec install -m 755 {} "$FACILITY/libexec" ';'
     port=$((20000 + ($$ * 67 + $(find "$FACILITY/sites" -maxdepth 1 | wc -l) * 40) % 12000))
-    TB_PORT=$port TB_PREFIX=$name TB_CLUSTER=$name \
+    TB_PORT=$port TB_PREFIX=$name TB_CLUSTER=$name TB_EXTRA=${SITE_EXTRA-} \
         "$SOURCE/tests/slurm/testbed" start "$FACILITY/sites/$name/slurm" "$n" >&2 3>&-
     as council -q rate set h200 --rate 1 --peak-gflops 1000000
     as council -q site add "$name" --slurm-conf "$FACILITY/sites/$name/slurm/slurm.conf" --tier 1 \

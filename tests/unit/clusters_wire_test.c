@@ -143,9 +143,21 @@ static int end(void *arg, uint32_t id, const char *comment, struct bt_err *err)
     return 0;
 }
 
+static int settings(void *arg, const char *partition, const char *user, struct wire_conf *ret,
+                    struct bt_err *err)
+{
+    (void)arg;
+    (void)err;
+    bt_copy(ret->partition, sizeof ret->partition, partition);
+    bt_copy(ret->slurm_user, sizeof ret->slurm_user, user);
+    ret->user_uid = -1;
+    ret->memory_counts = true;
+    return 0;
+}
+
 static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
 {
-    struct calls calls = {two_nodes, a_job, refuse, end, cancelled};
+    struct calls calls = {two_nodes, a_job, refuse, end, settings, cancelled};
     BT_BUF_AUTO struct bt_buf in = {0};
     BT_BUF_AUTO struct bt_buf out = {0};
     struct wire_reply back;
@@ -199,6 +211,15 @@ static void the_helper_answers_each_request_once_in_order(void **unused)
     back = ask(&r, &cancelled);
     assert_true(back.ok);
     assert_int_equal(77, cancelled);
+    wire_reply_done(&back);
+    r = (struct wire_request){.q = 10, .op = WIRE_CONF, .partition = "gpu", .user = "ana"};
+    back = ask(&r, &cancelled);
+    assert_true(back.ok);
+    assert_non_null(back.conf);
+    assert_string_equal("gpu", back.conf->partition);
+    assert_string_equal("ana", back.conf->slurm_user);
+    assert_int_equal(-1, back.conf->user_uid);
+    assert_true(back.conf->memory_counts);
     wire_reply_done(&back);
 }
 

@@ -191,6 +191,56 @@ static void a_draining_site_starts_nothing_and_keeps_its_clearance(void **state)
     assert_int_equal(1, site_find(f->core, "here")->row.tier);
 }
 
+static struct event *map(const char *person_1, const char *person_2, const char *account)
+{
+    struct event *ev = event_new(EV_ADMIN);
+    struct ev_admin *a = &ev->u.admin;
+
+    ev->who.kind = WHO_INSIDE;
+    a->op = ADMIN_UNIXMAPS;
+    a->id = bt_uuid_new(bt_now_us());
+    a->maps = bt_new_n(struct unixmap_line, 2);
+    a->n_maps = 2;
+    for (int i = 0; i < 2; i++) {
+        a->maps[i].line = 4 + i;
+        bt_copy(a->maps[i].nation, sizeof a->maps[i].nation, "cz");
+        bt_copy(a->maps[i].person, sizeof a->maps[i].person, i ? person_2 : person_1);
+        bt_copy(a->maps[i].site, sizeof a->maps[i].site, "geneva");
+        bt_copy(a->maps[i].unixname, sizeof a->maps[i].unixname, account);
+    }
+    return ev;
+}
+
+static void a_list_of_accounts_is_done_whole_or_not_at_all(void **state)
+{
+    struct fixture *f = *state;
+    const struct person *alice = person_find(f->core, nation_find(f->core, "cz")->row.id, "alice");
+    int32_t site;
+    const struct reply *r;
+
+    add(f);
+    site = site_find(f->core, "geneva")->row.id;
+    assert_non_null(alice);
+    r = fixture_step(f, map("alice", "nobody", "adoe"));
+    assert_int_equal(BT_ERR_NOT_FOUND, r->err.code);
+    assert_string_equal("1 of 2 lines cannot be done, so none was", r->err.text);
+    assert_string_equal("\"missing\":[{\"lock\":\"line 5\",\"text\":\"nation cz has no person "
+                        "'nobody'\",\"next\":\"beamtime person list\"}]",
+                        r->more);
+    assert_string_equal("", unixname_of(f->core, alice->row.id, site));
+    r = fixture_step(f, map("alice", "alice", "adoe"));
+    assert_int_equal(BT_ERR_INVALID, r->err.code);
+    assert_non_null(strstr(r->more, "is in line 4 already"));
+    assert_int_equal(BT_ERR_INVALID, fixture_step(f, map("alice", "zdenka", "root"))->err.code);
+    r = fixture_step(f, map("alice", "zdenka", "adoe"));
+    assert_int_equal(200, r->http);
+    assert_string_equal("{\"changed\":true,\"lines\":2}", r->body);
+    assert_string_equal("adoe", unixname_of(f->core, alice->row.id, site));
+    r = fixture_step(f, map("alice", "zdenka", "adoe"));
+    assert_string_equal("{\"changed\":false,\"lines\":2}", r->body);
+    fixture_compare(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +257,8 @@ int main(void)
             core_teardown),
         cmocka_unit_test_setup_teardown(a_draining_site_starts_nothing_and_keeps_its_clearance,
                                         core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(a_list_of_accounts_is_done_whole_or_not_at_all, core_setup,
+                                        core_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

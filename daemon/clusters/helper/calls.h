@@ -16,6 +16,9 @@ struct calls {
     int (*submit)(void *arg, const struct wire_submit *job, int64_t *ret_id, struct bt_err *err);
     /* Ends the job of that id if it carries the comment; a job that is over counts as ended. */
     int (*cancel)(void *arg, uint32_t id, const char *comment, struct bt_err *err);
+    /* Fills *ret for that partition and account (wire.h). */
+    int (*conf)(void *arg, const char *partition, const char *user, struct wire_conf *ret,
+                struct bt_err *err);
     void *arg;
 };
 

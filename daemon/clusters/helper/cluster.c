@@ -1,21 +1,17 @@
-/* The only file that calls libslurm. SPDX-License-Identifier: GPL-3.0-or-later */
-#include <errno.h>
+/* libslurm: nodes, jobs, and what is done to them. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <pwd.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/clusters/helper/calls.h"
-#include "daemon/clusters/helper/compat.h"
+#include "daemon/clusters/helper/cluster_own.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
 enum {
     UID_LEAST = 1000,
     RECENT_S = 10, /* jobs that ended are told for so long */
-    PASSWD_ROOM = 65536,
 };
 
 struct cluster {
@@ -54,7 +50,7 @@ static const struct {
     {ESLURM_AUTH_CRED_INVALID, "is munged running here and has it the cluster's key?"},
 };
 
-static int failed(const char *what, struct bt_err *err)
+int cluster_failed(const char *what, struct bt_err *err)
 {
     int e = errno;
     int rc;
@@ -134,7 +130,7 @@ static int nodes(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *e
     errno = 0;
     if (slurm_load_node(fresh ? 0 : c->nodes_at, &m, SHOW_ALL | SHOW_DETAIL | SHOW_MIXED) != 0) {
         if (errno != SLURM_NO_CHANGE_IN_DATA)
-            return failed("list its nodes", err);
+            return cluster_failed("list its nodes", err);
         ret->unchanged = true;
         return 0;
     }
@@ -210,7 +206,7 @@ static int jobs(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *er
     errno = 0;
     if (slurm_load_jobs(fresh ? 0 : c->jobs_at, &m, SHOW_ALL | SHOW_LOCAL) != 0) {
         if (errno != SLURM_NO_CHANGE_IN_DATA)
-            return failed("list its jobs", err);
+            return cluster_failed("list its jobs", err);
         ret->unchanged = true;
         return 0;
     }
@@ -305,7 +301,7 @@ static int submit(void *arg, const struct wire_submit *job, int64_t *ret_id, str
     }
     errno = 0;
     if (slurm_submit_batch_job(&d, &r) != 0)
-        return failed("take the job", err);
+        return cluster_failed("take the job", err);
     *ret_id = compat_submitted(r);
     slurm_free_submit_response_response_msg(r);
     return 0;
@@ -320,7 +316,7 @@ static int cancel(void *arg, uint32_t id, const char *comment, struct bt_err *er
     (void)arg;
     errno = 0;
     if (slurm_load_job(&m, id, SHOW_LOCAL) != 0)
-        return errno == ESLURM_INVALID_JOB_ID ? 0 : failed("show a job", err);
+        return errno == ESLURM_INVALID_JOB_ID ? 0 : cluster_failed("show a job", err);
     same = m->record_count == 1 && bt_streq(m->job_array[0].comment, comment);
     slurm_free_job_info_msg(m);
     if (!same) /* the number was given to another job: ours is gone */
@@ -329,7 +325,7 @@ static int cancel(void *arg, uint32_t id, const char *comment, struct bt_err *er
     errno = 0;
     if (slurm_kill_job2(text, SIGKILL, 0, NULL) != 0 && errno != ESLURM_ALREADY_DONE &&
         errno != ESLURM_INVALID_JOB_ID)
-        return failed("end a job", err);
+        return cluster_failed("end a job", err);
     return 0;
 }
 
@@ -345,7 +341,7 @@ static int ask_version(struct cluster *c, struct wire_reply *hello, struct bt_er
 
     errno = 0;
     if (slurm_load_ctl_conf(0, &conf) != 0)
-        return failed("show its configuration", err);
+        return cluster_failed("show its configuration", err);
     c->slurm_user = conf->slurm_user_id;
     bt_copy(hello->version, sizeof hello->version, conf->version ? conf->version : "");
     bt_copy(hello->cluster, sizeof hello->cluster, conf->cluster_name ? conf->cluster_name : "");
@@ -393,6 +389,10 @@ void cluster_close(struct cluster *c)
 
 void cluster_calls(struct cluster *c, struct calls *ret)
 {
-    *ret =
-        (struct calls){.nodes = nodes, .jobs = jobs, .submit = submit, .cancel = cancel, .arg = c};
+    *ret = (struct calls){.nodes = nodes,
+                          .jobs = jobs,
+                          .submit = submit,
+                          .cancel = cancel,
+                          .conf = cluster_conf,
+                          .arg = c};
 }

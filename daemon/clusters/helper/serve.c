@@ -23,6 +23,9 @@ static int call(const struct calls *c, const struct wire_request *r, struct wire
         return c->submit(c->arg, &r->submit, &ret->id, err);
     case WIRE_CANCEL:
         return c->cancel(c->arg, r->id, r->comment, err);
+    case WIRE_CONF:
+        ret->conf = bt_new(struct wire_conf);
+        return c->conf(c->arg, r->partition, r->user, ret->conf, err);
     case WIRE_OPS:
         break;
     }

@@ -1,0 +1,20 @@
+/* cluster_own.h - what the files that call libslurm share.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_CLUSTERS_HELPER_CLUSTER_OWN_H
+#define BT_CLUSTERS_HELPER_CLUSTER_OWN_H
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/clusters/helper/calls.h"
+#include "daemon/clusters/helper/compat.h"
+
+enum { PASSWD_ROOM = 65536 };
+
+/* The library's errno as an error of ours, with what mends it where that is known. */
+int cluster_failed(const char *what, struct bt_err *err);
+
+int cluster_conf(void *arg, const char *partition, const char *user, struct wire_conf *ret,
+                 struct bt_err *err) BT_MUSTUSE;
+
+#endif
