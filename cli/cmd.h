@@ -44,6 +44,7 @@ CMD(cmd_site_add);
 CMD(cmd_site_show);
 CMD(cmd_site_check);
 CMD(cmd_site_diff);
+CMD(cmd_site_report);
 CMD(cmd_site_drain);
 CMD(cmd_site_remove);
 CMD(cmd_person_map);

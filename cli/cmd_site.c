@@ -236,6 +236,52 @@ int cmd_site_check(struct app *app, const struct cli_args *a, struct bt_err *err
     return n_wrong ? 1 : 0;
 }
 
+static void say_seconds(struct bt_buf *to, const char *what, const struct json *v)
+{
+    char out[TEXT_MAX];
+
+    if (json_is(v) == JSON_IS_INT || json_is(v) == JSON_IS_REAL)
+        bt_buf_printf(to, "%s %s", what, text_duration((int64_t)json_f64(v, 0), out));
+    else
+        bt_buf_printf(to, "%s not known", what);
+}
+
+int cmd_site_report(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    static const struct out_col cols[] = {{"JOB", "job", OUT_NUM, 0},
+                                          {"ACC", "accelerators", OUT_NUM, 0},
+                                          {"SUBMITTED", "submitted_at", OUT_WHEN, 0},
+                                          {"PLANNED", "planned_at", OUT_WHEN, 0},
+                                          {"PROMISED BY", "promised_by", OUT_WHEN, 0},
+                                          {"SLURM SAID", "slurm_estimate", OUT_WHEN, 0},
+                                          {"STARTED", "started_at", OUT_WHEN, 0},
+                                          {"STATE", "state", OUT_STR, 0}};
+    static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "job",
+                                        "no job was seen waiting there yet"};
+    REPLY_AUTO struct reply reply = {0};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = get_site(app, a, "/report", &reply, err);
+    long long compared = json_i64(json_get(reply.json, "compared"), 0);
+    long long on_time = json_i64(json_get(reply.json, "on_time"), 0);
+
+    if (rc < 0)
+        return rc;
+    out_reply(app, &reply, &how);
+    if (app->format != OUT_TABLE)
+        return 0;
+    bt_buf_printf(&text,
+                  "\n%lld jobs compared, %lld (%.1f %%) began not after the start that would "
+                  "have been promised\n",
+                  compared, on_time, compared ? 100.0 * (double)on_time / (double)compared : 0.0);
+    say_seconds(&text, "median wait", json_get(reply.json, "wait_s"));
+    say_seconds(&text, ", as planned here", json_get(reply.json, "planned_wait_s"));
+    say_seconds(&text, "\nmedian error of the plan", json_get(reply.json, "plan_error_s"));
+    say_seconds(&text, ", of Slurm's first estimate", json_get(reply.json, "slurm_error_s"));
+    bt_buf_char(&text, '\n');
+    out_text(&text);
+    return 0;
+}
+
 /* The whole file in one request: the facility does all of it or nothing. */
 static int map_file(struct app *app, const char *path, struct bt_err *err)
 {

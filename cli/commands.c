@@ -199,6 +199,10 @@ static const char map_more[] = "  beamtime person map cz/ana geneva adoe\n"
 static const char check_more[] =
     "Exit status 1 when something is wrong: jobs would be refused or never start. Advice alone is\n"
     "status 0. What is recommended lies in deploy/slurm.\n";
+static const char report_more[] =
+    "For a cluster that is only watched: nothing is started, changed or cancelled there.\n\n"
+    "  beamtime site add geneva --slurm-conf /etc/slurm/slurm.conf --observe\n"
+    "  beamtime site report geneva\n";
 static const char amount_more[] =
     "WHO is a nation (cz), a project (cz/multilingual) or a person in it (cz/multilingual/ana).\n";
 
@@ -273,6 +277,8 @@ const struct cli_cmd cli_commands[] = {
      cmd_site_check, NULL, check_more, 1, 1, 0},
     {"site", "diff", "SITE", "Where cluster and facility disagree, with the fix", cmd_site_diff,
      NULL, NULL, 1, 1, 0},
+    {"site", "report", "SITE", "Starts that would have been promised, beside those of Slurm",
+     cmd_site_report, NULL, report_more, 1, 1, 0},
     {"site", "drain", "SITE", "Start nothing more there", cmd_site_drain, site_drain_opts, NULL, 1,
      1, 0},
     {"site", "remove", "SITE", "Let go of a site where nothing runs", cmd_site_remove, NULL, NULL,

@@ -214,6 +214,13 @@ static int check_site(void *arg, const char *site, const struct json *row, struc
     return clusters_check(f->clusters, site, row, w, err);
 }
 
+static int report_site(void *arg, const char *site, struct json_writer *w, struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_report(f->clusters, site, w, err);
+}
+
 /* ---- the publisher's database ---- */
 
 static int publish_load(void *arg, struct publish_state *ret, struct bt_err *err)
@@ -421,6 +428,7 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .site = show_site,
                               .site_diff = diff_site,
                               .site_check = check_site,
+                              .site_report = report_site,
                               .arg = f};
     BT_BUF_AUTO struct bt_buf vkey = {0};
     struct note_key key;
@@ -537,8 +545,11 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
     pthread_mutex_init(&f->known_lock, NULL);
     f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->slurm_helper = helper_path(set);
-    f->clusters = clusters_new(&(struct clusters_settings){
-        .facility = set->facility, .helper = f->slurm_helper, .post = post, .arg = f});
+    f->clusters = clusters_new(&(struct clusters_settings){.dir = set->state_dir,
+                                                           .facility = set->facility,
+                                                           .helper = f->slurm_helper,
+                                                           .post = post,
+                                                           .arg = f});
     rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
                          : statedir_open(set->state_dir, &f->dir, err);
     if (rc == 0)

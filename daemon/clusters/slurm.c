@@ -270,6 +270,8 @@ void driver_reply(struct driver *d, const struct asked *a, const struct wire_rep
         take_jobs(d, r);
     else if (a->op == WIRE_CONF && r->ok && r->conf)
         take_conf(d, r->conf);
+    else if (a->op == WIRE_QUEUE && r->ok && !r->unchanged)
+        watch_queue(d, r);
     if (d->tell_all && r->ok && d->n_nodes)
         tell_nodes(d);
 }
@@ -351,27 +353,30 @@ static bool is_asked(const struct helper *h, enum wire_op op)
     return false;
 }
 
-static void ask_lists(struct driver *d)
+/* One of a kind at a time; when it was asked, the next is due then. */
+static void ask_due(struct driver *d, enum wire_op op, bool fresh, int64_t *due_us,
+                    int64_t every_us)
 {
+    struct wire_request r = {.op = op, .fresh = fresh};
     int64_t now = bt_mono_us();
-    struct wire_request r = {.op = WIRE_NODES, .fresh = d->nodes_due_us == 0};
 
-    if (now >= d->nodes_due_us && !is_asked(&d->helper, WIRE_NODES) &&
-        helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
-        d->nodes_due_us = now + NODES_EVERY_US;
-    r.op = WIRE_JOBS;
-    /* What waits for a list, or for time to pass, must not hear "unchanged". */
-    r.fresh = d->jobs_due_us == 0 || !d->slots.listed || d->slots.n_strays ||
-              slots_count(&d->slots, SLOT_DOUBT) || slots_count(&d->slots, SLOT_LEAVING);
-    if (now >= d->jobs_due_us && !is_asked(&d->helper, WIRE_JOBS) &&
-        helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
-        d->jobs_due_us = now + JOBS_EVERY_US;
-    r.op = WIRE_CONF;
     bt_copy(r.partition, sizeof r.partition, d->use.partition);
     bt_copy(r.user, sizeof r.user, d->use.user);
-    if (now >= d->conf_due_us && !is_asked(&d->helper, WIRE_CONF) &&
-        helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
-        d->conf_due_us = now + CONF_EVERY_US;
+    if (now >= *due_us && !is_asked(&d->helper, op) && helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
+        *due_us = now + every_us;
+}
+
+static void ask_lists(struct driver *d)
+{
+    /* What waits for a list, or for time to pass, must not hear "unchanged". */
+    bool fresh = d->jobs_due_us == 0 || !d->slots.listed || d->slots.n_strays ||
+                 slots_count(&d->slots, SLOT_DOUBT) || slots_count(&d->slots, SLOT_LEAVING);
+
+    ask_due(d, WIRE_NODES, d->nodes_due_us == 0, &d->nodes_due_us, NODES_EVERY_US);
+    ask_due(d, WIRE_JOBS, fresh, &d->jobs_due_us, JOBS_EVERY_US);
+    ask_due(d, WIRE_CONF, true, &d->conf_due_us, CONF_EVERY_US);
+    if (d->use.observe && d->n_nodes)
+        ask_due(d, WIRE_QUEUE, true, &d->queue_due_us, NODES_EVERY_US);
 }
 
 /* ---- the thread ---- */
@@ -391,7 +396,7 @@ static void take_wants(struct driver *d)
     d->changed = false;
     if (changed) {
         d->tell_all = true;
-        d->conf_due_us = 0;
+        d->conf_due_us = d->nodes_due_us = 0;
         d->removed = bt_streq(d->state, "removed");
         if (!bt_streq(d->use.slurm_conf, d->conf.slurm_conf) || d->removed)
             d->helper.retry_us = 0;

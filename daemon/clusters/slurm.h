@@ -20,6 +20,7 @@ struct clusters;
 struct clusters_settings {
     const char *facility; /* its name marks our jobs among a cluster's; borrowed, as all here */
     const char *helper;   /* beamtime-slurm */
+    const char *dir;      /* the daemon's state directory */
     int (*post)(void *arg, struct event *ev, struct bt_err *err); /* takes ev over on success */
     void *arg;
 };
@@ -42,5 +43,8 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
  */
 int clusters_check(struct clusters *c, const char *site, const struct json *row,
                    struct json_writer *w, struct bt_err *err) BT_MUSTUSE;
+/* Members of what was observed (observe.h). */
+int clusters_report(struct clusters *c, const char *site, struct json_writer *w,
+                    struct bt_err *err) BT_MUSTUSE;
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "daemon/clusters/observe.h"
 #include "daemon/clusters/site_conf.h"
 #include "daemon/clusters/slots.h"
 #include "daemon/clusters/slurm.h"
@@ -70,6 +71,7 @@ struct driver {
     size_t n_nodes;
     struct wire_conf settings; /* of the cluster, for `site check` */
     bool has_settings;
+    struct observer observer; /* of a site that is only observed */
 
     /* the thread's own */
     struct site_conf use;
@@ -77,7 +79,8 @@ struct driver {
     struct helper helper;
     struct slots slots;
     bool tell_all; /* the core shall hear of every node */
-    int64_t jobs_due_us, nodes_due_us, conf_due_us;
+    int64_t jobs_due_us, nodes_due_us, conf_due_us, queue_due_us;
+    bool observer_loaded;
 };
 
 /* slurm_helper.c: the process and its frames. */
@@ -89,6 +92,10 @@ bool helper_ask(struct driver *d, const struct wire_request *r, struct bt_uuid j
 /* Reads and writes what is possible; BT_ERR_IO when the helper has gone. */
 int helper_pump(struct driver *d, short revents, struct bt_err *err) BT_MUSTUSE;
 void helper_words(struct driver *d); /* what it said on standard error */
+
+/* slurm_watch.c: what a site that is only observed does; its file in the state directory. */
+void watch_load(struct driver *d);
+void watch_queue(struct driver *d, const struct wire_reply *r);
 
 /* slurm.c: called for each reply. */
 void driver_reply(struct driver *d, const struct asked *a, const struct wire_reply *r);

@@ -29,6 +29,7 @@ static void driver_free(struct driver *d)
     bt_free(d->wants);
     bt_free(d->nodes);
     slots_done(&d->slots);
+    observe_done(&d->observer);
     bt_buf_done(&d->helper.in);
     bt_buf_done(&d->helper.out);
     if (d->wake >= 0)
@@ -326,4 +327,24 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
     }
     pthread_mutex_unlock(&d->lock);
     return 0;
+}
+
+int clusters_report(struct clusters *c, const char *site, struct json_writer *w, struct bt_err *err)
+{
+    struct driver *d;
+    int rc = 0;
+
+    pthread_mutex_lock(&c->lock);
+    d = driver_named(c, site);
+    pthread_mutex_unlock(&c->lock);
+    if (!d)
+        return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to observe", site);
+    pthread_mutex_lock(&d->lock);
+    if (d->conf.observe)
+        observe_report(&d->observer, w);
+    else
+        rc = bt_next(err, bt_fail(err, BT_ERR_UNSUPPORTED, "site %s is not only observed", site),
+                     "beamtime site add NAME --slurm-conf PATH --observe");
+    pthread_mutex_unlock(&d->lock);
+    return rc;
 }

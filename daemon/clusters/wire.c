@@ -36,7 +36,10 @@ int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n, struc
 
 /* ---- tables ---- */
 
-static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", "conf", NULL};
+#define YEAR_9999_S INT64_C(253402300799)
+
+static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", "conf", "queue", NULL};
+static const char *const states[] = {"pending", "running", "over", NULL};
 
 #define TEXT(s, m, needed)                                                       \
     {                                                                            \
@@ -117,6 +120,21 @@ static const struct json_field conf_fields[] = {
     TEXT(wire_conf, qos, true),
 };
 
+static const struct json_field queued_fields[] = {
+    {"id", JSON_F_I64, offsetof(struct wire_queued, id), true, 0, 1, UINT32_MAX},
+    {"state", JSON_F_ENUM, offsetof(struct wire_queued, state), true, .values = states},
+    FLAG(wire_queued, held),
+    FLAG(wire_queued, exclusive),
+    {"submit_s", JSON_F_I64, offsetof(struct wire_queued, submit_s), true, 0, 0, YEAR_9999_S},
+    {"start_s", JSON_F_I64, offsetof(struct wire_queued, start_s), true, 0, 0, YEAR_9999_S},
+    {"end_s", JSON_F_I64, offsetof(struct wire_queued, end_s), true, 0, 0, YEAR_9999_S},
+    NUMBER(wire_queued, minutes, 0, INT32_MAX),
+    NUMBER(wire_queued, n_hosts, 0, 65536),
+    NUMBER(wire_queued, per_host, 0, 64),
+    NUMBER(wire_queued, cpus, 0, 65536),
+    {"hosts", JSON_F_STRING, offsetof(struct wire_queued, hosts), true, WIRE_HOSTS_MAX},
+};
+
 static void write_table(struct json_writer *w, const struct json_field *f, size_t n,
                         const void *from)
 {
@@ -135,6 +153,9 @@ static void write_table(struct json_writer *w, const struct json_field *f, size_
             break;
         case JSON_F_STRING:
             jw_str(w, f[i].name, *(char *const *)p);
+            break;
+        case JSON_F_ENUM:
+            jw_str(w, f[i].name, f[i].values[*(const int *)p]);
             break;
         default:
             jw_str(w, f[i].name, p);
@@ -167,6 +188,7 @@ void wire_request_write(const struct wire_request *r, struct bt_buf *to)
         jw_str(&w, "user", r->user);
     } else {
         jw_bool(&w, "fresh", r->fresh);
+        jw_str(&w, "partition", r->partition);
     }
     jw_end_object(&w);
     wire_frame(to, text.p, text.n);
@@ -252,6 +274,17 @@ static void write_nodes(const struct wire_reply *r, struct json_writer *w)
     jw_end_array(w);
 }
 
+static void write_queue(const struct wire_reply *r, struct json_writer *w)
+{
+    jw_array(w, "queue");
+    for (size_t i = 0; i < r->n; i++) {
+        jw_object(w, NULL);
+        WRITE(w, queued_fields, &r->queue[i]);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+}
+
 void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf *to)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
@@ -275,6 +308,8 @@ void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf
         write_jobs(r, &w);
     } else if (op == WIRE_NODES) {
         write_nodes(r, &w);
+    } else if (op == WIRE_QUEUE) {
+        write_queue(r, &w);
     } else if (op == WIRE_CONF && r->conf) {
         jw_object(&w, "conf");
         WRITE(&w, conf_fields, r->conf);
@@ -316,12 +351,27 @@ static int read_nodes(const struct json *list, struct wire_reply *r, struct bt_e
     return 0;
 }
 
+static int read_queue(const struct json *list, struct wire_reply *r, struct bt_err *err)
+{
+    size_t n = json_len(list);
+
+    r->queue = bt_new_n(struct wire_queued, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        int rc = READ(json_at(list, i), queued_fields, &r->queue[i], err);
+
+        if (rc < 0)
+            return rc;
+        r->n++;
+    }
+    return 0;
+}
+
 int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct bt_err *err)
 {
     struct {
         struct wire_reply r;
         char code[32];
-        const struct json *jobs, *nodes, *conf;
+        const struct json *jobs, *nodes, *conf, *queue;
     } in = {.code = ""};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), r.q), true, 0, 0, INT64_MAX},
@@ -336,6 +386,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         {"jobs", JSON_F_VALUE, offsetof(typeof(in), jobs)},
         {"nodes", JSON_F_VALUE, offsetof(typeof(in), nodes)},
         {"conf", JSON_F_VALUE, offsetof(typeof(in), conf)},
+        {"queue", JSON_F_VALUE, offsetof(typeof(in), queue)},
         {"others", JSON_F_STRING, offsetof(typeof(in), r.others), false, WIRE_HOSTS_MAX},
         {"n_others", JSON_F_I64, offsetof(typeof(in), r.n_others), false, 0, 0, INT64_MAX},
     };
@@ -348,6 +399,8 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         rc = read_jobs(in.jobs, &in.r, err);
     if (rc == 0 && in.nodes && !in.jobs)
         rc = read_nodes(in.nodes, &in.r, err);
+    if (rc == 0 && in.queue && !in.jobs && !in.nodes)
+        rc = read_queue(in.queue, &in.r, err);
     if (rc == 0 && in.conf) {
         in.r.conf = bt_new(struct wire_conf);
         rc = READ(in.conf, conf_fields, in.r.conf, err);
@@ -369,6 +422,9 @@ void wire_reply_done(struct wire_reply *r)
     bt_free(r->nodes);
     bt_free(r->others);
     bt_free(r->conf);
+    for (size_t i = 0; r->queue && i < r->n; i++)
+        bt_free(r->queue[i].hosts);
+    bt_free(r->queue);
     *r = (struct wire_reply){0};
 }
 

@@ -30,7 +30,7 @@ void wire_frame(struct bt_buf *to, const char *text, size_t n);
 int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n,
                  struct bt_err *err) BT_MUSTUSE;
 
-enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_CONF, WIRE_OPS };
+enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_CONF, WIRE_QUEUE, WIRE_OPS };
 
 /* A job, wholly decided: which nodes, how much of each, how long, as whom. */
 struct wire_submit {
@@ -56,7 +56,7 @@ struct wire_request {
     struct wire_submit submit;
     uint32_t id;                /* CANCEL: only if it carries the comment */
     char comment[WIRE_COMMENT]; /* CANCEL */
-    char partition[64];         /* CONF: where jobs go; "" the default one */
+    char partition[64];         /* NODES, CONF, QUEUE: where jobs go; "" the default one, or all */
     char user[33];              /* CONF: whom jobs of unmapped people run as */
 };
 
@@ -82,6 +82,23 @@ struct wire_node {
     int32_t n_acc;  /* of its GRES; 0: it has none */
     int32_t cpus;
     char trouble[64]; /* why Slurm gives it no work; "" it does */
+};
+
+/* Any job of the cluster, as somebody who only watches sees it. */
+enum wire_state { WIRE_PENDING, WIRE_RUNNING, WIRE_OVER };
+struct wire_queued {
+    int64_t id;
+    int state;        /* enum wire_state */
+    bool held;        /* pending: by somebody, or for another job or a time */
+    bool exclusive;   /* wants its nodes alone */
+    int64_t submit_s; /* seconds since the epoch, as all here; 0 unknown */
+    int64_t start_s;  /* when it began; pending: Slurm's own estimate */
+    int64_t end_s;    /* when it ended, or will at its limit */
+    int32_t minutes;  /* its limit; 0 none */
+    int32_t n_hosts;  /* how many nodes */
+    int32_t per_host; /* accelerators on each; 0 none */
+    int32_t cpus;     /* on each */
+    char *hosts;      /* where it runs, "n[1-3]"; owned */
 };
 
 /* What decides whether the facility's jobs fare well on a cluster, as the controller has it. */
@@ -118,11 +135,12 @@ struct wire_reply {
     char version[32];
     struct wire_job *jobs;
     struct wire_node *nodes;
-    size_t n;               /* of jobs or nodes */
-    char *others;           /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
-    int64_t n_others;       /* JOBS: how many jobs of others live */
-    struct wire_conf *conf; /* CONF; owned */
-    int code;               /* BT_ERR_x when not ok */
+    size_t n;                  /* of jobs or nodes */
+    char *others;              /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
+    int64_t n_others;          /* JOBS: how many jobs of others live */
+    struct wire_conf *conf;    /* CONF; owned */
+    struct wire_queued *queue; /* QUEUE */
+    int code;                  /* BT_ERR_x when not ok */
     char text[240];
     char next[160];
 };

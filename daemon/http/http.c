@@ -60,6 +60,7 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_SITE_GET] = site_show,
     [ROUTE_SITE_DIFF] = site_diff,
     [ROUTE_SITE_CHECK] = site_check_show,
+    [ROUTE_SITE_REPORT] = site_report,
     [ROUTE_GUARANTEE_LIST] = read_guarantees,
     [ROUTE_GUARANTEE_POST] = admin_guarantee,
     [ROUTE_OUTAGE_LIST] = read_outages,

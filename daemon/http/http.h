@@ -61,6 +61,8 @@ struct http_settings {
     /* Items of what its own settings should be; how many were looked at. */
     int (*site_check)(void *arg, const char *site, const struct json *row, struct json_writer *w,
                       struct bt_err *err);
+    /* Members of what was observed there: promised starts beside actual ones. */
+    int (*site_report)(void *arg, const char *site, struct json_writer *w, struct bt_err *err);
     void *arg;
 };
 

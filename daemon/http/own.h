@@ -159,7 +159,7 @@ handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projec
     read_events, read_policy, read_status;
 handler_fn agent_register, agent_measured, agent_heartbeat, agent_wants, agent_spec, agent_claim,
     agent_started, agent_ended, agent_manifest;
-handler_fn read_sites, site_show, site_diff, site_check_show;
+handler_fn read_sites, site_show, site_diff, site_check_show, site_report;
 handler_fn enrol;
 handler_fn show_openapi, show_metrics;
 /* uploads.c: in head, before the body; then when it is complete */

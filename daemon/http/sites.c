@@ -215,3 +215,22 @@ void site_check_show(struct call *c)
 {
     tasks_add(c, check);
 }
+
+void site_report(struct call *c)
+{
+    struct bt_buf all = {0};
+    struct json_writer w = {.to = &all};
+    struct bt_err err = {0};
+    int rc = 0;
+
+    jw_object(&w, NULL);
+    jw_str(&w, "site", c->match.param[0]);
+    if (c->h->set.site_report)
+        rc = c->h->set.site_report(c->h->set.arg, c->match.param[0], &w, &err);
+    jw_end_object(&w);
+    if (rc < 0)
+        http_fail(c, &err);
+    else
+        http_json(c, &all);
+    bt_buf_done(&all);
+}

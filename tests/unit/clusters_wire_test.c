@@ -96,9 +96,11 @@ static void a_comment_reads_back_or_is_not_ours(void **unused)
 
 /* ---- the helper's answers, without a cluster ---- */
 
-static int two_nodes(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err)
+static int two_nodes(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                     struct bt_err *err)
 {
     (void)arg;
+    (void)partition;
     (void)err;
     ret->unchanged = !fresh;
     if (!fresh)
@@ -155,9 +157,23 @@ static int settings(void *arg, const char *partition, const char *user, struct w
     return 0;
 }
 
+static int queue(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                 struct bt_err *err)
+{
+    (void)arg;
+    (void)fresh;
+    (void)err;
+    ret->queue = bt_new_n(struct wire_queued, 2);
+    ret->queue[0] = (struct wire_queued){
+        .id = 5, .state = WIRE_RUNNING, .n_hosts = 2, .end_s = 77, .hosts = bt_strdup("n[1-2]")};
+    ret->queue[1] = (struct wire_queued){.id = 6, .held = true, .hosts = bt_strdup(partition)};
+    ret->n = 2;
+    return 0;
+}
+
 static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
 {
-    struct calls calls = {two_nodes, a_job, refuse, end, settings, cancelled};
+    struct calls calls = {two_nodes, a_job, refuse, end, settings, queue, cancelled};
     BT_BUF_AUTO struct bt_buf in = {0};
     BT_BUF_AUTO struct bt_buf out = {0};
     struct wire_reply back;
@@ -220,6 +236,15 @@ static void the_helper_answers_each_request_once_in_order(void **unused)
     assert_string_equal("ana", back.conf->slurm_user);
     assert_int_equal(-1, back.conf->user_uid);
     assert_true(back.conf->memory_counts);
+    wire_reply_done(&back);
+    r = (struct wire_request){.q = 11, .op = WIRE_QUEUE, .partition = "gpu"};
+    back = ask(&r, &cancelled);
+    assert_int_equal(2, back.n);
+    assert_int_equal(WIRE_RUNNING, back.queue[0].state);
+    assert_int_equal(77, back.queue[0].end_s);
+    assert_string_equal("n[1-2]", back.queue[0].hosts);
+    assert_true(back.queue[1].held);
+    assert_string_equal("gpu", back.queue[1].hosts);
     wire_reply_done(&back);
 }
 

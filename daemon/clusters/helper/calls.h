@@ -11,7 +11,8 @@
 
 struct calls {
     /* Fill ret->nodes, or jobs, others, n_others; or set ret->unchanged unless fresh. */
-    int (*nodes)(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err);
+    int (*nodes)(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                 struct bt_err *err);
     int (*jobs)(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err);
     int (*submit)(void *arg, const struct wire_submit *job, int64_t *ret_id, struct bt_err *err);
     /* Ends the job of that id if it carries the comment; a job that is over counts as ended. */
@@ -19,6 +20,9 @@ struct calls {
     /* Fills *ret for that partition and account (wire.h). */
     int (*conf)(void *arg, const char *partition, const char *user, struct wire_conf *ret,
                 struct bt_err *err);
+    /* Fills ret->queue: every job of the partition ("": of all), or sets ret->unchanged. */
+    int (*queue)(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                 struct bt_err *err);
     void *arg;
 };
 

@@ -122,7 +122,20 @@ static void read_trouble(const node_info_t *from, struct wire_node *n)
         bt_copy(n->trouble, sizeof n->trouble, what);
 }
 
-static int nodes(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err)
+bool cluster_in_list(const char *list, const char *partition)
+{
+    size_t n = strlen(partition);
+
+    if (!n)
+        return true;
+    for (const char *s = list; s && (s = strstr(s, partition)); s += n)
+        if ((s == list || s[-1] == ',') && (s[n] == ',' || s[n] == '\0'))
+            return true;
+    return false;
+}
+
+static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                 struct bt_err *err)
 {
     struct cluster *c = arg;
     node_info_msg_t *m = NULL;
@@ -139,7 +152,7 @@ static int nodes(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *e
         const node_info_t *from = &m->node_array[i];
         struct wire_node *n = &ret->nodes[ret->n];
 
-        if (!from->name)
+        if (!from->name || !cluster_in_list(from->partitions, partition))
             continue;
         bt_copy(n->name, sizeof n->name, from->name);
         n->cpus = from->cpus;
@@ -394,5 +407,6 @@ void cluster_calls(struct cluster *c, struct calls *ret)
                           .submit = submit,
                           .cancel = cancel,
                           .conf = cluster_conf,
+                          .queue = cluster_queue,
                           .arg = c};
 }

@@ -16,5 +16,9 @@ int cluster_failed(const char *what, struct bt_err *err);
 
 int cluster_conf(void *arg, const char *partition, const char *user, struct wire_conf *ret,
                  struct bt_err *err) BT_MUSTUSE;
+int cluster_queue(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                  struct bt_err *err) BT_MUSTUSE;
+/* Whether "a,b,c" names the partition; "" is in every list. */
+bool cluster_in_list(const char *list, const char *partition);
 
 #endif

@@ -16,7 +16,7 @@ static int call(const struct calls *c, const struct wire_request *r, struct wire
 {
     switch ((enum wire_op)r->op) {
     case WIRE_NODES:
-        return c->nodes(c->arg, r->fresh, ret, err);
+        return c->nodes(c->arg, r->fresh, r->partition, ret, err);
     case WIRE_JOBS:
         return c->jobs(c->arg, r->fresh, ret, err);
     case WIRE_SUBMIT:
@@ -26,6 +26,8 @@ static int call(const struct calls *c, const struct wire_request *r, struct wire
     case WIRE_CONF:
         ret->conf = bt_new(struct wire_conf);
         return c->conf(c->arg, r->partition, r->user, ret->conf, err);
+    case WIRE_QUEUE:
+        return c->queue(c->arg, r->fresh, r->partition, ret, err);
     case WIRE_OPS:
         break;
     }
