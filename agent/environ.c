@@ -68,6 +68,10 @@ static void put_job(struct environ *e, const struct order *o, const struct spec 
     put_number(e, "BEAM_NUMBER", o->number);
     put_number(e, "BEAM_ATTEMPT", o->attempt);
     put_number(e, "BEAM_TIER", o->tier);
+    if (s->array) {
+        put(e, "BEAM_ARRAY", s->array);
+        put_number(e, "BEAM_ARRAY_TASK", s->task);
+    }
     for (int i = 0; i < s->n_inputs; i++)
         bt_buf_printf(&inputs, "%s%s", i ? ":" : "", s->inputs[i]);
     put(e, "BEAM_INPUT", s->n_inputs ? s->inputs[0] : "");

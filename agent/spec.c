@@ -107,6 +107,8 @@ int spec_parse(const char *text, size_t n, struct spec *ret, struct bt_err *err)
         return rc;
     }
     s.outputs = json_get(s.root, "outputs");
+    s.array = json_str(json_get(json_get(s.root, "array"), "of"), NULL);
+    s.task = json_i64(json_get(json_get(s.root, "array"), "task"), 0);
     *ret = s;
     return 0;
 }

@@ -23,6 +23,8 @@ struct spec {
     const char *inputs[SPEC_INPUTS_MAX]; /* absolute paths */
     int n_inputs;
     const struct json *outputs; /* patterns; NULL: everything */
+    const char *array;          /* the array's id; NULL: it is no task of one */
+    int64_t task;
 };
 
 /* Reads the job document; the daemon has checked it already, so this is the second pair of

@@ -91,6 +91,14 @@ int stream_copy(struct app *app, const struct stream_ask *ask,
                 struct bt_err *err) BT_MUSTUSE;
 void stream_stdout(void *arg, const char *p, size_t n);
 
+/* What the plan says of a job that is only asked about. */
+void explain_dry(const struct json *e, struct bt_buf *to);
+
+/* Calls `f` for each of JOBS: a number, an id, or the numbers of an array, 12-111; stops at an
+ * error. Returns the largest status. BT_ERR_USAGE. */
+int each_job(const char *jobs, int (*f)(void *arg, const char *job, struct bt_err *err), void *arg,
+             struct bt_err *err) BT_MUSTUSE;
+
 /* A date, a time or a duration from now ("365d") -> µs. */
 int when_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err) BT_MUSTUSE;
 

@@ -10,16 +10,18 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
+#include "lib/domain/job.h"
 
 static const struct out_col job_cols[] = {
-    {"JOB", "number", OUT_NUM, 0},          {"NAME", "name", OUT_STR, 0},
-    {"KIND", "kind", OUT_STR, 1},           {"PROJECT", "nation/project", OUT_STR, 0},
-    {"PERSON", "person", OUT_STR, 0},       {"ACC", "accelerators", OUT_NUM, 0},
-    {"CLASS", "class", OUT_STR, 1},         {"TIME", "walltime_s", OUT_SPAN, 0},
-    {"STATE", "state", OUT_STATE, 0},       {"TIER", "tier", OUT_NUM, 1},
-    {"STARTS", "start_at", OUT_WHEN, 0},    {"BY", "promise_at", OUT_WHEN, 1},
-    {"STARTED", "started_at", OUT_WHEN, 1}, {"ENDED", "ended_at", OUT_WHEN, 0},
-    {"RECORD", "record", OUT_NUM, 0},       {"WAITS FOR", "waits_for", OUT_STR, 1}};
+    {"JOB", "number", OUT_NUM, 0},         {"NAME", "name", OUT_STR, 0},
+    {"KIND", "kind", OUT_STR, 1},          {"PROJECT", "nation/project", OUT_STR, 0},
+    {"PERSON", "person", OUT_STR, 0},      {"ACC", "accelerators", OUT_NUM, 0},
+    {"CLASS", "class", OUT_STR, 1},        {"TIME", "walltime_s", OUT_SPAN, 0},
+    {"TASK", "task", OUT_NUM, 1},          {"STATE", "state", OUT_STATE, 0},
+    {"TIER", "tier", OUT_NUM, 1},          {"STARTS", "start_at", OUT_WHEN, 0},
+    {"BY", "promise_at", OUT_WHEN, 1},     {"STARTED", "started_at", OUT_WHEN, 1},
+    {"ENDED", "ended_at", OUT_WHEN, 0},    {"RECORD", "record", OUT_NUM, 0},
+    {"WAITS FOR", "waits_for", OUT_STR, 1}};
 static const struct out_list job_list = {job_cols, BT_ARRAY_LEN(job_cols), "number", "no job"};
 
 static const struct out_col queue_cols[] = {{"JOB", "number", OUT_NUM, 0},
@@ -32,6 +34,7 @@ static const struct out_col queue_cols[] = {{"JOB", "number", OUT_NUM, 0},
                                             {"STARTS", "start_at", OUT_WHEN, 0},
                                             {"BY", "promise_at", OUT_WHEN, 0},
                                             {"WAITS FOR", "waits_for", OUT_STR, 0},
+                                            {"TASK", "task", OUT_NUM, 1},
                                             {"TIER", "tier", OUT_NUM, 1},
                                             {"CLASS", "class", OUT_STR, 1}};
 static const struct out_list queue_list = {queue_cols, BT_ARRAY_LEN(queue_cols), "number",
@@ -125,7 +128,12 @@ static void show_head(const struct json *j, struct bt_buf *to)
 
     bt_buf_printf(to, "job %" PRId64 "  ", json_i64(json_get(j, "number"), 0));
     text_clean(to, out_str(j, "name"));
-    bt_buf_printf(to, "  %" PRId64 " × %s, %s      %s · %s · %s · tier %" PRId64,
+    if (json_i64(json_get(j, "task"), -1) >= 0)
+        bt_buf_printf(to, "  task %" PRId64, json_i64(json_get(j, "task"), 0));
+    bt_buf_str(to, "  ");
+    if (json_i64(json_get(j, "min_accelerators"), 0))
+        bt_buf_printf(to, "%" PRId64 " to ", json_i64(json_get(j, "min_accelerators"), 0));
+    bt_buf_printf(to, "%" PRId64 " × %s, %s      %s · %s · %s · tier %" PRId64,
                   json_i64(json_get(j, "accelerators"), 0),
                   *out_str(j, "class") ? out_str(j, "class") : "any",
                   text_duration(json_i64(json_get(j, "walltime_s"), 0), out), out_str(j, "nation"),
@@ -177,27 +185,65 @@ int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     return 0;
 }
 
-static int move(struct app *app, const struct cli_args *a, const char *verb, const char *body,
-                struct bt_err *err)
+int each_job(const char *jobs, int (*f)(void *arg, const char *job, struct bt_err *err), void *arg,
+             struct bt_err *err)
+{
+    const char *dash = strchr(jobs, '-');
+    BT_AUTO char *low = dash ? bt_strndup(jobs, (size_t)(dash - jobs)) : NULL;
+    int64_t first, last;
+    int most = 0;
+
+    if (!dash || strlen(jobs) == BT_UUID_TEXT - 1)
+        return f(arg, jobs, err);
+    if (bt_parse_i64(low, "the first job", 1, INT64_MAX - JOB_MAX_TASKS, &first, err) < 0 ||
+        bt_parse_i64(dash + 1, "the last job", first, first + JOB_MAX_TASKS - 1, &last, err) < 0)
+        return bt_fail(err, BT_ERR_USAGE, "'%.60s' is no job and no range of at most %d jobs", jobs,
+                       JOB_MAX_TASKS);
+    for (int64_t n = first; n <= last; n++) {
+        BT_AUTO char *job = bt_printf("%" PRId64, n);
+        int rc = f(arg, job, err);
+
+        if (rc < 0)
+            return rc;
+        most = BT_MAX(most, rc);
+    }
+    return most;
+}
+
+struct verb {
+    struct app *app;
+    const char *name, *body;
+};
+
+static int move_one(void *arg, const char *job, struct bt_err *err)
 {
     static const struct out_col cols[] = {{"JOB", "id", OUT_STR, 0},
                                           {"STATE", "state", OUT_STATE, 0}};
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "id", NULL};
+    const struct verb *v = arg;
     BT_BUF_AUTO struct bt_buf url = {0};
     REPLY_AUTO struct reply reply = {0};
     int rc;
 
     bt_buf_str(&url, "/v1/jobs/");
-    net_escape(&url, a->pos[0]);
-    bt_buf_printf(&url, "/%s", verb);
-    rc = app_send(app, "POST", bt_buf_text(&url), body, &reply, err);
+    net_escape(&url, job);
+    bt_buf_printf(&url, "/%s", v->name);
+    rc = app_send(v->app, "POST", bt_buf_text(&url), v->body, &reply, err);
     if (rc < 0)
         return rc;
-    if (app->format == OUT_TABLE || app->format == OUT_WIDE)
-        app_note(app, "job %s is %s", a->pos[0], out_str(reply.json, "state"));
+    if (v->app->format == OUT_TABLE || v->app->format == OUT_WIDE)
+        app_note(v->app, "job %s is %s", job, out_str(reply.json, "state"));
     else
-        out_reply(app, &reply, &how);
+        out_reply(v->app, &reply, &how);
     return 0;
+}
+
+static int move(struct app *app, const struct cli_args *a, const char *verb, const char *body,
+                struct bt_err *err)
+{
+    struct verb v = {app, verb, body};
+
+    return each_job(a->pos[0], move_one, &v, err);
 }
 
 int cmd_job_cancel(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -225,9 +271,14 @@ int cmd_job_release(struct app *app, const struct cli_args *a, struct bt_err *er
     return move(app, a, "release", "{}", err);
 }
 
+static int wait_one(void *arg, const char *job, struct bt_err *err)
+{
+    return follow_job(arg, job, "", FOLLOW_WAIT, err);
+}
+
 int cmd_job_wait(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    return follow_job(app, a->pos[0], "", FOLLOW_WAIT, err);
+    return each_job(a->pos[0], wait_one, app, err);
 }
 
 /* ---- explain ---- */
@@ -248,13 +299,41 @@ static void explain_sooner(const struct json *list, struct bt_buf *to)
     }
 }
 
-static void explain_text(const struct json *e, const struct json *j, struct bt_buf *to)
+static void explain_front(const struct json *list, struct bt_buf *to)
 {
-    int64_t behind = json_i64(json_get(json_get(e, "behind"), "number"), -1);
+    for (size_t i = 0; i < json_len(list); i++) {
+        const struct json *f = json_at(list, i);
+        bool runs = bt_streq(out_str(f, "state"), "running");
+
+        bt_buf_printf(to, "%sjob %" PRId64 " of %s", i ? "\n            " : "\n  before it ",
+                      json_i64(json_get(f, "number"), 0), out_str(f, "nation"));
+        add_time(to, runs ? ", runs until " : ", starts ",
+                 out_when(f, runs ? "ends_by" : "start_at"));
+        if (runs)
+            bt_buf_str(to, " at the latest");
+    }
+}
+
+/* Why its promise is not the first one. */
+static void explain_moves(const struct json *promises, struct bt_buf *to)
+{
+    for (size_t i = 1; i < json_len(promises); i++) {
+        const struct json *p = json_at(promises, i);
+
+        if (!*out_str(p, "text"))
+            continue;
+        add_time(to, "\n  moved     ", out_when(p, "given_at"));
+        add_time(to, " from ", out_when(json_at(promises, i - 1), "start_by"));
+        add_time(to, " to ", out_when(p, "start_by"));
+        bt_buf_str(to, ": ");
+        text_clean(to, out_str(p, "text"));
+    }
+}
+
+static void explain_plan(const struct json *e, struct bt_buf *to)
+{
     int64_t in_front = json_i64(json_get(e, "in_front"), -1);
 
-    show_head(j, to);
-    bt_buf_printf(to, "\n  state     %s", out_str(e, "state"));
     if (out_when(e, "start_at")) {
         add_time(to, "\n  starts    ", out_when(e, "start_at"));
         bt_buf_str(to, "  (plan)");
@@ -268,11 +347,24 @@ static void explain_text(const struct json *e, const struct json *j, struct bt_b
         bt_buf_str(to, "\n  waits for ");
         text_clean(to, out_str(json_get(e, "reason"), "text"));
     }
-    if (behind >= 0)
-        bt_buf_printf(to, "\n  behind    job %" PRId64, behind);
     if (in_front > 0)
-        bt_buf_printf(to, "\n  in front  %" PRId64 " jobs", in_front);
+        bt_buf_printf(to, "\n  in front  %" PRId64 " jobs of the plan", in_front);
+    explain_front(json_get(e, "front"), to);
     explain_sooner(json_get(e, "sooner"), to);
+}
+
+void explain_dry(const struct json *e, struct bt_buf *to)
+{
+    explain_plan(e, to);
+    bt_buf_char(to, '\n');
+}
+
+static void explain_text(const struct json *e, const struct json *j, struct bt_buf *to)
+{
+    show_head(j, to);
+    bt_buf_printf(to, "\n  state     %s", out_str(e, "state"));
+    explain_plan(e, to);
+    explain_moves(json_get(j, "promises"), to);
     bt_buf_char(to, '\n');
 }
 

@@ -164,21 +164,26 @@ static int take_project(struct app *app, struct jobreq *r, struct bt_err *err)
                    "beamtime whoami");
 }
 
-/* afterok:12 names a number; the document wants the id. */
+/* afterok:12 names a number, afterok:12-111 the tasks of an array; the document wants the id. */
 static int find_after(struct app *app, const struct jobreq *r, struct bt_uuid *ret,
                       struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf url = {0};
     REPLY_AUTO struct reply job = {0};
+    BT_AUTO char *first = NULL;
+    bool array;
     int rc;
 
     if (!r->after || bt_uuid_parse(r->after, ret) == 0)
         return 0;
+    first = bt_strndup(r->after, strcspn(r->after, "-"));
+    array = strlen(first) < strlen(r->after);
     bt_buf_str(&url, "/v1/jobs/");
-    net_escape(&url, r->after);
+    net_escape(&url, first);
     rc = app_get(app, bt_buf_text(&url), &job, err);
-    if (rc >= 0 && bt_uuid_parse(out_str(job.json, "id"), ret) < 0)
-        rc = bt_fail(err, BT_ERR_INTERNAL, "the facility gave no id for job %s", r->after);
+    if (rc >= 0 && bt_uuid_parse(out_str(job.json, array ? "array" : "id"), ret) < 0)
+        rc = array ? bt_fail(err, BT_ERR_INVALID, "job %s is no task of an array", first)
+                   : bt_fail(err, BT_ERR_INTERNAL, "the facility gave no id for job %s", first);
     return rc;
 }
 
@@ -213,17 +218,32 @@ static void add_rules(const struct json *rules, struct bt_buf *to)
         bt_buf_char(to, ')');
 }
 
+/* "12", or "12-111" of an array, as the verbs on jobs take it. */
+static const char *numbers(const struct json *j, char *to, size_t size)
+{
+    int64_t first = json_i64(json_get(j, "number"), 0), n = json_i64(json_get(j, "tasks"), 0);
+
+    if (n)
+        snprintf(to, size, "%" PRId64 "-%" PRId64, first, first + n - 1);
+    else
+        snprintf(to, size, "%" PRId64, first);
+    return to;
+}
+
 static void tell(const struct app *app, const struct jobreq *r, const struct json *j, bool dry)
 {
     BT_BUF_AUTO struct bt_buf t = {0};
-    char out[TEXT_MAX];
+    char out[TEXT_MAX], text[48];
     int64_t start = out_when(j, "start_at"), promise = out_when(j, "promise_at");
     int64_t now = bt_now_us();
 
     if (dry)
         bt_buf_str(&t, "would be accepted");
     else
-        bt_buf_printf(&t, "job %" PRId64 " accepted", json_i64(json_get(j, "number"), 0));
+        bt_buf_printf(&t, "job%s %s accepted", json_get(j, "tasks") ? "s" : "",
+                      numbers(j, text, sizeof text));
+    if (json_get(j, "tasks"))
+        bt_buf_printf(&t, " · %" PRId64 " tasks", json_i64(json_get(j, "tasks"), 0));
     if (bt_streq(out_str(j, "state"), "held"))
         bt_buf_printf(&t, " · held: %s", out_str(j, "reason"));
     else if (start && start <= now + 5 * BT_US_PER_S)
@@ -237,7 +257,9 @@ static void tell(const struct app *app, const struct jobreq *r, const struct jso
     bt_buf_printf(&t, " · holds %s acc-h", text_hours(out_mras(j, "hold_mras"), out));
     if (r->walltime_s < 0)
         bt_buf_printf(&t, " · --time not given: %s", text_duration(JOBREQ_WALLTIME_S, out));
-    app_note(app, "%s", bt_buf_text(&t));
+    if (dry && app->format == OUT_TABLE)
+        explain_dry(j, &t);
+    app_note(app, "%.*s", (int)(t.n - (t.n && t.p[t.n - 1] == '\n')), t.p);
 }
 
 /* What goes to stdout, for pipes: the number, or the facility's answer. */
@@ -248,12 +270,18 @@ static void answer(const struct app *app, const struct reply *reply, bool dry)
         {"TIER", "tier", OUT_NUM, 0},        {"HOLDS acc-h", "hold_mras", OUT_HOURS, 0},
         {"STARTS", "start_at", OUT_WHEN, 0}, {"BY", "promise_at", OUT_WHEN, 0}};
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "number", NULL};
+    char text[48];
 
     if (app->format != OUT_TABLE)
         out_reply(app, reply, &how);
     else if (!app->tty_out && !dry)
-        printf("%" PRId64 "\n", json_i64(json_get(reply->json, "number"), 0));
+        printf("%s\n", numbers(reply->json, text, sizeof text));
     fflush(stdout);
+}
+
+static int wait_task(void *arg, const char *job, struct bt_err *err)
+{
+    return follow_job(arg, job, "", FOLLOW_WAIT, err);
 }
 
 static int submit(struct app *app, const struct cli_args *a, enum follow how, bool follow,
@@ -263,6 +291,7 @@ static int submit(struct app *app, const struct cli_args *a, enum follow how, bo
     BT_BUF_AUTO struct bt_buf doc = {0};
     REPLY_AUTO struct reply reply = {0};
     struct jobreq r;
+    char text[48];
     int rc;
 
     jobreq_init(&r);
@@ -284,9 +313,11 @@ static int submit(struct app *app, const struct cli_args *a, enum follow how, bo
         rc = 0;
     }
     jobreq_done(&r);
-    if (rc >= 0 && follow && !dry)
-        rc = follow_job(app, out_str(reply.json, "id"), out_str(reply.json, "state"), how, err);
-    return rc;
+    if (rc < 0 || !follow || dry)
+        return rc;
+    if (json_get(reply.json, "tasks"))
+        return each_job(numbers(reply.json, text, sizeof text), wait_task, app, err);
+    return follow_job(app, out_str(reply.json, "id"), out_str(reply.json, "state"), how, err);
 }
 
 int cmd_submit(struct app *app, const struct cli_args *a, struct bt_err *err)

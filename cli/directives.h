@@ -34,6 +34,7 @@ enum directive_action {
     DIR_NO_REQUEUE,
     DIR_MAX_ATTEMPTS,
     DIR_DEPENDENCY,
+    DIR_ARRAY,
     DIR_HOLD,
     DIR_EXPORT,
     DIR_INPUT,

@@ -26,7 +26,8 @@ static void list_done(struct jobreq_list *l)
 
 void jobreq_done(struct jobreq *r)
 {
-    char **texts[] = {&r->code, &r->name, &r->project, &r->class, &r->after, &r->purpose, &r->wrap};
+    char **texts[] = {&r->code,  &r->name,    &r->project, &r->class,
+                      &r->after, &r->purpose, &r->wrap,    &r->array};
     struct jobreq_list *lists[] = {&r->env, &r->inputs, &r->outputs, &r->domains, &r->data};
 
     for (size_t i = 0; i < BT_ARRAY_LEN(texts); i++) {
@@ -162,6 +163,18 @@ static int set_gres(const struct set *s, int64_t *ret)
     return set_class(s, v + 4, strlen(v + 4));
 }
 
+/* "8", or "4-16": the least and the most. */
+static int set_range(const struct set *s, int64_t *least, int64_t *most)
+{
+    const char *dash = strchr(s->value, '-');
+    BT_AUTO char *first = dash ? bt_strndup(s->value, (size_t)(dash - s->value)) : NULL;
+    BT_AUTO char *what = bt_printf("--%s", s->row->name);
+    int rc = bt_parse_i64(dash ? dash + 1 : s->value, what, 1, JOB_MAX_ACCELERATORS, most, s->err);
+
+    *least = 0;
+    return rc < 0 || !dash ? rc : bt_parse_i64(first, what, 1, *most, least, s->err);
+}
+
 static int set_count(const struct set *s)
 {
     struct jobreq_count *c = &s->r->count;
@@ -170,11 +183,11 @@ static int set_count(const struct set *s)
         *c = (struct jobreq_count){.layer = s->layer, .said = true};
     switch (s->row->action) {
     case DIR_ACCELERATORS:
-        return set_number(s, 1, JOB_MAX_ACCELERATORS, &c->accelerators);
+        return set_range(s, &c->least, &c->accelerators);
     case DIR_NTASKS:
         return set_number(s, 1, JOB_MAX_ACCELERATORS, &c->ntasks);
     case DIR_NODES:
-        return set_number(s, 1, JOB_MAX_ACCELERATORS, &c->nodes);
+        return set_range(s, &c->least_nodes, &c->nodes);
     case DIR_PER_NODE:
         return set_number(s, 1, 1024, &c->per_node);
     case DIR_GPUS:
@@ -282,9 +295,15 @@ static int set_dependency(const struct set *s)
     const char *v = s->value;
     bool ok = bt_starts(v, "afterok:");
 
+    if (bt_streq(v, "singleton")) {
+        s->r->singleton = true;
+        return 0;
+    }
     if (!ok && !bt_starts(v, "afterany:"))
         return bt_fail(s->err, BT_ERR_USAGE,
-                       "--dependency is '%.60s'; afterok:JOB and afterany:JOB are known here", v);
+                       "--dependency is '%.60s'; afterok:JOB, afterany:JOB and singleton are known "
+                       "here",
+                       v);
     v += ok ? 8 : 9;
     if (!*v || strpbrk(v, ":,?+"))
         return bt_fail(s->err, BT_ERR_USAGE,
@@ -292,6 +311,18 @@ static int set_dependency(const struct set *s)
     s->r->after_ok = ok;
     jobreq_replace(&s->r->after, v);
     return 0;
+}
+
+static int set_array(const struct set *s)
+{
+    struct job_tasks tasks;
+    int rc = job_tasks_parse(s->value, &tasks, s->err);
+
+    if (rc == 0 && strlen(s->value) >= JOB_TASKS_MAX)
+        rc = bt_fail(s->err, BT_ERR_INVALID, "--array is longer than %d bytes", JOB_TASKS_MAX - 1);
+    if (rc == 0)
+        jobreq_replace(&s->r->array, s->value);
+    return rc;
 }
 
 static bool is_env_name(const char *s, size_t n)
@@ -467,6 +498,8 @@ static int set_one(const struct set *s)
         return set_number(s, 1, JOB_MAX_ATTEMPTS, &r->max_attempts);
     case DIR_DEPENDENCY:
         return set_dependency(s);
+    case DIR_ARRAY:
+        return set_array(s);
     case DIR_HOLD:
         r->hold = true;
         return 0;

@@ -22,6 +22,7 @@ struct jobreq_count {
     enum layer layer;
     bool said;
     int64_t accelerators, ntasks, nodes, per_node, gpus, gpus_per_node, gpus_per_task; /* 0: not */
+    int64_t least, least_nodes; /* of accelerators or nodes, which are then the most; 0: not */
 };
 
 struct jobreq {
@@ -38,7 +39,8 @@ struct jobreq {
     int requeue;                 /* enum requeue_policy, -1: not said */
     int64_t max_attempts;        /* 0: not said */
     char *after;                 /* number or id of the other job, as written */
-    bool after_ok;
+    bool after_ok, singleton;
+    char *array; /* list of tasks, as written */
     bool hold;
     struct jobreq_list env; /* NAME=VALUE */
     struct jobreq_list inputs, outputs, domains, data;
@@ -65,8 +67,11 @@ int jobreq_set(struct jobreq *r, enum layer layer, const struct directive_row *r
 /* Applies the #SBATCH lines, then the #BEAM lines of r->code. */
 int jobreq_directives(struct jobreq *r, struct bt_err *err) BT_MUSTUSE;
 
-/* What the counting options mean together: accelerators in all and of one node (0: any). */
-int jobreq_accelerators(const struct jobreq *r, int64_t *ret_count, int64_t *ret_per_node,
+/* What the counting options mean together. */
+struct jobreq_size {
+    int64_t count, least, per_node; /* least 0: count alone; per_node 0: any */
+};
+int jobreq_accelerators(const struct jobreq *r, struct jobreq_size *ret,
                         struct bt_err *err) BT_MUSTUSE;
 
 /* Appends the document. `after` is the other job's id (zero: none). */

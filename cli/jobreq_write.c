@@ -21,38 +21,46 @@ void jobreq_keep(struct jobreq_list *l, const char *value, size_t n)
     l->v[l->n++] = bt_strndup(value, n);
 }
 
-int jobreq_accelerators(const struct jobreq *r, int64_t *ret_count, int64_t *ret_per_node,
-                        struct bt_err *err)
+/* Of the options that say how many in all, the first that was given; 0: none was. */
+static int64_t count_said(const struct jobreq_count *c, int64_t per_node)
+{
+    if (c->accelerators)
+        return c->accelerators;
+    if (c->gpus)
+        return c->gpus;
+    if (c->gpus_per_task && c->ntasks)
+        return c->gpus_per_task * c->ntasks;
+    if (per_node)
+        return per_node * BT_MAX(c->nodes, 1);
+    return c->ntasks;
+}
+
+int jobreq_accelerators(const struct jobreq *r, struct jobreq_size *ret, struct bt_err *err)
 {
     const struct jobreq_count *c = &r->count;
-    int64_t per_node = c->gpus_per_node ? c->gpus_per_node : c->per_node;
-    int64_t count = 1;
+    struct jobreq_size s = {.least = c->least,
+                            .per_node = c->gpus_per_node ? c->gpus_per_node : c->per_node};
 
-    if (c->accelerators)
-        count = c->accelerators;
-    else if (c->gpus)
-        count = c->gpus;
-    else if (c->gpus_per_task && c->ntasks)
-        count = c->gpus_per_task * c->ntasks;
-    else if (per_node)
-        count = per_node * BT_MAX(c->nodes, 1);
-    else if (c->ntasks)
-        count = c->ntasks;
-    else if (c->nodes)
+    s.count = count_said(c, s.per_node);
+    if (!s.count && c->nodes)
         return bt_fail(err, BT_ERR_USAGE,
                        "--nodes alone does not say how many accelerators; add --per-node");
-    if (!per_node && c->nodes && count % c->nodes == 0)
-        per_node = count / c->nodes;
-    if (c->nodes && per_node && per_node * c->nodes != count)
+    s.count = BT_MAX(s.count, 1);
+    if (!s.per_node && c->nodes && s.count % c->nodes == 0)
+        s.per_node = s.count / c->nodes;
+    if (c->nodes && s.per_node && s.per_node * c->nodes != s.count)
         return bt_fail(err, BT_ERR_USAGE,
                        "%" PRId64 " nodes with %" PRId64 " accelerators each are not %" PRId64
                        " accelerators",
-                       c->nodes, per_node, count);
-    if (count > JOB_MAX_ACCELERATORS)
-        return bt_fail(err, BT_ERR_INVALID, "%" PRId64 " accelerators are more than %d", count,
+                       c->nodes, s.per_node, s.count);
+    if (s.count > JOB_MAX_ACCELERATORS)
+        return bt_fail(err, BT_ERR_INVALID, "%" PRId64 " accelerators are more than %d", s.count,
                        JOB_MAX_ACCELERATORS);
-    *ret_count = count;
-    *ret_per_node = per_node;
+    if (c->least_nodes && !s.per_node)
+        return bt_fail(err, BT_ERR_USAGE, "a range of --nodes wants --per-node");
+    if (c->least_nodes)
+        s.least = c->least_nodes * s.per_node;
+    *ret = s;
     return 0;
 }
 
@@ -118,15 +126,17 @@ static void write_inputs(struct json_writer *w, const struct jobreq_list *inputs
     jw_end_array(w);
 }
 
-static void write_accelerators(struct json_writer *w, const struct jobreq *r, int64_t count,
-                               int64_t per_node)
+static void write_accelerators(struct json_writer *w, const struct jobreq *r,
+                               const struct jobreq_size *size)
 {
     jw_object(w, "accelerators");
-    jw_i64(w, "count", count);
+    jw_i64(w, "count", size->count);
+    if (size->least && size->least < size->count)
+        jw_i64(w, "min", size->least);
     if (r->class)
         jw_str(w, "class", r->class);
-    if (per_node)
-        jw_i64(w, "per_node", per_node);
+    if (size->per_node)
+        jw_i64(w, "per_node", size->per_node);
     if (r->level >= 0) {
         jw_str(w, "level", topo_level_names[r->level]);
         if (r->level_required)
@@ -187,8 +197,8 @@ int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after
                  struct bt_err *err)
 {
     struct json_writer w = {.to = to};
-    int64_t count = 0, per_node = 0;
-    int rc = jobreq_accelerators(r, &count, &per_node, err);
+    struct jobreq_size size = {0};
+    int rc = jobreq_accelerators(r, &size, err);
 
     if (rc >= 0)
         rc = check_texts(r, err);
@@ -203,13 +213,20 @@ int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after
     write_environment(&w, &r->env);
     write_inputs(&w, &r->inputs);
     write_list(&w, "outputs", &r->outputs);
-    write_accelerators(&w, r, count, per_node);
+    write_accelerators(&w, r, &size);
     write_life(&w, r);
     write_policy(&w, r);
     if (!bt_uuid_zero(after)) {
         jw_object(&w, "after");
         jw_uuid(&w, "job", &after);
         jw_bool(&w, "ok", r->after_ok);
+        jw_end_object(&w);
+    }
+    if (r->singleton)
+        jw_bool(&w, "singleton", true);
+    if (r->array) {
+        jw_object(&w, "array");
+        jw_str(&w, "tasks", r->array);
         jw_end_object(&w);
     }
     if (r->hold)

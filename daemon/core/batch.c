@@ -20,6 +20,7 @@ void batch_free(struct batch *b)
     for (int i = 0; i < b->n_replies; i++) {
         bt_free(b->replies[i].body);
         bt_free(b->replies[i].more);
+        bt_free(b->replies[i].ask);
     }
     for (int i = 0; i < b->n_wants; i++) {
         bt_free(b->wants[i].places);

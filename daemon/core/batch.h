@@ -13,6 +13,8 @@
 #include "lib/base/uuid.h"
 #include "lib/domain/job.h"
 
+struct plan_pending; /* daemon/sched/plan.h */
+
 /* The answer to one request. http is 2xx with a JSON body, or err says what is wrong and
  * `more` adds members to the problem document ("missing": [...]). */
 struct reply {
@@ -25,6 +27,8 @@ struct reply {
     char kind[16];   /* person, agent, helper, server, operator */
     char nation[16]; /* "" for the operator's CA */
     char subject[64];
+    /* of a dry run that would be accepted: what the planner would be asked; owned */
+    struct plan_pending *ask;
 };
 
 enum want_action {

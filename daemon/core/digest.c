@@ -60,8 +60,9 @@ static uint64_t fold_i64(uint64_t h, int64_t v)
 
 static uint64_t attempt_digest(uint64_t h, const struct core *c, const struct attempt *a)
 {
-    const int64_t fields[] = {a->state,      a->site,       a->node,     a->hold_mras, a->wanted_us,
-                              a->claimed_us, a->started_us, a->ended_us, a->n_places,  a->owned};
+    const int64_t fields[] = {a->state,     a->site,       a->node,        a->hold_mras,
+                              a->wanted_us, a->claimed_us, a->started_us,  a->ended_us,
+                              a->n_places,  a->owned,      a->accelerators};
     uint64_t places = 0;
 
     h = fold(h, fields, sizeof fields);
@@ -112,6 +113,9 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
                               j->stop,
                               j->level_required,
                               j->after_ok,
+                              j->min_accelerators,
+                              j->array_task,
+                              j->singleton,
                               j->checkpointed,
                               j->end_us ? j->exit_code : 0,
                               j->end_us ? j->end_signal : 0};
@@ -120,6 +124,7 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
     h = fold(h, j->sha, sizeof j->sha);
     h = fold(h, j->commit, sizeof j->commit);
     h = fold(h, j->after.b, 16);
+    h = fold(h, j->array_of.b, 16);
     h = fold(h, fields, sizeof fields);
     h = fold(h, j->name, strlen(j->name));
     if (j->outcome)

@@ -69,6 +69,7 @@ void emit_attempt(struct core *c, struct job *j)
     r->exit_code = a->ended_us ? a->exit_code : ROW_NULL32;
     r->signal = a->ended_us ? a->signal : ROW_NULL32;
     r->owned = a->owned;
+    r->accelerators = a->accelerators;
 }
 
 void emit_account(struct core *c, const struct account *a)
@@ -197,7 +198,7 @@ void emit_want(struct core *c, const struct job *j, enum want_action action)
     w->grace_s = j->grace_s;
     w->signal = j->signal;
     w->tier = j->tier;
-    w->accelerators = j->accelerators;
+    w->accelerators = a->accelerators;
     bt_copy(w->kind, sizeof w->kind, job_kind_names[j->kind]);
     w->site = a->site;
     w->claimed = a->claimed_us != 0;

@@ -53,6 +53,14 @@ struct principal {
     char subject[64]; /* the id part of the SPIFFE name */
 };
 
+/* A task of an array: the same request under an id and a number of its own. */
+struct ev_task {
+    struct bt_uuid id;
+    int32_t task;
+    uint8_t spec_salt[32], spec_commit[32];
+    char *text; /* owned */
+};
+
 struct ev_submit {
     struct job_spec spec;
     uint8_t body_sha256[32];
@@ -60,6 +68,10 @@ struct ev_submit {
     uint8_t spec_commit[32]; /* leaf_commit(spec_salt, text): what the ledger says of it */
     char *text;              /* the job document as it came, valid JSON; owned */
     bool dry_run;            /* answer as if, change nothing */
+    struct ev_task
+        *tasks; /* owned: the request makes these jobs instead of one; NULL: it does not */
+    int32_t n_tasks;
+    int32_t at_once; /* of them; 0: all */
 };
 
 struct ev_cancel {

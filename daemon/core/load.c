@@ -168,6 +168,10 @@ static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
     j->purpose_word = (uint16_t)word_of(c, r->purpose ? r->purpose : "");
     j->after = r->after_job;
     j->after_ok = r->after_ok != 0;
+    j->array_of = r->array_of;
+    j->array_task = r->array_task == ROW_NULL32 ? 0 : r->array_task;
+    j->min_accelerators = r->min_accelerators == ROW_NULL32 ? 0 : r->min_accelerators;
+    j->singleton = r->singleton == 1;
     j->submit_us = r->submit_us;
     j->embargo_days = (int16_t)r->embargo_days;
     j->rules = word_of(c, r->rules ? r->rules : "");
@@ -262,6 +266,7 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
     a->exit_code = or_zero(r->exit_code);
     a->signal = or_zero(r->signal);
     a->owned = or_zero(r->owned) != 0;
+    a->accelerators = r->accelerators == ROW_NULL32 ? j->accelerators : r->accelerators;
     if (r->foreign_id)
         bt_copy(a->foreign_id, sizeof a->foreign_id, r->foreign_id);
     if (r->reason)
@@ -361,7 +366,7 @@ int core_loaded(struct core *c, int64_t epoch_start_us, int64_t ledger_size, int
         if (j->stop != STOP_NONE)
             j->att->stop_us = epoch_start_us;
         if (j->att->owned && j->att->state != ATTEMPT_ENDED)
-            c->nations[j->nation - 1].owned_acc += j->accelerators;
+            c->nations[j->nation - 1].owned_acc += j->att->accelerators;
     }
     for (int32_t i = 0; i < c->n_nodes; i++)
         c->nodes[i].seen_us = epoch_start_us;

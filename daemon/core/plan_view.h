@@ -19,6 +19,7 @@ struct plan {
     bool planned;
     struct plan_node *nodes;
     struct plan_nation *nations;
+    char (*codes)[16]; /* of the nations */
     struct plan_share *projects;
     struct plan_share *persons;
     struct plan_running *running;
@@ -42,7 +43,10 @@ void plan_unref(struct plan *p); /* NULL is fine */
 void plan_made(struct plan *p);
 /* The slot of a job, NULL if the plan does not know it. */
 const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id);
-/* The number of the job behind a handle, 0 if unknown. */
+/* The number of the job behind a handle, 0 if unknown; the code of a nation, "?" if none. */
 int64_t plan_number_of(const struct plan *p, uint32_t handle);
+const char *plan_nation_of(const struct plan *p, uint32_t nation);
+/* Why the slot's job waits, with numbers and codes. */
+void plan_reason(const struct plan *p, const struct plan_slot *slot, struct bt_buf *to);
 
 #endif

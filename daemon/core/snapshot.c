@@ -24,6 +24,7 @@ void plan_unref(struct plan *p)
         sched_plan_done(&p->out);
     bt_free(p->nodes);
     bt_free(p->nations);
+    bt_free(p->codes);
     bt_free(p->projects);
     bt_free(p->persons);
     bt_free(p->running);
@@ -50,15 +51,41 @@ const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id)
     return NULL;
 }
 
+/* Handles rise in both arrays. */
+#define FIND_HANDLE(array, n, handle, at)             \
+    for (uint32_t low = 0, high = (n); low < high;) { \
+        uint32_t mid = low + (high - low) / 2;        \
+        if ((array)[mid].handle < (handle)) {         \
+            low = mid + 1;                            \
+        } else {                                      \
+            high = mid;                               \
+            if ((array)[mid].handle == (handle))      \
+                (at) = mid;                           \
+        }                                             \
+    }
+
 int64_t plan_number_of(const struct plan *p, uint32_t handle)
 {
-    for (uint32_t i = 0; i < p->in.n_pending; i++)
-        if (p->pending[i].handle == handle)
-            return p->who[i].number;
-    for (uint32_t i = 0; i < p->in.n_running; i++)
-        if (p->running[i].handle == handle)
-            return p->running_who[i].number;
-    return 0;
+    uint32_t at = PLAN_NONE;
+
+    FIND_HANDLE(p->pending, p->in.n_pending, handle, at)
+    if (at != PLAN_NONE)
+        return p->who[at].number;
+    FIND_HANDLE(p->running, p->in.n_running, handle, at)
+    return at == PLAN_NONE ? 0 : p->running_who[at].number;
+}
+
+const char *plan_nation_of(const struct plan *p, uint32_t nation)
+{
+    return nation < p->in.n_nations ? p->codes[nation] : "?";
+}
+
+void plan_reason(const struct plan *p, const struct plan_slot *slot, struct bt_buf *to)
+{
+    struct plan_names names = {plan_number_of(p, slot->blocker),
+                               plan_nation_of(p, slot->reason_nation)};
+
+    sched_reason_text(slot, &names, to);
 }
 
 static int by_slot(const void *a, const void *b)
@@ -206,11 +233,14 @@ static void add_rights(const struct core *c, struct plan *p)
 {
     p->nations = bt_new_n(struct plan_nation, (size_t)c->n_nations);
     p->in.n_nations = (uint32_t)c->n_nations;
-    for (int32_t i = 0; i < c->n_nations; i++)
+    p->codes = bt_alloc((size_t)c->n_nations, sizeof *p->codes);
+    for (int32_t i = 0; i < c->n_nations; i++) {
         p->nations[i] = (struct plan_nation){
             .used = c->accounts[c->nations[i].account - 1].spent / 1000,
             .guaranteed = guaranteed_of(c, c->nations[i].row.id, c->now_us),
         };
+        bt_copy(p->codes[i], sizeof p->codes[i], c->nations[i].row.code);
+    }
     p->projects = bt_new_n(struct plan_share, (size_t)c->n_projects);
     p->in.n_projects = (uint32_t)c->n_projects;
     for (int32_t i = 0; i < c->n_projects; i++)
@@ -270,7 +300,7 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .submit_us = j->submit_us,
         .promise_us = j->promise_us,
         .handle = slot,
-        .min_acc = (uint32_t)j->accelerators,
+        .min_acc = (uint32_t)(j->min_accelerators ? j->min_accelerators : j->accelerators),
         .max_acc = (uint32_t)j->accelerators,
         .per_node = (uint32_t)j->per_node,
         .walltime_s = (uint32_t)(j->walltime_s + j->grace_s),
@@ -298,14 +328,43 @@ static void add_pending(struct core *c, struct plan *p, const struct job *j, uin
 
     p->who[at] = (struct plan_who){j->id, j->number};
     p->pending[at] = pending_of(c, j, slot);
-    if (j->accelerators <= *mine) {
+    if (p->pending[at].min_acc <= *mine) {
         p->pending[at].owned = true;
-        *mine -= j->accelerators;
+        *mine -= p->pending[at].min_acc;
     }
+}
+
+/* The last job so far of each array and each name that somebody waits for. */
+static void note_awaited(const struct core *c, struct bt_map *last, const struct job *j,
+                         uint32_t slot)
+{
+    if (!job_is_awaited(c, j))
+        return;
+    bt_map_put(last, singles_key(j), slot);
+    if (!bt_uuid_zero(j->array_of))
+        bt_map_put(last, bt_map_hash(j->array_of.b, sizeof j->array_of.b), slot);
+}
+
+/* It is not startable yet, but its author wants to know when. */
+static void add_dependent(struct core *c, struct plan *p, const struct job *j, uint32_t slot,
+                          const struct bt_map *last)
+{
+    uint32_t at = p->in.n_pending++, behind = PLAN_NONE;
+
+    p->who[at] = (struct plan_who){j->id, j->number};
+    p->pending[at] = pending_of(c, j, slot);
+    p->pending[at].resolved = false;
+    if ((bt_uuid_zero(j->after) || !job_find(c, j->after, &behind)) &&
+        (bt_uuid_zero(j->after) ||
+         !bt_map_get(last, bt_map_hash(j->after.b, sizeof j->after.b), &behind)) &&
+        j->singleton)
+        (void)bt_map_get(last, singles_key(j), &behind);
+    p->pending[at].after = behind;
 }
 
 static void add_jobs(struct core *c, struct plan *p)
 {
+    struct bt_map last = {0};
     uint32_t n_parts = 0;
     int64_t *left = bt_new_n(int64_t, (size_t)c->n_nations + 1);
 
@@ -336,8 +395,12 @@ static void add_jobs(struct core *c, struct plan *p)
                     .node = (uint32_t)j->att->places[k].node - 1, .mask = j->att->places[k].mask};
         } else if (j->state == JOB_QUEUED) {
             add_pending(c, p, j, c->live[i], left);
+        } else if (j->state == JOB_HELD && j->reason == HELD_DEPENDENCY) {
+            add_dependent(c, p, j, c->live[i], &last);
         }
+        note_awaited(c, &last, j, c->live[i]);
     }
+    bt_map_done(&last);
     bt_free(left);
 }
 

@@ -163,20 +163,25 @@ struct job *job_new(struct core *c, struct bt_uuid id, uint32_t *ret_slot)
     return j;
 }
 
-bool job_is_awaited(const struct core *c, struct bt_uuid id)
+uint64_t singles_key(const struct job *j)
+{
+    return bt_map_hash(j->name, strlen(j->name)) * 31 + (uint64_t)j->person;
+}
+
+bool job_is_awaited(const struct core *c, const struct job *j)
 {
     uint32_t n;
 
-    return bt_map_get(&c->awaited, bt_map_hash(id.b, sizeof id.b), &n);
+    return bt_map_get(&c->awaited, bt_map_hash(j->id.b, sizeof j->id.b), &n) ||
+           bt_map_get(&c->awaited, singles_key(j), &n) ||
+           (!bt_uuid_zero(j->array_of) &&
+            bt_map_get(&c->awaited, bt_map_hash(j->array_of.b, sizeof j->array_of.b), &n));
 }
 
-static void count_awaited(struct core *c, struct bt_uuid id, int by)
+static void count_awaited(struct core *c, uint64_t key, int by)
 {
-    uint64_t key = bt_map_hash(id.b, sizeof id.b);
     uint32_t n = 0;
 
-    if (bt_uuid_zero(id))
-        return;
     (void)bt_map_get(&c->awaited, key, &n);
     n = by > 0 ? n + 1 : n - 1;
     if (n)
@@ -185,9 +190,17 @@ static void count_awaited(struct core *c, struct bt_uuid id, int by)
         (void)bt_map_del(&c->awaited, key);
 }
 
+static void count_waits(struct core *c, const struct job *j, int by)
+{
+    if (!bt_uuid_zero(j->after))
+        count_awaited(c, bt_map_hash(j->after.b, sizeof j->after.b), by);
+    if (j->singleton)
+        count_awaited(c, singles_key(j), by);
+}
+
 void job_live(struct core *c, uint32_t slot)
 {
-    count_awaited(c, job_at(c, slot)->after, 1);
+    count_waits(c, job_at(c, slot), 1);
     BT_GROW(c->live, c->n_live, c->cap_live);
     bt_map_put(&c->live_at, slot, c->n_live);
     c->live[c->n_live++] = slot;
@@ -200,7 +213,7 @@ void job_not_live(struct core *c, uint32_t slot)
 
     if (!bt_map_get(&c->live_at, slot, &at))
         return;
-    count_awaited(c, job_at(c, slot)->after, -1);
+    count_waits(c, job_at(c, slot), -1);
     last = c->live[--c->n_live];
     bt_map_del(&c->live_at, slot);
     if (last != slot) {

@@ -113,6 +113,7 @@ struct attempt {
     char foreign_id[64];
     struct place *places; /* owned */
     int32_t n_places;
+    int32_t accelerators; /* that it was given */
     char reason[200];
     int32_t exit_code, signal;
 };
@@ -124,6 +125,7 @@ struct job {
     uint8_t sha[16];    /* first half of the body's SHA-256 */
     uint8_t commit[32]; /* what the ledger says of the document */
     struct bt_uuid after;
+    struct bt_uuid array_of; /* zero: no task of an array */
     int64_t number, submit_us, since_us, start_us, end_us, finish_by_us;
     int64_t hold_mras, charged_mras;
     int64_t promise_us, plan_us; /* plan_us: as last planned, not persisted */
@@ -133,14 +135,15 @@ struct job {
     char *name;          /* owned */
     char *outcome;       /* owned; NULL until it is known */
     int32_t person, project, nation;
-    int32_t accelerators, walltime_s, rate_milli;
+    int32_t accelerators, min_accelerators, walltime_s, rate_milli; /* min 0: all of them */
+    int32_t array_task;
     int32_t exit_code, end_signal;
     uint32_t rules;  /* word */
     uint16_t policy; /* index of the digest + 1 */
     uint16_t class_word, purpose_word;
     int16_t attempt, max_attempts, embargo_days, per_node, grace_s;
     uint8_t state, reason, verdict, tier, kind, level, requeue, signal, stop;
-    bool level_required, after_ok, checkpointed;
+    bool level_required, after_ok, checkpointed, singleton;
 };
 
 enum { JOB_CHUNK = 1024, VERDICT_NONE = JOB_STATES };
@@ -187,7 +190,8 @@ struct core {
     uint32_t *live;       /* slots of jobs that are not terminal, any order */
     uint32_t n_live, cap_live;
     struct bt_map live_at;   /* slot → place in live */
-    struct bt_map awaited;   /* hash of a job's id → how many live jobs came to start after it */
+    struct bt_map awaited;   /* hash of a job's or an array's id, or of a person and a name →
+                                how many live jobs came to start after it */
     struct bt_map admin_ids; /* hash of an admin request's id → hash of its body, 32 bits */
 
     int64_t next_number;
@@ -212,7 +216,9 @@ struct job *job_new(struct core *c, struct bt_uuid id, uint32_t *ret_slot);
 void job_live(struct core *c, uint32_t slot);     /* enters the list of live jobs */
 void job_not_live(struct core *c, uint32_t slot); /* leaves it */
 /* Some live job named it as the one it starts after (a collision of hashes may say so too). */
-bool job_is_awaited(const struct core *c, struct bt_uuid id);
+/* Under which a singleton waits for whatever has its person and name. */
+uint64_t singles_key(const struct job *j);
+bool job_is_awaited(const struct core *c, const struct job *j);
 struct nation *nation_find(const struct core *c, const char *code);
 struct institution *institution_find(const struct core *c, int32_t nation, const char *name);
 struct person *person_find(const struct core *c, int32_t nation, const char *login);

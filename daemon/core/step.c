@@ -24,6 +24,9 @@ void event_free(struct event *ev)
     switch (ev->kind) {
     case EV_SUBMIT:
         bt_free(ev->u.submit.text);
+        for (int32_t i = 0; i < ev->u.submit.n_tasks; i++)
+            bt_free(ev->u.submit.tasks[i].text);
+        bt_free(ev->u.submit.tasks);
         break;
     case EV_CANCEL:
         bt_free(ev->u.cancel.reason);

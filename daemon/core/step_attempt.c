@@ -95,7 +95,7 @@ int64_t attempt_charge(const struct job *j)
 
     if (!a || !a->wanted_us)
         return 0;
-    cost = quota_cost_mras(j->accelerators, quota_seconds_up(a->wanted_us, a->ended_us),
+    cost = quota_cost_mras(a->accelerators, quota_seconds_up(a->wanted_us, a->ended_us),
                            j->rate_milli);
     return BT_MIN(cost, j->hold_mras);
 }
@@ -118,7 +118,7 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason)
     a->places = NULL;
     a->n_places = 0;
     if (a->owned)
-        c->nations[j->nation - 1].owned_acc -= j->accelerators;
+        c->nations[j->nation - 1].owned_acc -= a->accelerators;
     a->state = ATTEMPT_ENDED;
     a->ended_us = c->now_us;
     bt_copy(a->reason, sizeof a->reason, reason);

@@ -32,7 +32,7 @@ void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *t
         .person = texts->person,
         .tier = j->tier,
         .job_kind = job_kind_names[j->kind],
-        .accelerators = j->accelerators,
+        .accelerators = j->att ? j->att->accelerators : j->accelerators,
         .class = j->class_word ? word_text(c, j->class_word) : NULL,
         .held_mras = j->hold_mras,
         .flop_ceiling = texts->flops,
@@ -155,31 +155,58 @@ static bool owes_result(const struct job *j)
     return j->start_us && j->charged_mras >= INT64_C(3600000);
 }
 
-/* Those who waited for this job go on, or end with it. */
+/* A job that is held for a dependency is queued if that is met, and ends if it never will be. */
+static bool go_on(struct core *c, uint32_t slot)
+{
+    struct job *j = job_at(c, slot);
+    int met = dependency_met(c, j);
+
+    if (met > 0) {
+        job_move(c, slot, JOB_QUEUED);
+    } else if (met < 0) {
+        const struct job *first = job_find(c, j->after, NULL);
+
+        bt_free(j->outcome);
+        j->outcome = first ? bt_printf("job %" PRId64 ", which it waited for, did not complete",
+                                       first->number)
+                           : bt_strdup("a task of the array that it waited for did not complete");
+        job_terminal(c, slot, JOB_CANCELLED, NULL);
+    }
+    return met != 0;
+}
+
+static bool waits_for(const struct job *j, const struct job *done)
+{
+    return !bt_uuid_zero(j->after) &&
+           (bt_uuid_eq(j->after, done->id) || bt_uuid_eq(j->after, done->array_of));
+}
+
+/* Those who waited for this job go on, or end with it; of those who waited for its name the first.
+ */
 static void wake_dependents(struct core *c, const struct job *done)
 {
-    if (!job_is_awaited(c, done->id))
+    uint32_t first = PLAN_NONE;
+
+    if (!job_is_awaited(c, done))
         return;
     for (uint32_t i = c->n_live; i-- > 0;) {
         uint32_t slot;
-        struct job *j;
-        int met;
+        const struct job *j;
 
         if (i >= c->n_live)
             continue;
         slot = c->live[i];
         j = job_at(c, slot);
-        if (j->state != JOB_HELD || j->reason != HELD_DEPENDENCY || !bt_uuid_eq(j->after, done->id))
+        if (j->state != JOB_HELD || j->reason != HELD_DEPENDENCY)
             continue;
-        met = dependency_met(c, j);
-        if (met > 0) {
-            job_move(c, slot, JOB_QUEUED);
-        } else if (met < 0) {
-            j->outcome =
-                bt_printf("job %" PRId64 ", which it waited for, did not complete", done->number);
-            job_terminal(c, slot, JOB_CANCELLED, NULL);
-        }
+        if (waits_for(j, done))
+            (void)go_on(c, slot);
+        else if (j->singleton && j->person == done->person && bt_streq(j->name, done->name) &&
+                 (first == PLAN_NONE || j->number < job_at(c, first)->number))
+            first = slot;
     }
+    if (first != PLAN_NONE && job_at(c, first)->state == JOB_HELD)
+        (void)go_on(c, first);
 }
 
 void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct ev_manifest *m)
@@ -265,7 +292,7 @@ static int64_t saved_charge(const struct job *j, const struct ev_ranks_ended *e)
         return all;
     if (upto <= a->wanted_us)
         return 0;
-    return BT_MIN(all, quota_cost_mras(j->accelerators,
+    return BT_MIN(all, quota_cost_mras(a->accelerators,
                                        quota_seconds_up(a->wanted_us, BT_MIN(upto, a->ended_us)),
                                        j->rate_milli));
 }
@@ -509,11 +536,10 @@ void step_hold(struct core *c, const struct event *ev)
         refuse(c, &err, NULL);
         return;
     }
-    if (e->release && dependency_met(c, j) == 0) {
+    if (e->release) {
         j->reason = HELD_DEPENDENCY;
-        emit_job_state(c, j);
-    } else if (e->release) {
-        job_move(c, slot, JOB_QUEUED);
+        if (!go_on(c, slot))
+            emit_job_state(c, j);
     } else if (!held) {
         j->reason = HELD_USER;
         job_move(c, slot, JOB_HELD);

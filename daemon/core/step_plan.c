@@ -67,10 +67,12 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
     a->wanted_us = a->seen_us = c->now_us;
     a->hold_mras = j->hold_mras;
     a->born = c->batch->id;
-    a->owned = s->owned && c->nations[j->nation - 1].owned_acc + j->accelerators <=
+    for (uint32_t i = 0; i < s->n_parts; i++)
+        a->accelerators += __builtin_popcountll(p->out.parts[s->parts_off + i].mask);
+    a->owned = s->owned && c->nations[j->nation - 1].owned_acc + a->accelerators <=
                                guaranteed_of(c, j->nation, c->now_us);
     if (a->owned)
-        c->nations[j->nation - 1].owned_acc += j->accelerators;
+        c->nations[j->nation - 1].owned_acc += a->accelerators;
     a->n_places = (int32_t)s->n_parts;
     a->places = bt_new_n(struct place, s->n_parts);
     for (uint32_t i = 0; i < s->n_parts; i++) {
@@ -93,8 +95,22 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
     emit_want(c, j, WANT_RUN);
 }
 
+/* "first", "again" of a later attempt, or why the one before moved: its code and a sentence. */
+static char *cause_of(const struct job *j, const struct plan *p, const struct plan_slot *s)
+{
+    struct plan_names names = {plan_number_of(p, s->cause_job), plan_nation_of(p, s->cause_nation)};
+    struct bt_buf text = {0};
+
+    if (!j->promise_us)
+        return bt_strdup(j->attempt > 1 ? "again" : "first");
+    bt_buf_printf(&text, "%s ", sched_cause_name(s->cause));
+    sched_cause_text(s, &names, &text);
+    return bt_buf_take(&text);
+}
+
 /* The first promise, or one that moved for a named cause; *left bounds how many a batch holds. */
-static void promise(struct core *c, struct job *j, const struct plan_slot *s, int *left)
+static void promise(struct core *c, struct job *j, const struct plan *p, const struct plan_slot *s,
+                    int *left)
 {
     struct row_promise *r;
 
@@ -109,9 +125,7 @@ static void promise(struct core *c, struct job *j, const struct plan_slot *s, in
     r->job = j->id;
     r->given_us = c->now_us;
     r->start_by_us = s->promise_us;
-    r->cause = bt_strdup(j->promise_us    ? sched_cause_name(s->cause)
-                         : j->attempt > 1 ? "again"
-                                          : "first");
+    r->cause = cause_of(j, p, s);
     j->promise_us = s->promise_us;
     emit_job_state(c, j);
 }
@@ -205,7 +219,7 @@ void step_plan_ready(struct core *c, const struct event *ev)
         if (j->state != JOB_QUEUED)
             continue;
         j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
-        promise(c, j, s, &left);
+        promise(c, j, p, s, &left);
         if (s->starts_now && may_start(c, j, p, s))
             start(c, s->handle, p, s);
         else if (s->starts_now)

@@ -14,6 +14,7 @@
 /* Everything that one submission is judged by; on the stack of one step. */
 struct judging {
     const struct job_spec *spec;
+    int32_t n_jobs; /* tasks of an array, else 1 */
     struct actor actor;
     struct project *project;
     struct member *member;
@@ -244,7 +245,7 @@ static void judge_quota(struct core *c, struct judging *g)
 {
     g->rate_milli = rate_of(c, g->spec->class, c->now_us);
     g->cost_mras = quota_cost_mras(g->spec->accelerators, g->spec->walltime_s, g->rate_milli);
-    if (g->cost_mras < 0) {
+    if (g->cost_mras < 0 || __builtin_mul_overflow(g->cost_mras, g->n_jobs, &g->cost_mras)) {
         miss(g, BT_ERR_QUOTA_EXCEEDED, "quota", "the cost of this job cannot be counted", "");
         return;
     }
@@ -253,11 +254,12 @@ static void judge_quota(struct core *c, struct judging *g)
     judge_account(c, g, g->member->account, "person");
 }
 
-/* Could the facility ever hold it, every node up and empty? */
-static void judge_size(struct core *c, struct judging *g)
+/* The job as the planner sees it. */
+static struct plan_pending shape_of(struct core *c, const struct judging *g)
 {
     const struct job_spec *s = g->spec;
     struct job as = {.accelerators = s->accelerators,
+                     .min_accelerators = s->min_accelerators,
                      .per_node = (int16_t)s->per_node,
                      .walltime_s = s->walltime_s,
                      .grace_s = (int16_t)s->grace_s,
@@ -265,20 +267,41 @@ static void judge_size(struct core *c, struct judging *g)
                      .level_required = s->level_required,
                      .class_word = (uint16_t)word_of(c, s->class),
                      .tier = (uint8_t)g->decision.tier,
+                     .requeue = (uint8_t)s->requeue,
+                     .submit_us = c->now_us,
                      .nation = g->project->row.nation,
                      .project = g->project->row.id,
                      .person = g->actor.person->row.id};
-    struct plan_pending ask = pending_of(c, &as, 0);
+
+    return pending_of(c, &as, c->n_jobs);
+}
+
+/* Could the facility ever hold it, every node up and empty? */
+static void judge_size(struct core *c, struct judging *g)
+{
+    const struct job_spec *s = g->spec;
+    struct plan_pending ask = shape_of(c, g);
+    uint32_t class = word_of(c, s->class);
     struct bt_err err = {0};
     bool known = !s->class[0];
 
     for (int32_t i = 0; i < c->n_nodes && !known; i++)
-        known = c->nodes[i].class_word == as.class_word;
+        known = c->nodes[i].class_word == class;
     if (!known)
         bt_fail(&err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators of class %s", s->class);
     else if (sched_limits_allow(limits_of(c), &ask, &err) == 0)
         return;
     miss(g, BT_ERR_IMPOSSIBLE, "size", err.text, err.next[0] ? err.next : "beamtime node list");
+}
+
+/* What it waits for must not have failed already: it would wait for ever. */
+static void judge_after(struct core *c, struct judging *g)
+{
+    const struct job as = {.after = g->spec->after, .after_ok = g->spec->after_ok};
+
+    if (dependency_met(c, &as) < 0)
+        miss(g, BT_ERR_CONFLICT, "dependency", "the job that it shall wait for did not complete",
+             "beamtime job list, or --dependency afterany:JOB");
 }
 
 /* ---- identity of the request ---- */
@@ -313,14 +336,18 @@ static int find_project(struct core *c, struct judging *g, struct bt_err *err)
     return 0;
 }
 
-static void write_accepted(const struct core *c, const struct job *j, struct bt_buf *to)
+/* `tasks`: j is the first of so many, which are answered for together; 0: it is alone. */
+static void write_accepted(const struct core *c, const struct job *j, int32_t tasks,
+                           struct bt_buf *to)
 {
     struct json_writer w = {.to = to};
     const char *rules = word_text(c, j->rules);
 
     jw_object(&w, NULL);
-    jw_uuid(&w, "id", &j->id);
+    jw_uuid(&w, "id", tasks ? &j->array_of : &j->id);
     jw_i64(&w, "number", j->number);
+    if (tasks)
+        jw_i64(&w, "tasks", tasks);
     jw_str(&w, "state", job_state_name(j->state));
     jw_str(&w, "reason", j->reason == HELD_NONE ? NULL : held_reason_name(j->reason));
     jw_i64(&w, "tier", j->tier);
@@ -332,7 +359,7 @@ static void write_accepted(const struct core *c, const struct job *j, struct bt_
         rules += n + (rules[n] == ' ');
     }
     jw_end_array(&w);
-    jw_decimal(&w, "hold_mras", j->hold_mras);
+    jw_decimal(&w, "hold_mras", j->hold_mras * BT_MAX(tasks, 1));
     if (j->plan_us)
         jw_time(&w, "start_at", j->plan_us);
     else
@@ -347,7 +374,7 @@ static void write_accepted(const struct core *c, const struct job *j, struct bt_
 /* True if the id is known: the first answer again, or 409. */
 static bool answer_duplicate(struct core *c, const struct ev_submit *s)
 {
-    struct job *j = job_find(c, s->spec.id, NULL);
+    struct job *j = job_find(c, s->n_tasks ? s->tasks[0].id : s->spec.id, NULL);
     struct bt_buf body = {0};
     struct bt_err err;
 
@@ -361,7 +388,7 @@ static bool answer_duplicate(struct core *c, const struct ev_submit *s)
         refuse(c, &err, NULL);
         return true;
     }
-    write_accepted(c, j, &body);
+    write_accepted(c, j, s->n_tasks, &body);
     answer(c, 201, bt_buf_take(&body));
     return true;
 }
@@ -400,14 +427,15 @@ static uint16_t policy_of(struct core *c)
     return 0;
 }
 
+/* `t` is the task of an array that it is, else NULL. */
 static struct job *make_job(struct core *c, const struct judging *g, const struct ev_submit *e,
-                            uint32_t *ret_slot)
+                            const struct ev_task *t, uint32_t *ret_slot)
 {
     const struct job_spec *s = g->spec;
-    struct job *j = job_new(c, s->id, ret_slot);
+    struct job *j = job_new(c, t ? t->id : s->id, ret_slot);
 
     memcpy(j->sha, e->body_sha256, sizeof j->sha);
-    memcpy(j->commit, e->spec_commit, sizeof j->commit);
+    memcpy(j->commit, t ? t->spec_commit : e->spec_commit, sizeof j->commit);
     j->number = c->next_number++;
     j->submit_us = j->since_us = c->now_us;
     j->person = g->actor.person->row.id;
@@ -427,8 +455,16 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     j->requeue = (uint8_t)s->requeue;
     j->max_attempts = (int16_t)s->max_attempts;
     j->embargo_days = (int16_t)s->embargo_days;
+    j->min_accelerators = s->min_accelerators;
+    j->singleton = s->singleton;
     j->after = s->after;
     j->after_ok = s->after_ok;
+    if (t) {
+        j->array_of = s->id;
+        j->array_task = t->task;
+        if (e->at_once && t - e->tasks >= e->at_once)
+            j->after = t[-e->at_once].id; /* as many chains as may run side by side */
+    }
     j->tier = (uint8_t)g->decision.tier;
     j->gflop = (int64_t)BT_MIN(g->gflop, 9e18);
     j->gflop_lineage = (int64_t)BT_MIN(g->gflop_lineage, 9e18);
@@ -438,7 +474,8 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     return j;
 }
 
-static void emit_job(struct core *c, const struct job *j, const struct ev_submit *e)
+static void emit_job(struct core *c, const struct job *j, const struct ev_submit *e,
+                     const struct ev_task *t)
 {
     struct row_job *r = rows_add(&c->batch->rows, ROW_KIND_job);
 
@@ -465,42 +502,81 @@ static void emit_job(struct core *c, const struct job *j, const struct ev_submit
     r->gflop_lineage = j->gflop_lineage;
     r->purpose = bt_strdup(word_text(c, j->purpose_word));
     r->after_job = j->after;
-    memcpy(r->spec_salt.b, e->spec_salt, 32);
-    memcpy(r->spec_commit.b, e->spec_commit, 32);
+    memcpy(r->spec_salt.b, t ? t->spec_salt : e->spec_salt, 32);
+    memcpy(r->spec_commit.b, j->commit, 32);
     r->after_ok = j->after_ok;
     r->submit_us = j->submit_us;
     r->embargo_days = j->embargo_days;
     r->rules = bt_strdup(word_text(c, j->rules));
     if (j->policy)
         memcpy(r->policy.b, c->policies[j->policy - 1].b, 32);
-    r->spec = bt_strdup(e->text);
+    r->spec = bt_strdup(t ? t->text : e->text);
+    r->array_of = j->array_of;
+    r->array_task = t ? j->array_task : ROW_NULL32;
+    r->min_accelerators = j->min_accelerators ? j->min_accelerators : ROW_NULL32;
+    r->singleton = j->singleton ? 1 : ROW_NULL32;
+}
+
+/* All tasks of an array that is waited for, as dependency_met. */
+static int array_met(const struct core *c, const struct job *j)
+{
+    bool any = false, live = false;
+
+    for (uint32_t i = 0; i < c->n_jobs; i++) {
+        const struct job *t = job_at(c, i);
+
+        if (!bt_uuid_eq(t->array_of, j->after))
+            continue;
+        any = true;
+        if (!job_state_terminal(t->state))
+            live = true;
+        else if (j->after_ok && t->state != JOB_COMPLETED)
+            return -1;
+    }
+    if (any)
+        return !live;
+    return j->after_ok ? -1 : 1;
+}
+
+static bool is_first_of_its_name(const struct core *c, const struct job *j)
+{
+    for (uint32_t i = 0; i < c->n_live; i++) {
+        const struct job *o = job_at(c, c->live[i]);
+
+        if (o->number < j->number && o->person == j->person && bt_streq(o->name, j->name))
+            return false;
+    }
+    return true;
 }
 
 /* Is the job that this one waits for over as it must be? 0 no, 1 yes, -1 it never will. */
 int dependency_met(const struct core *c, const struct job *j)
 {
     const struct job *first;
+    int met = 1;
 
-    if (bt_uuid_zero(j->after))
-        return 1;
-    first = job_find(c, j->after, NULL);
-    if (!first)
-        return j->after_ok ? -1 : 1;
-    if (!job_state_terminal(first->state))
-        return 0;
-    return !j->after_ok || first->state == JOB_COMPLETED ? 1 : -1;
+    if (!bt_uuid_zero(j->after)) {
+        first = job_find(c, j->after, NULL);
+        if (!first)
+            met = array_met(c, j);
+        else if (!job_state_terminal(first->state))
+            met = 0;
+        else
+            met = !j->after_ok || first->state == JOB_COMPLETED ? 1 : -1;
+    }
+    return met == 1 && j->singleton && !is_first_of_its_name(c, j) ? 0 : met;
 }
 
-static void accept(struct core *c, struct judging *g, const struct ev_submit *e)
+static struct job *accept_one(struct core *c, struct judging *g, const struct ev_submit *e,
+                              const struct ev_task *t)
 {
-    struct bt_buf body = {0};
     uint32_t slot;
-    struct job *j = make_job(c, g, e, &slot);
+    struct job *j = make_job(c, g, e, t, &slot);
     int rc;
 
     job_live(c, slot);
     g->actor.person->n_live++;
-    emit_job(c, j, e);
+    emit_job(c, j, e, t);
     rc = hold_take(c, j, NULL);
     (void)rc; /* judge_quota has just seen that it fits */
     j->state = JOB_QUEUED;
@@ -514,8 +590,18 @@ static void accept(struct core *c, struct judging *g, const struct ev_submit *e)
     emit_job_state(c, j);
     emit_event(c, "submit", g->actor.text, j->name, NULL);
     provisional(c, slot);
+    return j;
+}
+
+static void accept(struct core *c, struct judging *g, const struct ev_submit *e)
+{
+    struct bt_buf body = {0};
+    const struct job *first = accept_one(c, g, e, e->n_tasks ? &e->tasks[0] : NULL);
+
+    for (int32_t i = 1; i < e->n_tasks; i++)
+        (void)accept_one(c, g, e, &e->tasks[i]);
     c->plan_due = true;
-    write_accepted(c, j, &body);
+    write_accepted(c, first, e->n_tasks, &body);
     answer(c, 201, bt_buf_take(&body));
 }
 
@@ -532,9 +618,16 @@ static void answer_dry(struct core *c, const struct judging *g)
         jw_str(&w, NULL, policy_hit_id(c->policy, &g->decision.hits[i]));
     jw_end_array(&w);
     jw_decimal(&w, "hold_mras", g->cost_mras);
+    if (g->n_jobs > 1)
+        jw_i64(&w, "tasks", g->n_jobs);
     jw_bool(&w, "dry_run", true);
     jw_end_object(&w);
     answer(c, 200, bt_buf_take(&body));
+    if (c->ev->reply_to) {
+        struct plan_pending ask = shape_of(c, g);
+
+        c->batch->replies[c->batch->n_replies - 1].ask = bt_memdup(&ask, sizeof ask);
+    }
 }
 
 /* The refusal names every failing lock and rule, and is audited as a decision. */
@@ -567,19 +660,23 @@ static void deny(struct core *c, struct judging *g)
 void step_submit(struct core *c, const struct event *ev)
 {
     const struct ev_submit *e = &ev->u.submit;
-    struct judging g = {.spec = &e->spec};
+    struct judging g = {.spec = &e->spec, .n_jobs = BT_MAX(e->n_tasks, 1)};
     struct bt_err err = {0};
     int rc = actor_of(c, &ev->who, &g.actor, &err);
 
-    if (rc == 0 && !g.actor.person)
-        rc = bt_fail(&err, BT_ERR_FORBIDDEN, "only a person can submit a job");
-    if (rc == 0 && !c->policy)
+    if (rc < 0 || !g.actor.person) {
+        if (rc == 0)
+            bt_fail(&err, BT_ERR_FORBIDDEN, "only a person can submit a job");
+        refuse(c, &err, NULL);
+        return;
+    }
+    if (!c->policy)
         rc = bt_fail(&err, BT_ERR_BUSY, "the policy is not loaded yet");
     if (rc == 0 && !e->dry_run && answer_duplicate(c, e))
         return;
     if (rc == 0)
         rc = id_in_window(c, e->spec.id, &err);
-    if (rc == 0 && g.actor.person->n_live >= c->set.max_queued_per_person)
+    if (rc == 0 && g.actor.person->n_live > c->set.max_queued_per_person - g.n_jobs)
         rc = bt_fail(&err, BT_ERR_TOO_MANY, "%s has %d unfinished jobs", g.actor.text,
                      g.actor.person->n_live);
     if (rc == 0)
@@ -594,6 +691,7 @@ void step_submit(struct core *c, const struct event *ev)
     judge_locks(c, &g);
     judge_quota(c, &g);
     judge_size(c, &g);
+    judge_after(c, &g);
     if (g.worst != BT_OK)
         deny(c, &g);
     else if (e->dry_run)

@@ -1,4 +1,5 @@
 /* Jobs: submitted, ended, held, watched. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,16 +11,73 @@
 #include "lib/crypto/hash.h"
 #include "lib/record/leaf.h"
 
+/* A task's id comes from its array's, so that the same request always makes the same jobs. */
+static struct bt_uuid task_id(struct bt_uuid array, int32_t task)
+{
+    uint8_t digest[32], in[20];
+    struct bt_uuid id = array; /* the time stays */
+
+    memcpy(in, array.b, 16);
+    memcpy(in + 16, &(uint32_t){htobe32((uint32_t)task)}, 4);
+    bt_sha256(in, sizeof in, digest);
+    memcpy(id.b + 6, digest, 10);
+    id.b[6] = (uint8_t)(0x70 | (id.b[6] & 0x0f)); /* RFC 9562: version 7, variant 10 */
+    id.b[8] = (uint8_t)(0x80 | (id.b[8] & 0x3f));
+    return id;
+}
+
+/* Each task gets a document of its own, as if it had been submitted alone. */
+static int make_tasks(struct ev_submit *s, const struct job_code *code, struct bt_err *err)
+{
+    struct job_spec spec = s->spec;
+    struct job_tasks tasks;
+    size_t bytes = 0;
+    int rc = job_tasks_parse(s->spec.tasks, &tasks, err);
+
+    if (rc < 0)
+        return rc;
+    s->at_once = tasks.at_once;
+    s->tasks = bt_new_n(struct ev_task, (size_t)tasks.n);
+    spec.tasks[0] = '\0';
+    spec.array_of = s->spec.id;
+    while (s->n_tasks < tasks.n) {
+        struct ev_task *t = &s->tasks[s->n_tasks];
+        struct bt_buf text = {0};
+
+        t->task = spec.array_task = tasks.index[s->n_tasks++];
+        t->id = spec.id = task_id(spec.array_of, t->task);
+        jobdoc_write(&text, &spec, code);
+        bytes += text.n;
+        bt_random(t->spec_salt, sizeof t->spec_salt);
+        leaf_commit(t->spec_salt, bt_buf_text(&text), text.n, t->spec_commit);
+        t->text = bt_buf_take(&text);
+        if (bytes > LIMIT_ARRAY_BYTES)
+            return bt_fail(err, BT_ERR_TOO_LARGE,
+                           "the documents of %d tasks have more than %d bytes: name a file of the "
+                           "nodes instead of a long script",
+                           tasks.n, (int)LIMIT_ARRAY_BYTES);
+    }
+    return 0;
+}
+
 void job_submit(struct call *c)
 {
     struct event *ev = http_event(c, EV_SUBMIT);
     struct ev_submit *s = &ev->u.submit;
+    struct job_code code = {0};
     struct bt_err err = {0};
     size_t n;
     const char *text = serve_body(c->r, &n);
     const char *dry = serve_query(c->r, "dry_run");
+    int rc = jobdoc_parse(text ? text : "", n, &s->spec, &code, &err);
 
-    if (jobdoc_parse(text ? text : "", n, &s->spec, NULL, &err) < 0) {
+    if (rc == 0 && s->spec.tasks[0])
+        rc = make_tasks(s, &code, &err);
+    else if (rc == 0 && !bt_uuid_zero(s->spec.array_of))
+        rc = bt_fail(&err, BT_ERR_INVALID,
+                     "member 'array': a request names 'tasks'; 'of' is the facility's");
+    job_code_done(&code);
+    if (rc < 0) {
         event_free(ev);
         http_fail(c, &err);
         return;
@@ -29,7 +87,7 @@ void job_submit(struct call *c)
     bt_sha256(text, n, s->body_sha256);
     bt_random(s->spec_salt, sizeof s->spec_salt);
     leaf_commit(s->spec_salt, text, n, s->spec_commit);
-    http_post(c, ev, NULL);
+    http_post(c, ev, s->dry_run ? dry_run_answer : NULL);
 }
 
 /* ---- verbs on one job: the id may be a number, which only the database can resolve ---- */
@@ -163,7 +221,7 @@ void merge_plans(struct call *c, struct bt_buf *json)
         if (start != INT64_MAX)
             fill_null(json, &from, "start_at", bt_time_format(start, when));
         if (s)
-            sched_reason_text(s, &why);
+            plan_reason(p, s, &why);
         fill_null(json, &from, "waits_for", s ? bt_buf_text(&why) : NEWCOMER_WAITS);
     }
     bt_free(v);

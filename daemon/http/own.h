@@ -144,8 +144,9 @@ int read_job_id(struct http *h, const char *id_or_number, struct bt_uuid *ret, s
 typedef void handler_fn(struct call *c);
 extern handler_fn *const handlers[N_ROUTES];
 
-void reads_thread_done(void);      /* at the end of a task thread */
-void send_explain(struct call *c); /* in a task */
+void reads_thread_done(void);                               /* at the end of a task thread */
+void send_explain(struct call *c);                          /* in a task */
+void dry_run_answer(struct call *c, const struct reply *r); /* with what the plan says of it */
 void send_jobs(struct call *c);
 /* Fills the nulls that only the plan in memory knows, in the text of one job or of a list. */
 void merge_plans(struct call *c, struct bt_buf *json);

@@ -186,19 +186,40 @@ bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct res
     return true;
 }
 
-/* Starts an elastic job on the largest size that is free now. */
+/* The sizes of an elastic job: whole nodes' worth where it asks for more than a node. */
+static uint32_t size_step(const struct plan_timeline *e, const struct eng_job *j)
+{
+    const struct match *m = &e->matches[j->match];
+    uint32_t node = m->n_zones ? e->fabric.zones[e->match_zones[m->zone_off]].acc : 1;
+    if (j->ask.per_node)
+        return j->ask.per_node;
+    return j->ask.min_acc % node == 0 ? node : 1;
+}
+
+/* Starts an elastic job on the largest size that is free now: what is free for more is free for
+ * fewer. */
 static bool start_elastic(struct plan_timeline *e, uint32_t job)
 {
     const struct eng_job *j = &e->jobs[job];
-    uint32_t min = j->ask.min_acc;
-    for (uint32_t n = j->ask.max_acc; n > min; n = BT_MAX(n / 2, min)) {
+    uint32_t step = size_step(e, j), min = j->ask.min_acc;
+    uint32_t low = 0, high = (j->ask.max_acc - min) / step; /* steps above min; low are free */
+    struct resv best = {0};
+    while (low < high) {
+        uint32_t mid = low + (high - low + 1) / 2;
         struct resv r = {0};
-        if (!eng_earliest(e, &e->jobs[job], n, e->now, e->now, &r))
-            continue;
-        if (r.start == e->now && try_start(e, job, n, &r))
-            return true;
-        bt_free(r.span);
+        bool found = eng_earliest(e, j, min + mid * step, e->now, e->now, &r) && r.start == e->now;
+        if (found) {
+            bt_free(best.span);
+            best = r;
+            low = mid;
+        } else {
+            bt_free(r.span);
+            high = mid - 1;
+        }
     }
+    if (best.mode != RESV_NONE && try_start(e, job, min + low * step, &best))
+        return true;
+    bt_free(best.span);
     return false;
 }
 
@@ -326,7 +347,7 @@ static void plan_owned(struct plan_timeline *e, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         uint32_t job = e->order[i].job;
         struct eng_job *j = &e->jobs[job];
-        if (!j->may_own)
+        if (!j->may_own || !j->ask.resolved)
             continue;
         cert_uncharge(e, j);
         if (j->ask.resolved && j->eligible <= e->now && rights_open(e, j)) {
@@ -409,6 +430,10 @@ static void certify(struct plan_timeline *e, uint32_t n)
         struct eng_job *j = &e->jobs[job];
         if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
             continue;
+        if (!j->ask.resolved) { /* who knows when, or whether, that will be: nobody waits for it */
+            resv_charge(e, j, &j->plan, -1);
+            continue;
+        }
         promise(e, j);
         e->due = BT_MIN(e->due, BT_MAX(j->plan.start, e->now + 1));
         e->order[k++] = (struct order){(uint64_t)(INT32_MAX - j->promise), job};
@@ -416,6 +441,21 @@ static void certify(struct plan_timeline *e, uint32_t n)
     order_sort(e->order, k, e->order_spare); /* latest promise first */
     for (uint32_t i = 0; i < k; i++)
         shift(e, &e->jobs[e->order[i].job]);
+}
+
+/* What waits for another job to end comes last, first come first: the other came before it. */
+static void plan_dependents(struct plan_timeline *e, uint32_t n)
+{
+    struct order *v BT_AUTO = bt_new_n(struct order, 2 * (size_t)n + 1);
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct eng_job *j = &e->jobs[e->order[i].job];
+        if (j->state == JOB_PENDING && !j->ask.resolved)
+            v[k++] = (struct order){j->ask.handle, e->order[i].job};
+    }
+    order_sort(v, k, v + k);
+    for (uint32_t i = 0; i < k; i++)
+        plan_job(e, v[i].job);
 }
 
 void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t now)
@@ -446,15 +486,21 @@ void eng_pass(struct plan_timeline *e, const struct plan_input *rights, int32_t 
                                                 .size = memo_size(j->ask.min_acc)};
     }
     memo_bound(e, most, e->longest);
+    bool dependents = false;
     bool owners = n && e->jobs[e->order[0].job].may_own;
     if (owners)
         plan_owned(e, n);
     restore_certs(e, n);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t job = e->order[i].job;
-        if (e->jobs[job].state == JOB_PENDING && e->jobs[job].plan.mode == RESV_NONE)
-            plan_job(e, job);
+        if (e->jobs[job].state == JOB_PENDING && e->jobs[job].plan.mode == RESV_NONE) {
+            dependents |= !e->jobs[job].ask.resolved;
+            if (e->jobs[job].ask.resolved)
+                plan_job(e, job);
+        }
     }
+    if (dependents)
+        plan_dependents(e, n);
     if (e->explains) {
         time_free(e->plan_time, e->fabric.n_zones);
         e->plan_time = time_copy(e->time, e->fabric.n_zones);

@@ -339,7 +339,8 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
     s->need_nodes = j->plan.nodes;
     s->start_us = eng_us(e, j->plan.start);
     s->floor_us = eng_us(e, floor_of(e, floors, j));
-    s->promise_us = j->promise == PROFILE_NEVER ? s->start_us : eng_us(e, j->promise);
+    if (j->ask.resolved)
+        s->promise_us = j->promise == PROFILE_NEVER ? s->start_us : eng_us(e, j->promise);
     if (j->moved_from != PROFILE_NEVER) {
         s->moved_from_us = eng_us(e, j->moved_from);
         s->cause = j->cause;

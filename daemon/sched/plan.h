@@ -132,7 +132,8 @@ struct plan_pending {
     uint8_t tier;
     bool owned;      /* wants to run inside its nation's guarantee; else on lent capacity */
     bool front;      /* requeued after a preemption: first of its class */
-    bool resolved;   /* dependencies met; else it is planned behind `after` and never started */
+    bool resolved;   /* dependencies met; else it is planned behind `after`, which came before it,
+                        last of all, and neither started nor promised */
     bool no_requeue; /* cannot be stopped and run again: outside its guarantee only on capacity
                         that is guaranteed to nobody */
 };
@@ -163,7 +164,7 @@ struct plan_input {
 struct plan_slot {
     int64_t start_us;      /* the plan: when it starts if every job runs to its limit */
     int64_t floor_us;      /* when it could start if running jobs end at their early estimate */
-    int64_t promise_us;    /* never later, but for a named cause */
+    int64_t promise_us;    /* never later, but for a named cause; 0: none, it waits for a job */
     int64_t moved_from_us; /* the promise before it moved; 0 = it did not */
     int64_t reason_us;
     uint32_t handle;
@@ -271,6 +272,14 @@ const char *sched_reason_name(int reason);     /* "FAIR_SHARE" */
 const char *sched_reason_sentence(int reason); /* with placeholders */
 const char *sched_cause_name(int cause);
 const char *sched_cause_sentence(int cause);
-void sched_reason_text(const struct plan_slot *slot, struct bt_buf *to); /* numbers filled in */
+/* Who is meant, as people know them. */
+struct plan_names {
+    int64_t job;        /* the number of slot.blocker, or of slot.cause_job */
+    const char *nation; /* of slot.reason_nation, or of slot.cause_nation */
+};
+void sched_reason_text(const struct plan_slot *slot, const struct plan_names *names,
+                       struct bt_buf *to);
+void sched_cause_text(const struct plan_slot *slot, const struct plan_names *names,
+                      struct bt_buf *to);
 
 #endif

@@ -1,6 +1,7 @@
 /* reason.c - the sentences of reasons.def and causes.def.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
+#include <string.h>
 
 #include "daemon/sched/plan.h"
 #include "lib/base/attr.h"
@@ -48,38 +49,40 @@ const char *sched_cause_sentence(int cause)
     return line_of(causes, BT_ARRAY_LEN(causes), cause)->sentence;
 }
 
-/* Appends the value of the placeholder at p ("{job}…"); returns what follows it, or NULL. */
-static const char *placeholder(const char *p, const struct plan_slot *slot, struct bt_buf *to)
+static void add_number(struct bt_buf *to, uint32_t v)
 {
-    const struct {
-        const char *word;
-        uint32_t value;
-    } numbers[] = {{"{nodes}", slot->need_nodes},
-                   {"{acc}", slot->n_acc},
-                   {"{pod}", slot->reason_pod},
-                   {"{job}", slot->blocker},
-                   {"{nation}", slot->reason_nation}};
-    for (size_t i = 0; i < BT_ARRAY_LEN(numbers); i++) {
-        if (!bt_starts(p, numbers[i].word))
-            continue;
-        if (numbers[i].value == PLAN_NONE)
-            bt_buf_str(to, "?");
-        else
-            bt_buf_printf(to, "%" PRIu32, numbers[i].value);
-        return p + strlen(numbers[i].word);
-    }
-    if (!bt_starts(p, "{time}"))
-        return NULL;
-    char text[BT_TIME_MAX];
-    bt_buf_str(to, bt_time_format(slot->reason_us, text));
-    return p + strlen("{time}");
+    if (v == PLAN_NONE)
+        bt_buf_str(to, "?");
+    else
+        bt_buf_printf(to, "%" PRIu32, v);
 }
 
-void sched_reason_text(const struct plan_slot *slot, struct bt_buf *to)
+/* Appends the value of the placeholder at p ("{job}…"); returns what follows it, or NULL. */
+static const char *placeholder(const char *p, const struct plan_slot *slot,
+                               const struct plan_names *names, struct bt_buf *to)
 {
-    const char *p = sched_reason_sentence(slot->reason);
+    size_t n = strcspn(p, "}") + 1;
+    char text[BT_TIME_MAX];
+    if (bt_starts(p, "{nodes}"))
+        bt_buf_printf(to, "%" PRIu32 " node%s", slot->need_nodes, slot->need_nodes == 1 ? "" : "s");
+    else if (bt_starts(p, "{pod}"))
+        add_number(to, slot->reason_pod);
+    else if (bt_starts(p, "{job}"))
+        bt_buf_printf(to, "%" PRId64, names->job);
+    else if (bt_starts(p, "{nation}"))
+        bt_buf_str(to, names->nation);
+    else if (bt_starts(p, "{time}"))
+        bt_buf_str(to, bt_time_format(slot->reason_us, text));
+    else
+        return NULL;
+    return p + n;
+}
+
+static void add_sentence(const char *p, const struct plan_slot *slot,
+                         const struct plan_names *names, struct bt_buf *to)
+{
     while (*p) {
-        const char *next = *p == '{' ? placeholder(p, slot, to) : NULL;
+        const char *next = *p == '{' ? placeholder(p, slot, names, to) : NULL;
         if (next) {
             p = next;
         } else {
@@ -87,4 +90,16 @@ void sched_reason_text(const struct plan_slot *slot, struct bt_buf *to)
             p++;
         }
     }
+}
+
+void sched_reason_text(const struct plan_slot *slot, const struct plan_names *names,
+                       struct bt_buf *to)
+{
+    add_sentence(sched_reason_sentence(slot->reason), slot, names, to);
+}
+
+void sched_cause_text(const struct plan_slot *slot, const struct plan_names *names,
+                      struct bt_buf *to)
+{
+    add_sentence(sched_cause_sentence(slot->cause), slot, names, to);
 }

@@ -37,7 +37,8 @@ SELECT format('job %s runs with %s of %s accelerators', j.number, coalesce(a.bit
     j.accelerators)
 FROM job j LEFT JOIN (
     SELECT job, sum(bit_count(mask::bit(64))) AS bits FROM alloc GROUP BY job) a ON a.job = j.id
-WHERE j.state IN ('starting', 'running') AND coalesce(a.bits, 0) <> j.accelerators
+WHERE j.state IN ('starting', 'running') AND coalesce(a.bits, 0)
+    NOT BETWEEN coalesce(j.min_accelerators, j.accelerators) AND j.accelerators
 -- name: check_records
 SELECT format('job %s is %s and has %s records', j.number, j.state, count(l.idx))
 FROM job j LEFT JOIN ledger_entry l ON l.job = j.id AND l.kind = 'record'

@@ -22,12 +22,13 @@ SELECT (r.brief::jsonb || jsonb_build_object(
     'result_due_at', rfc3339(j.result_due_us), 'result', j.result_idx, 'verdict', j.verdict,
     'spec', j.spec::jsonb,
     'attempts', coalesce((SELECT jsonb_agg(jsonb_build_object('n', a.n, 'state', a.state,
-        'node', d.name, 'wanted_at', rfc3339(a.wanted_us), 'claimed_at', rfc3339(a.claimed_us),
+        'node', d.name, 'accelerators', coalesce(a.accelerators, j.accelerators), 'wanted_at', rfc3339(a.wanted_us), 'claimed_at', rfc3339(a.claimed_us),
         'started_at', rfc3339(a.started_us), 'ended_at', rfc3339(a.ended_us),
         'reason', a.reason, 'exit_code', a.exit_code, 'signal', nullif(a.signal, 0))
         ORDER BY a.n) FROM attempt a LEFT JOIN node d ON d.id = a.node WHERE a.job = j.id), '[]'),
     'promises', coalesce((SELECT jsonb_agg(jsonb_build_object('given_at', rfc3339(q.given_us),
-        'start_by', rfc3339(q.start_by_us), 'cause', q.cause) ORDER BY q.given_us)
+        'start_by', rfc3339(q.start_by_us), 'cause', lower(split_part(q.cause, ' ', 1)),
+        'text', nullif(substr(q.cause, strpos(q.cause || ' ', ' ') + 1), '')) ORDER BY q.given_us)
         FROM promise q WHERE q.job = j.id), '[]')))::text
 FROM job_read r JOIN job j ON j.id = r.id
 WHERE r.id = CASE WHEN length($1) = 36 THEN $1::uuid END

@@ -13,7 +13,7 @@
 struct doc {
     struct job_spec s;
     const struct json *code, *environment, *inputs, *outputs, *accelerators;
-    const struct json *domains, *data, *lineage, *after, *flops;
+    const struct json *domains, *data, *lineage, *after, *flops, *array;
 };
 
 #define AT(member) offsetof(struct doc, member)
@@ -42,6 +42,8 @@ static const struct json_field doc_fields[] = {
     {"embargo_days", JSON_F_I32, AT(s.embargo_days), .min = 0, .max = LIMIT_EMBARGO_DAYS},
     {"after", JSON_F_VALUE, AT(after)},
     {"hold", JSON_F_BOOL, AT(s.hold)},
+    {"singleton", JSON_F_BOOL, AT(s.singleton)},
+    {"array", JSON_F_VALUE, AT(array)},
 };
 
 void job_spec_init(struct job_spec *spec)
@@ -136,6 +138,8 @@ static int read_accelerators(const struct json *v, struct job_spec *s, struct bt
     static const struct json_field fields[] = {
         {"count", JSON_F_I32, offsetof(struct job_spec, accelerators), true, .min = 1,
          .max = JOB_MAX_ACCELERATORS},
+        {"min", JSON_F_I32, offsetof(struct job_spec, min_accelerators), .min = 1,
+         .max = JOB_MAX_ACCELERATORS},
         {"class", JSON_F_NAME, offsetof(struct job_spec, class), .size = JOB_CLASS_MAX},
         {"per_node", JSON_F_I32, offsetof(struct job_spec, per_node), .min = 1, .max = 64},
         {"level", JSON_F_ENUM, offsetof(struct job_spec, level), .values = topo_level_names},
@@ -150,6 +154,10 @@ static int read_accelerators(const struct json *v, struct job_spec *s, struct bt
         return bt_fail(err, BT_ERR_INVALID,
                        "member 'accelerators': count %d is no multiple of per_node %d",
                        s->accelerators, s->per_node);
+    if (s->min_accelerators > s->accelerators || (s->per_node && s->min_accelerators % s->per_node))
+        return bt_fail(err, BT_ERR_INVALID,
+                       "member 'accelerators': min %d is above count %d or no multiple of per_node",
+                       s->min_accelerators, s->accelerators);
     return 0;
 }
 
@@ -199,6 +207,34 @@ static int read_after(const struct json *v, struct job_spec *s, struct bt_err *e
         return bt_fail(err, (enum bt_errno)why.code, "member 'after': %s", why.text);
     if (bt_uuid_eq(s->after, s->id))
         return bt_fail(err, BT_ERR_INVALID, "member 'after': a job cannot wait for itself");
+    return 0;
+}
+
+/* Either the tasks that are asked for, or which task of which array the document is. */
+static int read_array(const struct json *v, struct job_spec *s, struct bt_err *err)
+{
+    static const struct json_field fields[] = {
+        {"tasks", JSON_F_TEXT, offsetof(struct job_spec, tasks), .size = JOB_TASKS_MAX},
+        {"of", JSON_F_UUID, offsetof(struct job_spec, array_of)},
+        {"task", JSON_F_I32, offsetof(struct job_spec, array_task), .min = 0,
+         .max = JOB_MAX_TASK_INDEX},
+    };
+    struct job_tasks tasks;
+    struct bt_err why = {0};
+
+    if (!v)
+        return 0;
+    if (json_read(v, fields, BT_ARRAY_LEN(fields), s, &why) < 0 ||
+        (s->tasks[0] && job_tasks_parse(s->tasks, &tasks, &why) < 0))
+        return bt_fail(err, (enum bt_errno)why.code, "member 'array': %s", why.text);
+    if (!s->tasks[0] == bt_uuid_zero(s->array_of))
+        return bt_fail(err, BT_ERR_INVALID,
+                       "member 'array' has either 'tasks', or 'of' and 'task'");
+    if (s->tasks[0] && tasks.at_once && !bt_uuid_zero(s->after))
+        return bt_fail(err, BT_ERR_INVALID,
+                       "member 'array': tasks that wait for each other (%%%d) cannot wait for "
+                       "another job too",
+                       tasks.at_once);
     return 0;
 }
 
@@ -386,6 +422,7 @@ static int read_spec(struct doc *d, struct bt_err *err)
     rc = rc < 0 ? rc : read_lineage(d->lineage, &d->s, err);
     rc = rc < 0 ? rc : read_flops(d->flops, &d->s, err);
     rc = rc < 0 ? rc : read_after(d->after, &d->s, err);
+    rc = rc < 0 ? rc : read_array(d->array, &d->s, err);
     return rc;
 }
 

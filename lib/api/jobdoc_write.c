@@ -51,6 +51,8 @@ static void write_accelerators(struct json_writer *w, const struct job_spec *s)
 {
     jw_object(w, "accelerators");
     jw_i64(w, "count", s->accelerators);
+    if (s->min_accelerators)
+        jw_i64(w, "min", s->min_accelerators);
     if (s->class[0])
         jw_str(w, "class", s->class);
     if (s->per_node)
@@ -120,6 +122,18 @@ void jobdoc_write(struct bt_buf *to, const struct job_spec *s, const struct job_
         jw_object(&w, "after");
         jw_uuid(&w, "job", &s->after);
         jw_bool(&w, "ok", s->after_ok);
+        jw_end_object(&w);
+    }
+    if (s->singleton)
+        jw_bool(&w, "singleton", true);
+    if (s->tasks[0] || !bt_uuid_zero(s->array_of)) {
+        jw_object(&w, "array");
+        if (s->tasks[0]) {
+            jw_str(&w, "tasks", s->tasks);
+        } else {
+            jw_uuid(&w, "of", &s->array_of);
+            jw_i64(&w, "task", s->array_task);
+        }
         jw_end_object(&w);
     }
     if (s->hold)

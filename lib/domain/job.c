@@ -121,3 +121,64 @@ int64_t quota_seconds_up(int64_t from_us, int64_t until_us)
         return 0;
     return (until_us - from_us + BT_US_PER_S - 1) / BT_US_PER_S;
 }
+
+/* ---- the tasks of an array ---- */
+
+/* A number at *p, which moves behind it; -1 if there is none of at most JOB_MAX_TASK_INDEX. */
+static int32_t number_at(const char **p)
+{
+    int32_t v = 0;
+
+    if (**p < '0' || **p > '9')
+        return -1;
+    for (; **p >= '0' && **p <= '9'; ++*p) {
+        v = v * 10 + (**p - '0');
+        if (v > JOB_MAX_TASK_INDEX)
+            return -1;
+    }
+    return v;
+}
+
+/* "7", "0-99" or "0-99:2" at *p, which moves behind it; false if it is none of these. */
+static bool range_at(const char **p, struct job_tasks *t)
+{
+    int32_t first = number_at(p), last = first, step = 1;
+
+    if (**p == '-') {
+        ++*p;
+        last = number_at(p);
+        if (**p == ':') {
+            ++*p;
+            step = number_at(p);
+        }
+    }
+    if (first < 0 || last < first || step < 1 || (t->n && first <= t->index[t->n - 1]))
+        return false;
+    for (int32_t i = first; i <= last; i += step) {
+        if (t->n == JOB_MAX_TASKS)
+            return false;
+        t->index[t->n++] = i;
+    }
+    return true;
+}
+
+int job_tasks_parse(const char *text, struct job_tasks *ret, struct bt_err *err)
+{
+    const char *p = text;
+    bool good;
+
+    ret->n = ret->at_once = 0;
+    while ((good = range_at(&p, ret)) && *p == ',')
+        p++;
+    if (good && *p == '%') {
+        p++;
+        ret->at_once = number_at(&p);
+        good = ret->at_once > 0;
+    }
+    if (!good || *p)
+        return bt_fail(err, BT_ERR_INVALID,
+                       "'%.60s' is no list of tasks such as 0-99 or 1,4,10-20:5%%3: at most %d, "
+                       "rising, below %d",
+                       text, JOB_MAX_TASKS, JOB_MAX_TASK_INDEX + 1);
+    return 0;
+}

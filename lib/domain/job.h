@@ -59,6 +59,9 @@ enum {
     JOB_MAX_ACCELERATORS = 100000,
     JOB_MAX_WALLTIME_S = 2592000, /* 30 days: a longer run checkpoints and requeues */
     JOB_MAX_ATTEMPTS = 100,
+    JOB_TASKS_MAX = 128,  /* bytes of a list of tasks */
+    JOB_MAX_TASKS = 1000, /* of an array: what one transaction takes in */
+    JOB_MAX_TASK_INDEX = 9999999,
 };
 
 /* What the core needs of a job document; the document itself stays as text beside it
@@ -69,10 +72,11 @@ struct job_spec {
     char project[JOB_PROJECT_MAX]; /* "multilingual" (of the submitter's nation) or
                                       "cz/multilingual" */
     int kind;                      /* enum job_kind */
-    int32_t accelerators;
-    int32_t per_node;          /* 0: any */
-    char class[JOB_CLASS_MAX]; /* "": any */
-    int level;                 /* enum topo_level */
+    int32_t accelerators;          /* the most that it takes */
+    int32_t min_accelerators;      /* it may start with so many or more; 0: with all of them */
+    int32_t per_node;              /* 0: any */
+    char class[JOB_CLASS_MAX];     /* "": any */
+    int level;                     /* enum topo_level */
     bool level_required;
     int32_t walltime_s;
     int32_t grace_s; /* between the signal and SIGKILL */
@@ -86,10 +90,22 @@ struct job_spec {
     int64_t params;               /* model parameters, 0: unknown */
     int64_t parents[JOB_PARENTS]; /* record indexes whose compute adds to the lineage; -1 ends */
     int32_t embargo_days;
-    struct bt_uuid after; /* zero: none */
-    bool after_ok;        /* the other job must have completed */
-    bool hold;            /* starts held by its owner */
+    struct bt_uuid after;      /* zero: none */
+    bool after_ok;             /* the other job must have completed */
+    bool hold;                 /* starts held by its owner */
+    bool singleton;            /* not beside an earlier job of the same person and name */
+    char tasks[JOB_TASKS_MAX]; /* "0-99%10": asks for an array, see job_tasks_parse; "": does not */
+    struct bt_uuid array_of;   /* the array that it is a task of; zero: of none */
+    int32_t array_task;
 };
+
+/* What "0-99:2,200%10" names: rising, each once; `at_once` tasks may be unfinished side by side (0:
+ * all). The form is that of sbatch's --array. */
+struct job_tasks {
+    int32_t index[JOB_MAX_TASKS];
+    int n, at_once;
+};
+int job_tasks_parse(const char *text, struct job_tasks *ret, struct bt_err *err) BT_MUSTUSE;
 
 /* accelerators × walltime × rate, in milli reference-accelerator-seconds; rate is thousandths of
  * a reference accelerator. -1 if it does not fit. */

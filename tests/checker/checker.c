@@ -20,9 +20,9 @@ struct job {
     struct bt_uuid id;
     uint8_t sha256[32];
     int64_t number, hold, charged, record_idx;
-    int64_t held, spent; /* sums of its entries */
-    int accelerators, tier, attempt;
-    int bits; /* accelerators in its allocations */
+    int64_t held, spent;                    /* sums of its entries */
+    int accelerators, least, tier, attempt; /* least: it may start with so many */
+    int bits;                               /* accelerators in its allocations */
     int live_attempts, records;
     bool over, runs, claimed;
 };
@@ -110,7 +110,8 @@ static int read_jobs(struct checker *c, struct bt_err *err)
                    "SELECT id, encode(body_sha256, 'hex'), number, coalesce(hold_mras, 0), "
                    "coalesce(charged_mras, 0), record_idx, accelerators, tier, attempt, "
                    "state IN ('completed', 'failed', 'cancelled', 'timeout'), "
-                   "state IN ('starting', 'running') FROM job",
+                   "state IN ('starting', 'running'), coalesce(min_accelerators, accelerators) "
+                   "FROM job",
                    &res, err);
 
     if (rc < 0)
@@ -134,6 +135,7 @@ static int read_jobs(struct checker *c, struct bt_err *err)
         j->attempt = (int)num(res, i, 8, -1);
         j->over = yes(res, i, 9);
         j->runs = yes(res, i, 10);
+        j->least = (int)num(res, i, 11, -1);
         if (job_of(c, PQgetvalue(res, i, 0)))
             found(c, "I1", "job %s is there twice", PQgetvalue(res, i, 0));
         bt_map_put(&c->by_id, bt_map_hash(&j->id, sizeof j->id), (uint32_t)i);
@@ -231,7 +233,8 @@ static int check_allocations(struct checker *c, struct bt_err *err)
             found(c, "I2", "node %" PRId64 " has %016" PRIx64 " busy, allocations say %016" PRIx64,
                   i, nodes[i].busy, nodes[i].taken);
     for (int i = 0; rc >= 0 && i < c->n_jobs; i++)
-        if (c->jobs[i].runs && c->jobs[i].bits != c->jobs[i].accelerators)
+        if (c->jobs[i].runs &&
+            (c->jobs[i].bits < c->jobs[i].least || c->jobs[i].bits > c->jobs[i].accelerators))
             found(c, "I2", "job %" PRId64 " runs with %d of %d accelerators", c->jobs[i].number,
                   c->jobs[i].bits, c->jobs[i].accelerators);
     bt_free(nodes);

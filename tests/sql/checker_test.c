@@ -90,6 +90,7 @@ static void run_job(struct store *store)
                               .state = bt_strdup("running"),
                               .site = 1,
                               .node = 1,
+                              .accelerators = 2,
                               .wanted_us = 1,
                               .claimed_us = 2,
                               .started_us = 3,

@@ -76,9 +76,9 @@ END
 }
 
 @test "what cannot be submitted is refused with a sentence" {
-    printf '#!/bin/sh\n#SBATCH --array=1-3\n' >"$BATS_TEST_TMPDIR/array.sh"
-    run -2 "$BEAMTIME" submit --print "$BATS_TEST_TMPDIR/array.sh"
-    [[ "$output" == *"line 2: --array is not possible here: submit in a loop"* ]]
+    printf '#!/bin/sh\n#SBATCH --nodelist=n1\n' >"$BATS_TEST_TMPDIR/list.sh"
+    run -2 "$BEAMTIME" submit --print "$BATS_TEST_TMPDIR/list.sh"
+    [[ "$output" == *"line 2: --nodelist is not possible here: the facility chooses the nodes"* ]]
     echo 'echo hi' >"$BATS_TEST_TMPDIR/plain.sh"
     run -2 "$BEAMTIME" submit --print "$BATS_TEST_TMPDIR/plain.sh"
     [[ "$output" == *"does not begin with #!"* ]]

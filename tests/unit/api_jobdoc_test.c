@@ -18,12 +18,12 @@ static const char full[] =
     "\"code\":{\"config\":\"preset = tiny\\nsteps = 400\\n\"},"
     "\"environment\":{\"OMP_NUM_THREADS\":\"2\",\"EMPTY\":\"\"},"
     "\"inputs\":[{\"path\":\"/data/text\"},{\"record\":88}],\"outputs\":[\"**\",\"a/*.bin\"],"
-    "\"accelerators\":{\"count\":4,\"class\":\"cpu\",\"per_node\":2,\"level\":\"leaf\","
+    "\"accelerators\":{\"count\":4,\"min\":2,\"class\":\"cpu\",\"per_node\":2,\"level\":\"leaf\","
     "\"level_required\":true},\"walltime_s\":600,\"signal\":10,\"grace_s\":60,"
     "\"requeue\":\"never\",\"max_attempts\":2,\"purpose\":\"train\",\"domains\":[\"general\"],"
     "\"data\":[\"public\",\"web\"],\"flops\":3.1e+27,\"params\":1900000,\"lineage\":[7,9],"
     "\"embargo_days\":30,\"after\":{\"job\":\"01997cc8-7c00-7abc-8def-0123456789ac\","
-    "\"ok\":false},\"hold\":true}";
+    "\"ok\":false},\"singleton\":true,\"array\":{\"tasks\":\"0-3,7\"},\"hold\":true}";
 
 static void every_member_is_read(void **state)
 {
@@ -38,7 +38,9 @@ static void every_member_is_read(void **state)
     assert_int_equal(s.accelerators, 4);
     assert_int_equal(s.per_node, 2);
     assert_int_equal(s.level, TOPO_LEAF);
-    assert_true(s.level_required && s.hold && !s.after_ok);
+    assert_true(s.level_required && s.hold && !s.after_ok && s.singleton);
+    assert_int_equal(s.min_accelerators, 2);
+    assert_string_equal(s.tasks, "0-3,7");
     assert_int_equal(s.signal, 10);
     assert_int_equal(s.requeue, REQUEUE_NEVER);
     assert_string_equal(s.data[1], "web");
@@ -125,6 +127,10 @@ static void each_mistake_gets_one_sentence(void **state)
         {"{" HEAD ",\"kind\":\"command\",\"code\":{\"argv\":[\"\"]}," ACC "}", "argv[0]"},
         {"{" HEAD ",\"kind\":\"command\",\"code\":{\"argv\":[\"a\",1]}," ACC "}", "argv[1]"},
         {"{" HEAD ",\"kind\":\"command\",\"code\":{\"argv\":[\"a\\u0000b\"]}," ACC "}", "NUL"},
+        {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":2,\"min\":3}}",
+         "min 3 is above count 2"},
+        {"{" HEAD "," SCRIPT "," ACC ",\"array\":{}}", "either 'tasks'"},
+        {"{" HEAD "," SCRIPT "," ACC ",\"array\":{\"tasks\":\"9-1\"}}", "no list of tasks"},
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":0}}", "'count' must be from 1"},
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":3,\"per_node\":2}}", "no multiple"},
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":2,\"level\":\"rack\"}}", "node, leaf"},

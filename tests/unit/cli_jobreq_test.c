@@ -33,6 +33,7 @@ static void accelerators_follow_from_what_was_said(void **state)
         const char *script;
         int count, per_node; /* count 0: refused */
         const char *class;
+        int least;
     } cases[] = {
         {"#!/bin/sh\n", 1, 0, NULL},
         {"#!/bin/sh\n#BEAM -n 8\n", 8, 0, NULL},
@@ -46,6 +47,9 @@ static void accelerators_follow_from_what_was_said(void **state)
         {"#!/bin/sh\n#SBATCH -N 2 --ntasks-per-node=8\n", 16, 8, NULL},
         {"#!/bin/sh\n#SBATCH -N 2 --gres=gpu:4\n#BEAM -n 3\n", 3, 0, NULL},
         {"#!/bin/sh\n#BEAM -n 64 --per-node 8 -N 8 --class h200\n", 64, 8, "h200"},
+        {"#!/bin/sh\n#BEAM -n 4-16\n", 16, 0, NULL, 4},
+        {"#!/bin/sh\n#SBATCH -N 2-4 --gres=gpu:8\n", 32, 8, NULL, 16},
+        {"#!/bin/sh\n#SBATCH -N 2-4 -n 32\n", 32, 8, NULL, 16},
         {"#!/bin/sh\n#SBATCH -N 2\n", 0, 0, NULL},
         {"#!/bin/sh\n#SBATCH -N 3 -G 4 --gpus-per-node=2\n", 0, 0, NULL},
     };
@@ -53,17 +57,18 @@ static void accelerators_follow_from_what_was_said(void **state)
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
         struct bt_err err = {0};
-        int64_t count = -1, per_node = -1;
+        struct jobreq_size size = {-1, -1, -1};
         struct jobreq r;
         int rc;
 
         begin(&r, cases[i].script);
         assert_int_equal(jobreq_directives(&r, &err), 0);
-        rc = jobreq_accelerators(&r, &count, &per_node, &err);
+        rc = jobreq_accelerators(&r, &size, &err);
         assert_int_equal(rc < 0, cases[i].count == 0);
         if (rc >= 0) {
-            assert_int_equal(count, cases[i].count);
-            assert_int_equal(per_node, cases[i].per_node);
+            assert_int_equal(size.count, cases[i].count);
+            assert_int_equal(size.per_node, cases[i].per_node);
+            assert_int_equal(size.least, cases[i].least);
         }
         if (cases[i].class)
             assert_string_equal(r.class, cases[i].class);
@@ -75,16 +80,16 @@ static void accelerators_follow_from_what_was_said(void **state)
 
 static void a_flag_replaces_every_count_of_the_script(void **state)
 {
-    int64_t count, per_node;
+    struct jobreq_size size;
     struct jobreq r;
 
     (void)state;
     begin(&r, "#!/bin/sh\n#SBATCH -N 2 --gres=gpu:4\n");
     assert_int_equal(jobreq_directives(&r, NULL), 0);
     assert_int_equal(flag(&r, "gpus", "3", NULL), 0);
-    assert_int_equal(jobreq_accelerators(&r, &count, &per_node, NULL), 0);
-    assert_int_equal(count, 3);
-    assert_int_equal(per_node, 0);
+    assert_int_equal(jobreq_accelerators(&r, &size, NULL), 0);
+    assert_int_equal(size.count, 3);
+    assert_int_equal(size.per_node, 0);
     jobreq_done(&r);
 }
 
@@ -142,7 +147,11 @@ static void impossible_options_are_refused_with_a_sentence(void **state)
     static const struct {
         const char *name, *value, *want;
     } cases[] = {
-        {"array", "1-10", "--array is not possible here: submit in a loop"},
+        {"array", "3-1", "'3-1' is no list of tasks"},
+        {"array", "0-1000", "'0-1000' is no list of tasks"},
+        {"array", "5,4", "'5,4' is no list of tasks"},
+        {"array", "1-4%0", "'1-4%0' is no list of tasks"},
+        {"accelerators", "8-4", "--accelerators is '8', not a whole number from 1 to 4"},
         {"begin", "now+1hour", "--begin is not possible here: a job starts as soon as it can"},
         {"time", "0", "--time is '0', not from 1 to 2592000 seconds"},
         {"time", "soon", "--time is 'soon', not a duration"},
@@ -151,7 +160,7 @@ static void impossible_options_are_refused_with_a_sentence(void **state)
         {"gpus", "H200:4", "--gpus: 'H200' is not the name of a class"},
         {"level", "rack", "--level is 'rack', not one of node|leaf|pod|site|any"},
         {"signal", "KILL", "--signal: 'KILL' is not a signal"},
-        {"dependency", "after:3", "--dependency is 'after:3'; afterok:JOB and afterany:JOB"},
+        {"dependency", "after:3", "--dependency is 'after:3'; afterok:JOB, afterany:JOB and"},
         {"dependency", "afterok:3:4", "--dependency names one job"},
         {"export", "ALL", "--export=ALL would publish your whole environment"},
         {"export", "NOT_SET", "--export: NOT_SET is not set here"},
@@ -181,9 +190,9 @@ static void a_line_number_leads_the_error(void **state)
     struct jobreq r;
 
     (void)state;
-    begin(&r, "#!/bin/sh\n#SBATCH --array=1-3\n");
+    begin(&r, "#!/bin/sh\n#SBATCH --nodelist=n1\n");
     assert_int_equal(jobreq_directives(&r, &err), -BT_ERR_USAGE);
-    assert_memory_equal(err.text, "line 2: --array is not possible here", 36);
+    assert_memory_equal(err.text, "line 2: --nodelist is not possible here", 39);
     jobreq_done(&r);
 }
 

@@ -282,8 +282,7 @@ struct bt_uuid fixture_id(struct fixture *f)
     return bt_uuid_new(f->now_us);
 }
 
-const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
-                                   int32_t walltime_s)
+struct event *fixture_ask(struct bt_uuid id, int32_t accelerators, int32_t walltime_s)
 {
     struct event *ev = fixture_event(EV_SUBMIT, ALICE);
     struct job_spec *s = &ev->u.submit.spec;
@@ -307,7 +306,13 @@ const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t
     ev->u.submit.body_sha256[0] = (uint8_t)accelerators;
     ev->u.submit.body_sha256[1] = (uint8_t)walltime_s;
     ev->u.submit.text = bt_strdup("{}");
-    return fixture_step(f, ev);
+    return ev;
+}
+
+const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
+                                   int32_t walltime_s)
+{
+    return fixture_step(f, fixture_ask(id, accelerators, walltime_s));
 }
 
 void fixture_plan(struct fixture *f)

@@ -36,6 +36,8 @@ const struct reply *fixture_step(struct fixture *f, struct event *ev);
 void fixture_enrol(struct fixture *f, const char *nation, const char *kind, const char *subject,
                    const char *key);
 struct event *fixture_event(enum event_kind kind, const char *spki); /* key = 32 × spki[0] */
+/* Alice asks for a job; fixture_submit steps it at once. */
+struct event *fixture_ask(struct bt_uuid id, int32_t accelerators, int32_t walltime_s);
 const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
                                    int32_t walltime_s);
 void fixture_plan(struct fixture *f);                     /* snapshot, plan, plan_ready */

@@ -126,8 +126,9 @@ static void a_wide_job_waits_for_the_last_node_it_needs(void **state)
     assert_int_equal(out.slots[0].reason, PLAN_REASON_RESOURCES);
     assert_int_equal(out.slots[0].need_nodes, 5);
     struct bt_buf text BT_BUF_AUTO = {0};
-    sched_reason_text(&out.slots[0], &text);
-    assert_string_equal(bt_buf_text(&text), "waits for 5 nodes, next to be freed by job 1");
+    const struct plan_names names = {4711, "cz"};
+    sched_reason_text(&out.slots[0], &names, &text);
+    assert_string_equal(bt_buf_text(&text), "waits for 5 nodes, next to be freed by job 4711");
     sched_plan_done(&out);
 }
 
