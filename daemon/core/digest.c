@@ -158,6 +158,7 @@ uint64_t core_digest(const struct core *c)
     SUM(node, nodes);
     SUM(rate, rates);
     SUM(unixmap, unixmaps);
+    SUM(request, requests);
     SUM(guarantee, guarantees);
     SUM(outage, outages);
 #undef SUM

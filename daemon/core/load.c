@@ -328,6 +328,9 @@ int core_load(struct core *c, enum row_kind kind, const void *row, struct bt_err
     case ROW_KIND_guarantee:
     case ROW_KIND_outage:
         return load_place(c, kind, row, err);
+    case ROW_KIND_request:
+        request_keep(c, row);
+        return 0;
     case ROW_KIND_policy:
         policy_index(c, ((const struct row_policy *)row)->digest.b);
         return 0;

@@ -79,6 +79,7 @@ void core_free(struct core *c)
     DROP(node, nodes);
     DROP(rate, rates);
     DROP(unixmap, unixmaps);
+    DROP(request, requests);
     DROP(guarantee, guarantees);
     DROP(outage, outages);
 #undef DROP
@@ -91,7 +92,7 @@ void core_free(struct core *c)
     bt_map_done(&c->by_job);
     bt_map_done(&c->live_at);
     bt_map_done(&c->awaited);
-    bt_map_done(&c->admin_ids);
+    bt_map_done(&c->by_request);
     free_jobs(c);
     bt_free(c->live);
     for (uint32_t i = 0; i < c->words.n; i++)

@@ -88,6 +88,10 @@ struct rate {
     struct row_rate row;
 };
 
+struct request {
+    struct row_request row;
+};
+
 struct unixmap {
     struct row_unixmap row;
 };
@@ -169,16 +173,18 @@ struct core {
     struct node *nodes;
     struct rate *rates;
     struct unixmap *unixmaps;
+    struct request *requests; /* by time; those of the window, and some older ones */
     struct guarantee *guarantees;
     struct outage *outages;
     struct class_ladder *ladders; /* few: one a class that was measured */
     uint32_t n_ladders, cap_ladders;
     struct digest32 *policies;
     int32_t n_nations, n_institutions, n_persons, n_projects, n_members, n_accounts;
-    int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies;
+    int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies, n_requests;
     int32_t n_guarantees, n_outages, cap_guarantees, cap_outages;
     int32_t cap_nations, cap_institutions, cap_persons, cap_projects, cap_members, cap_accounts;
-    int32_t cap_credentials, cap_tokens, cap_sites, cap_nodes, cap_rates, cap_unixmaps;
+    int32_t cap_credentials, cap_tokens, cap_sites, cap_nodes, cap_rates, cap_unixmaps,
+        cap_requests;
     int32_t cap_policies;
     struct bt_map by_name;   /* hash of (kind, nation, name) → index */
     struct bt_map by_key;    /* hash of a credential's or token's digest → index */
@@ -189,10 +195,10 @@ struct core {
     struct bt_map by_job; /* hash of the id → slot */
     uint32_t *live;       /* slots of jobs that are not terminal, any order */
     uint32_t n_live, cap_live;
-    struct bt_map live_at;   /* slot → place in live */
-    struct bt_map awaited;   /* hash of a job's or an array's id, or of a person and a name →
-                                how many live jobs came to start after it */
-    struct bt_map admin_ids; /* hash of an admin request's id → hash of its body, 32 bits */
+    struct bt_map live_at;    /* slot → place in live */
+    struct bt_map awaited;    /* hash of a job's or an array's id, or of a person and a name →
+                                 how many live jobs came to start after it */
+    struct bt_map by_request; /* hash of a request's id → index in requests */
 
     int64_t next_number;
     int64_t ledger_size;
@@ -313,6 +319,10 @@ bool node_shall_measure(const struct node *n); /* somebody asked and nothing cam
 void attempt_close(struct core *c, uint32_t slot, const char *reason);
 /* Settles the ended attempt's hold: charge is spent, the rest goes back. */
 void attempt_settle(struct core *c, struct job *j, int64_t charge);
+/* BT_ERR_ID_TOO_OLD, or not a UUIDv7. */
+int id_in_window(const struct core *c, struct bt_uuid id, struct bt_err *err);
+void request_keep(struct core *c, const struct row_request *row); /* copies it */
+
 int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
 void job_requeue(struct core *c, uint32_t slot, int64_t charge);
 void attempt_drop(struct job *j); /* forgets the ended attempt */

@@ -614,24 +614,6 @@ static const char *const op_names[ADMIN_OPS] = {
     [ADMIN_UNIXMAPS] = "unixmaps",
 };
 
-/* The same request id with another body is refused for as long as this process remembers. */
-static int once(struct core *c, struct doing *d)
-{
-    uint64_t key = bt_map_hash(d->e->id.b, sizeof d->e->id.b);
-    uint32_t body;
-    uint32_t had;
-
-    memcpy(&body, d->e->body_sha256, sizeof body);
-    body &= 0x7fffffff;
-    if (bt_map_get(&c->admin_ids, key, &had)) {
-        if (had != body)
-            return bt_fail(&d->err, BT_ERR_DUPLICATE_ID, "this id was used for another request");
-        return 0;
-    }
-    bt_map_put(&c->admin_ids, key, body);
-    return 0;
-}
-
 static bool needs_nation(enum admin_op op)
 {
     return op == ADMIN_INSTITUTION || op == ADMIN_PROJECT || op == ADMIN_PERSON ||
@@ -669,6 +651,8 @@ static void audit(struct core *c, const struct doing *d)
 void step_admin(struct core *c, const struct event *ev)
 {
     struct doing d = {.e = &ev->u.admin};
+    bool counts = ev->who.kind != WHO_INSIDE && !ev->u.admin.dry_run;
+    const char *before = NULL;
     int rc = 0;
 
     if (ev->who.kind == WHO_INSIDE) {
@@ -684,8 +668,12 @@ void step_admin(struct core *c, const struct event *ev)
                      "beamtime nation list");
     if (rc == 0)
         rc = allowed(&d);
-    if (rc == 0)
-        rc = once(c, &d);
+    if (rc == 0 && counts)
+        rc = request_known(c, &d, &before);
+    if (before) {
+        answer(c, 200, bt_strdup(before));
+        return;
+    }
     if (rc == 0)
         rc = doers[d.e->op](c, &d);
     if (rc < 0) {
@@ -697,6 +685,8 @@ void step_admin(struct core *c, const struct event *ev)
         audit(c, &d);
     if (!d.body.n)
         bt_buf_printf(&d.body, "{\"changed\":%s}", d.changed ? "true" : "false");
+    if (counts)
+        request_done(c, &d, bt_buf_text(&d.body));
     answer(c, 200, bt_buf_take(&d.body));
 }
 

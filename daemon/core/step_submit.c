@@ -393,21 +393,6 @@ static bool answer_duplicate(struct core *c, const struct ev_submit *s)
     return true;
 }
 
-static int id_in_window(const struct core *c, struct bt_uuid id, struct bt_err *err)
-{
-    int64_t made = bt_uuid_time_us(id);
-
-    if (!bt_uuid_is_v7(id))
-        return bt_fail(err, BT_ERR_INVALID, "the id is not a UUID of version 7");
-    if (made < c->now_us - c->set.id_window_us || made > c->now_us + 300 * BT_US_PER_S)
-        return bt_next(err,
-                       bt_fail(err, BT_ERR_ID_TOO_OLD,
-                               "the id was made outside the window of %" PRId64 " hours",
-                               c->set.id_window_us / (3600 * BT_US_PER_S)),
-                       "check this machine's clock and submit again");
-    return 0;
-}
-
 /* ---- acceptance ---- */
 
 static uint32_t rules_word(struct core *c, const struct judging *g)

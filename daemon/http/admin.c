@@ -9,6 +9,7 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 #include "lib/crypto/hash.h"
+#include "lib/crypto/sign.h"
 
 /* What a verb may say; absent members keep these values. */
 struct said {
@@ -157,6 +158,20 @@ static void fill(struct ev_admin *a, const struct said *s)
     memcpy(a->spki, s->spki, 32);
 }
 
+/* Of what is asked for, wherever in the request it stands. */
+static void digest_of(const struct call *c, enum admin_op op, uint8_t ret[32])
+{
+    BT_BUF_AUTO struct bt_buf what = {0};
+    size_t n;
+    const char *body = serve_body(c->r, &n);
+
+    bt_buf_printf(&what, "%d\n", (int)op);
+    for (size_t i = 0; i < ROUTE_PARAMS && c->match.param[i]; i++)
+        bt_buf_printf(&what, "%s\n", c->match.param[i]);
+    bt_buf_add(&what, body ? body : "", n);
+    bt_sha256(what.p, what.n, ret);
+}
+
 /* The event of a verb, or NULL after the call was answered. */
 static struct event *begin(struct call *c, enum admin_op op, const struct json_field *fields,
                            size_t n, struct said *s)
@@ -165,8 +180,6 @@ static struct event *begin(struct call *c, enum admin_op op, const struct json_f
     struct ev_admin *a = &ev->u.admin;
     const char *dry = serve_query(c->r, "dry_run");
     struct bt_err err = {0};
-    size_t n_body;
-    const char *body = serve_body(c->r, &n_body);
     int rc = json_read(c->body, fields, n, s, &err);
 
     if (rc == 0)
@@ -178,7 +191,7 @@ static struct event *begin(struct call *c, enum admin_op op, const struct json_f
         http_fail(c, &err);
         return NULL;
     }
-    bt_sha256(body ? body : "", n_body, a->body_sha256);
+    digest_of(c, op, a->body_sha256);
     a->op = op;
     a->dry_run = dry && bt_streq(dry, "1");
     fill(a, s);
@@ -309,6 +322,8 @@ void admin_measure(struct call *c)
 
 /* ---- tokens: the secret is made here, the core sees only its digest ---- */
 
+enum { TOKEN_LIFE_S = 86400 };
+
 struct secret {
     char text[65];
     int64_t expires_us;
@@ -318,6 +333,25 @@ static void wipe_secret(void *data)
 {
     bt_wipe(data, sizeof(struct secret));
     bt_free(data);
+}
+
+/* The same for the same request, so that a repeated one is answered as it was; nobody without the
+ * facility's key can make it from the id. */
+static int secret_make(struct call *c, struct bt_uuid id, char ret[65], struct bt_err *err)
+{
+    uint8_t what[48] = "beamtime: token of a request, v1";
+    uint8_t signature[SIGN_SIZE], digest[BT_SHA256_SIZE];
+    int rc;
+
+    memcpy(what + sizeof what - sizeof id.b, id.b, sizeof id.b);
+    rc = sign_bytes(pki_log_key(c->h->set.pki), what, sizeof what, signature, err);
+    if (rc < 0)
+        return rc;
+    bt_sha256(signature, sizeof signature, digest);
+    bt_hex(digest, sizeof digest, ret);
+    bt_wipe(signature, sizeof signature);
+    bt_wipe(digest, sizeof digest);
+    return 0;
 }
 
 static void token_made(struct call *c, const struct reply *r)
@@ -343,7 +377,6 @@ void admin_token(struct call *c)
     struct said s = {.nation = ""};
     struct event *ev = BEGIN(ADMIN_TOKEN, token_fields);
     struct secret *secret;
-    uint8_t bytes[32];
     bool known = false;
     struct bt_err err;
 
@@ -360,13 +393,17 @@ void admin_token(struct call *c)
     if (!bt_streq(s.kind, "person"))
         ev->u.admin.nation[0] = '\0';
     secret = bt_new(struct secret);
-    bt_random(bytes, sizeof bytes);
-    bt_hex(bytes, sizeof bytes, secret->text);
-    bt_wipe(bytes, sizeof bytes);
-    secret->expires_us = s.until_us ? s.until_us : bt_now_us() + INT64_C(86400) * BT_US_PER_S;
-    ev->u.admin.until_us = secret->expires_us;
-    bt_sha256(secret->text, 64, ev->u.admin.secret_sha256);
     c->data = secret;
     c->drop_data = wipe_secret;
+    if (secret_make(c, ev->u.admin.id, secret->text, &err) < 0) {
+        event_free(ev);
+        http_fail(c, &err);
+        return;
+    }
+    secret->expires_us =
+        s.until_us ? s.until_us
+                   : bt_uuid_time_us(ev->u.admin.id) + INT64_C(1) * TOKEN_LIFE_S * BT_US_PER_S;
+    ev->u.admin.until_us = secret->expires_us;
+    bt_sha256(secret->text, 64, ev->u.admin.secret_sha256);
     http_post(c, ev, token_made);
 }

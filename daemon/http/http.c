@@ -141,8 +141,9 @@ int http_request_id(struct call *c, struct bt_uuid *ret, struct bt_err *err)
 
     if (!key)
         *ret = bt_uuid_new(bt_now_us());
-    else if (bt_uuid_parse(key, ret) < 0)
-        return bt_fail(err, BT_ERR_INVALID, "Idempotency-Key is not a UUID in lower case");
+    else if (bt_uuid_parse(key, ret) < 0 || !bt_uuid_is_v7(*ret))
+        return bt_fail(err, BT_ERR_INVALID,
+                       "Idempotency-Key is not a UUID of version 7 in lower case");
     return 0;
 }
 

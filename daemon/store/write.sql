@@ -73,6 +73,8 @@ ON CONFLICT (nation, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_outage
 INSERT INTO outage ({columns}) SELECT {columns} FROM unnest($1::outage[]) AS r
 ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_request
+INSERT INTO request ({columns}) SELECT {columns} FROM unnest($1::request[]) AS r
 -- name: put_policy
 INSERT INTO policy ({columns}) SELECT {columns} FROM unnest($1::policy[]) AS r
 ON CONFLICT (digest) DO UPDATE SET at_us = EXCLUDED.at_us

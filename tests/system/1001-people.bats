@@ -110,3 +110,38 @@ teardown_file() { facility_end; }
     run -0 as council audit --json
     jq -e '.items | length > 0' <<<"$output"
 }
+
+# As a client repeats a request whose answer it did not get.
+asked() { # PROFILE ID PATH BODY [METHOD]
+    curl -sS --cacert "$FACILITY/pki/root.pem" --cert "$BEAMTIME_CONFIG_DIR/$1/cert.pem" \
+        --key "$BEAMTIME_CONFIG_DIR/$1/key.pem" -H "Idempotency-Key: $2" -H 'Content-Type: application/json' \
+        -X "${5:-POST}" -d "$4" "$URL$3"
+}
+uuid7() {
+    local ms tail
+    ms=$(printf '%012x' "$(date +%s%3N)")
+    tail=$(openssl rand -hex 9)
+    echo "${ms:0:8}-${ms:8}-7${tail:0:3}-8${tail:3:3}-${tail:6}"
+}
+
+@test "a request that is repeated is done once, also by the next daemon" {
+    first=$(uuid7)
+    token=$(uuid7)
+    more='{"nation":"cz","project":"multilingual","granted_mras":"43200000"}'
+    body='{"kind":"person","nation":"cz","subject":"ana"}'
+    granted() { as cz-admin quota show cz/multilingual --json | jq -r '[.items[] | select(.level == "project")][0].granted_mras'; }
+    run -0 asked cz-admin "$first" /v1/quota "$more" PUT
+    answer=$output
+    secret=$(asked cz-admin "$token" /v1/tokens "$body")
+    [[ "$secret" == *token* ]]
+    [ "$(granted)" = 43200000 ]
+    run -0 as cz-admin quota set cz/multilingual --amount 10h
+    daemon_kill
+    daemon_start
+    run -0 asked cz-admin "$first" /v1/quota "$more" PUT
+    [ "$output" = "$answer" ]
+    [ "$(granted)" = 36000000 ]
+    run -0 asked cz-admin "$first" /v1/quota "${more/432/431}" PUT
+    [[ "$output" == *"used for another request"* ]]
+    [ "$(asked cz-admin "$token" /v1/tokens "$body")" = "$secret" ]
+}

@@ -19,7 +19,7 @@ static const int key_columns[ROW_KINDS] = {
     [ROW_KIND_node] = 1,       [ROW_KIND_unixmap] = 2,     [ROW_KIND_policy] = 1,
     [ROW_KIND_job] = 1,        [ROW_KIND_attempt] = 2,     [ROW_KIND_alloc] = 2,
     [ROW_KIND_job_state] = 1,  [ROW_KIND_balance] = 1,     [ROW_KIND_rate] = 0,
-    [ROW_KIND_guarantee] = 2,  [ROW_KIND_outage] = 1,
+    [ROW_KIND_guarantee] = 2,  [ROW_KIND_outage] = 1,      [ROW_KIND_request] = 1,
 };
 
 static size_t key_size(enum row_kind kind, int n)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/state.h"
+#include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
@@ -298,6 +299,64 @@ static void strangers_may_not_touch_a_job(void **state)
     assert_true(fixture_step(f, ev)->err.code != 0);
 }
 
+static const struct reply *ask_quota(struct fixture *f, struct bt_uuid id, int64_t hours)
+{
+    struct event *ev = fixture_event(EV_ADMIN, CHAIR);
+
+    ev->u.admin.op = ADMIN_QUOTA;
+    ev->u.admin.id = id;
+    memset(ev->u.admin.body_sha256, (int)(hours & 0xff), sizeof ev->u.admin.body_sha256);
+    bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "cz");
+    ev->u.admin.amount_mras = hours * 3600000;
+    return fixture_step(f, ev);
+}
+
+static int64_t granted(struct fixture *f)
+{
+    const struct row_list *l = &f->db.list[ROW_KIND_balance];
+    int64_t most = 0;
+
+    for (int i = 0; i < l->n; i++)
+        most = BT_MAX(most, ((struct row_balance *)l->v)[i].granted);
+    return most / 3600000;
+}
+
+static void a_change_is_done_once_however_often_it_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid first = fixture_id(f), second = fixture_id(f);
+    BT_AUTO char *answer = bt_strdup(ask_quota(f, first, 2000)->body);
+
+    assert_int_equal(granted(f), 2000);
+    assert_int_equal(ask_quota(f, second, 3000)->err.code, 0);
+    assert_string_equal(ask_quota(f, first, 2000)->body, answer); /* late, and told what was */
+    assert_int_equal(granted(f), 3000);
+    assert_int_equal(ask_quota(f, first, 4000)->err.code, BT_ERR_DUPLICATE_ID);
+    assert_int_equal(granted(f), 3000);
+    fixture_compare(f); /* a core that starts now knows both */
+    first.b[2] -= 6;    /* more than a day: 2^24 ms each */
+    assert_int_equal(ask_quota(f, first, 2000)->err.code, BT_ERR_ID_TOO_OLD);
+    assert_int_equal(f->db.list[ROW_KIND_request].n, 2);
+}
+
+static void what_was_refused_or_only_tried_may_be_asked_again(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev = fixture_event(EV_ADMIN, CHAIR);
+
+    ev->u.admin.op = ADMIN_QUOTA;
+    ev->u.admin.id = id;
+    ev->u.admin.dry_run = true;
+    bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "cz");
+    ev->u.admin.amount_mras = INT64_C(2000) * 3600000;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+    assert_int_equal(ask_quota(f, id, 1)->err.code, BT_ERR_CONFLICT); /* its projects have 40 */
+    assert_int_equal(f->db.list[ROW_KIND_request].n, 0);
+    assert_int_equal(ask_quota(f, id, 2000)->err.code, 0);
+    assert_int_equal(granted(f), 2000);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
@@ -305,6 +364,8 @@ int main(void)
         T(a_job_runs_and_is_recorded),
         T(the_same_id_gets_the_same_answer_and_another_body_is_refused),
         T(a_refusal_names_everything_that_is_missing),
+        T(a_change_is_done_once_however_often_it_is_asked_for),
+        T(what_was_refused_or_only_tried_may_be_asked_again),
         T(only_one_shepherd_gets_the_claim),
         T(an_unclaimed_attempt_is_closed_and_tried_again),
         T(a_silent_node_loses_its_job_after_the_lease),
