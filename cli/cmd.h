@@ -66,6 +66,8 @@ CMD(cmd_ledger_list);
 CMD(cmd_ledger_show);
 CMD(cmd_ledger_verify);
 CMD(cmd_status);
+CMD(cmd_report_fairness);
+CMD(cmd_report_promises);
 CMD(cmd_policy);
 CMD(cmd_audit);
 CMD(cmd_version);

@@ -183,6 +183,10 @@ static const struct cli_opt audit_opts[] = {
     {"since", 0, "SEQ", "after this number", NULL},
     PAGE,
     {0}};
+static const struct cli_opt period_opts[] = {
+    {"since", 0, "TIME", "from a date, a time, or 7d ago (30d)", NULL},
+    {"until", 0, "TIME", "to a date, a time, or 1d ago (now)", NULL},
+    {0}};
 static const struct cli_opt status_opts[] = {{0}};
 
 static const char submit_more[] =
@@ -314,6 +318,13 @@ const struct cli_cmd cli_commands[] = {
     {"ledger", "verify", "", "Check the ledger from outside, with its public key alone",
      cmd_ledger_verify, verify_opts, NULL, 0, 0, 0},
     {"status", NULL, "", "The facility at a glance", cmd_status, status_opts, NULL, 0, 0, 0},
+    {"report", "fairness", "", "What each nation could claim, used, lent and borrowed",
+     cmd_report_fairness, period_opts,
+     "Lent is what of its guarantee a nation's own jobs left; borrowed, what they held beyond "
+     "it.\n",
+     0, 0, 0},
+    {"report", "promises", "", "How many starts kept what was promised", cmd_report_promises,
+     period_opts, NULL, 0, 0, 0},
     {"policy", NULL, "", "The rules in force", cmd_policy, NULL, NULL, 0, 0, 0},
     {"audit", NULL, "", "What was done by whom", cmd_audit, audit_opts, NULL, 0, 0, 0},
     {"version", NULL, "", "The version of this program", cmd_version, NULL, NULL, 0, 0, 0},

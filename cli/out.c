@@ -133,6 +133,9 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
     else if ((col->kind == OUT_HOURS || col->kind == OUT_LEFT) &&
              bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN, INT64_MAX, &v, NULL) == 0)
         bt_buf_str(to, text_hours(v, out));
+    else if (col->kind == OUT_ACC_S &&
+             bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN / 1000, INT64_MAX / 1000, &v, NULL) == 0)
+        bt_buf_str(to, text_hours(v * 1000, out));
     else if (col->kind == OUT_WHEN && bt_time_parse(bt_buf_text(&raw), "", &v, NULL) == 0)
         bt_buf_str(to, text_time(v, now_us, out));
     else if (col->kind == OUT_SPAN &&
@@ -144,7 +147,8 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
 
 static bool right(enum out_kind kind)
 {
-    return kind == OUT_NUM || kind == OUT_HOURS || kind == OUT_LEFT || kind == OUT_SPAN;
+    return kind == OUT_NUM || kind == OUT_HOURS || kind == OUT_ACC_S || kind == OUT_LEFT ||
+           kind == OUT_SPAN;
 }
 
 /* Items of a list, or the one object that a single reply is. */

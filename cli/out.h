@@ -12,6 +12,7 @@ enum out_kind {
     OUT_STR,
     OUT_NUM,
     OUT_HOURS, /* decimal _mras as accelerator-hours */
+    OUT_ACC_S, /* accelerator-seconds as accelerator-hours */
     OUT_LEFT,  /* the same of an account, "no cap" where its member capped is false */
     OUT_WHEN,  /* RFC 3339 as local time */
     OUT_SPAN,  /* seconds */

@@ -125,6 +125,7 @@ static void promise(struct core *c, struct job *j, const struct plan *p, const s
     r->job = j->id;
     r->given_us = c->now_us;
     r->start_by_us = s->promise_us;
+    r->plan_us = s->start_us;
     r->cause = cause_of(j, p, s);
     j->promise_us = s->promise_us;
     emit_job_state(c, j);
@@ -219,7 +220,8 @@ void step_plan_ready(struct core *c, const struct event *ev)
         if (j->state != JOB_QUEUED)
             continue;
         j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
-        promise(c, j, p, s, &left);
+        if (!s->starts_now || j->promise_us) /* what starts at once needs no promise */
+            promise(c, j, p, s, &left);
         if (s->starts_now && may_start(c, j, p, s))
             start(c, s->handle, p, s);
         else if (s->starts_now)

@@ -1,6 +1,7 @@
 /* What anybody may read: pages, the ledger's files, blobs.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 #include "lib/ledger/note.h"
 #include "lib/ledger/tile.h"
 #include "lib/record/manifest.h"
@@ -142,6 +144,37 @@ static void send_machine_map(struct call *c)
     reply.n = svg.n;
     reply.body = bt_buf_take(&svg);
     serve_reply(c->r, &reply);
+}
+
+/* Both reports of the last 30 days. */
+static void send_report(struct call *c)
+{
+    enum { DAYS = 30 };
+    char since[24], until[24];
+    struct read q = {.name = "report_fairness", .param = {since, until}, .n = 2, .public = true};
+    JSON_AUTO struct json *fairness = NULL;
+    JSON_AUTO struct json *promises = NULL;
+    struct bt_buf page = {0};
+    struct bt_err err = {0};
+    int rc;
+
+    snprintf(until, sizeof until, "%" PRId64, bt_now_us());
+    snprintf(since, sizeof since, "%" PRId64, bt_now_us() - DAYS * 86400 * BT_US_PER_S);
+    rc = read_page(c, &q, &fairness, &err);
+    q.name = "report_promises";
+    if (rc >= 0)
+        rc = read_page(c, &q, &promises, &err);
+    if (rc < 0) {
+        fail_page(c, &err);
+        return;
+    }
+    page_report(&page, pki_facility(c->h->set.pki), fairness, promises);
+    send_html(c, 200, &page, "max-age=60");
+}
+
+void public_report(struct call *c)
+{
+    tasks_add(c, send_report);
 }
 
 void public_machine(struct call *c)

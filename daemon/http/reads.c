@@ -9,6 +9,7 @@
 #include "daemon/store/reader.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 
 /* One reader a task thread and role, made when it is first needed. */
 static _Thread_local struct {
@@ -221,6 +222,37 @@ void read_guarantees(struct call *c)
 void read_outages(struct call *c)
 {
     plain(c, "outages");
+}
+
+/* A period: the last 30 days if nothing else is said. */
+static void of_period(struct call *c, const char *name)
+{
+    static const char *const ends[] = {"since", "until"};
+    int64_t at[] = {bt_now_us() - 30 * 86400 * BT_US_PER_S, bt_now_us()};
+    struct asked *a = ask(c, name);
+    struct bt_err err;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(ends); i++) {
+        const char *text = serve_query(c->r, ends[i]);
+
+        if (text && bt_time_parse(text, ends[i], &at[i], &err) < 0) {
+            http_fail(c, &err);
+            return;
+        }
+    }
+    number_param(a, at[0]);
+    number_param(a, BT_MIN(at[1], bt_now_us()));
+    tasks_add(c, send_asked);
+}
+
+void read_fairness(struct call *c)
+{
+    of_period(c, "report_fairness");
+}
+
+void read_promises(struct call *c)
+{
+    of_period(c, "report_promises");
 }
 
 void read_policy(struct call *c)

@@ -122,7 +122,30 @@ static void planner(struct bt_buf *to, struct http *h)
     plan_unref(p);
 }
 
-void show_metrics(struct call *c)
+/* What was promised for the starts of the last day. */
+static void calibration(struct bt_buf *to, struct http *h)
+{
+    static const char *const hows[] = {"kept", "moved", "broken", "at_once"};
+    char since[24], until[24];
+    const struct read q = {.name = "report_promises", .param = {since, until}, .n = 2};
+    BT_BUF_AUTO struct bt_buf text = {0};
+    JSON_AUTO struct json *r = NULL;
+
+    snprintf(until, sizeof until, "%" PRId64, bt_now_us());
+    snprintf(since, sizeof since, "%" PRId64, bt_now_us() - 86400 * BT_US_PER_S);
+    if (read_json(h, &q, &text, NULL) < 0 ||
+        json_parse(bt_buf_text(&text), text.n, JSON_MAX_BYTES, &r, NULL) < 0)
+        return; /* the rest is worth having without the database */
+    metric(to, "starts_day", "gauge", "starts of the last 24 hours beside what was promised");
+    for (size_t i = 0; i < BT_ARRAY_LEN(hows); i++)
+        bt_buf_printf(to, "beamtime_starts_day{promise=\"%s\"} %" PRId64 "\n", hows[i],
+                      json_i64(json_get(r, hows[i]), 0));
+    metric(to, "plan_error_seconds_day", "gauge", "their mean distance from the first plan");
+    bt_buf_printf(to, "beamtime_plan_error_seconds_day %" PRId64 "\n",
+                  json_i64(json_get(r, "plan_error_s"), 0));
+}
+
+static void send_metrics(struct call *c)
 {
     struct http *h = c->h;
     struct bt_buf text = {0};
@@ -138,7 +161,13 @@ void show_metrics(struct call *c)
                   (bt_now_us() - h->started_us) / BT_US_PER_S);
     engine(&text, h);
     planner(&text, h);
+    calibration(&text, h);
     reply.n = text.n;
     reply.body = bt_buf_take(&text);
     serve_reply(c->r, &reply);
+}
+
+void show_metrics(struct call *c)
+{
+    tasks_add(c, send_metrics);
 }

@@ -242,6 +242,34 @@ FROM ledger_head, (SELECT coalesce(json_object_agg(state, n), '{}') AS ended FRO
             WHERE e.idx >= $1::bigint AND e.kind = 'record' GROUP BY 1
         UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY state) k) t
 
+-- name: report_fairness
+-- from, until (microseconds); lent is what a nation's own jobs left of what it was entitled to
+SELECT json_build_object('since', rfc3339($1::bigint), 'until', rfc3339($2::bigint),
+    'items', coalesce(json_agg(json_build_object('nation', nation, 'jobs', jobs,
+        'entitled_acc_s', entitled, 'used_acc_s', used, 'owned_acc_s', owned,
+        'lent_acc_s', greatest(entitled - owned, 0), 'borrowed_acc_s', used - owned)
+        ORDER BY nation), '[]'), 'next', NULL)::text
+FROM report_fairness($1::bigint, $2::bigint)
+-- name: report_promises
+-- from, until (microseconds). kept: started no later than first promised; moved: later, but no later
+-- than promised last, for its cause; broken: later than that. plan_error_s: mean distance of the start
+-- from the first plan.
+WITH s AS (SELECT *, CASE WHEN first_by_us IS NULL THEN 'at_once'
+        WHEN wanted_us <= first_by_us THEN 'kept' WHEN wanted_us <= last_by_us THEN 'moved'
+        ELSE 'broken' END AS how
+    FROM report_starts($1::bigint, $2::bigint)),
+n AS (SELECT count(*) AS starts, count(*) FILTER (WHERE how = 'at_once') AS at_once,
+        count(*) FILTER (WHERE how = 'kept') AS kept, count(*) FILTER (WHERE how = 'moved') AS moved,
+        count(*) FILTER (WHERE how = 'broken') AS broken, (avg(abs(wanted_us - plan_us))
+            FILTER (WHERE first_by_us IS NOT NULL) / 1000000)::bigint AS plan_error_s FROM s)
+SELECT json_build_object('since', rfc3339($1::bigint), 'until', rfc3339($2::bigint),
+    'starts', n.starts, 'at_once', n.at_once, 'promised', n.starts - n.at_once, 'kept', n.kept,
+    'moved', n.moved, 'broken', n.broken, 'kept_percent',
+    round(100.0 * n.kept / nullif(n.kept + n.broken, 0), 2), 'plan_error_s', n.plan_error_s,
+    'causes', coalesce((SELECT json_agg(json_build_object('cause', cause, 'starts', c) ORDER BY c DESC,
+        cause) FROM (SELECT coalesce(cause, '?') AS cause, count(*) AS c FROM s WHERE how = 'moved'
+        GROUP BY 1) g), '[]'))::text
+FROM n
 -- name: problems
 -- What is wrong now, the gravest first, each with the next command.
 WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),

@@ -41,65 +41,67 @@ static int teardown(void **state)
     return db_stop(state);
 }
 
+static const struct {
+    const char *name;
+    int n;
+    const char *params[6]; /* "$" is the id of the job that has ended */
+    int rc;
+    const char *has; /* in the answer without its blanks */
+} cases[] = {
+    {"job_id", 1, {"1"}, 0, "-7"},
+    {"job_id", 1, {"77"}, -BT_ERR_NOT_FOUND, ""},
+    {"job_id", 1, {"x"}, -BT_ERR_INVALID, ""},
+    {"job_state", 1, {"$"}, 0, "\"completed\""},
+    {"job", 1, {"$"}, 0, "\"start_by\":\"2026-"},
+    {"job", 1, {"1"}, 0, "\"exit_code\":0"},
+    {"job_brief", 1, {"1"}, 0, "\"charged_mras\":\"2000\""},
+    {"job_spec", 1, {"$"}, 0, "\"name\":\"tiny\""},
+    {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "2"}, 0, "\"next\":\"4\""},
+    {"jobs", 6, {NULL, NULL, NULL, NULL, "3", "2"}, 0, "\"next\":null"},
+    {"jobs", 6, {"queued", "cz", "cz/lang", "1", NULL, "100"}, 0, "\"number\":5"},
+    {"jobs", 6, {"queued", "xx", NULL, NULL, NULL, "100"}, 0, "\"items\":[]"},
+    {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "many"}, -BT_ERR_INVALID, ""},
+    {"quota", 2, {"cz", "lang"}, 0, "\"spent_mras\":\"2000\""},
+    {"nations", 0, {0}, 0, "\"nation\":\"cz\""},
+    {"institutions", 1, {NULL}, 0, "\"institution\":\"uni\""},
+    {"projects", 1, {"cz"}, 0, "\"role\":\"lead\""},
+    {"people", 1, {"cz"}, 0, "\"roles\":[\"researcher\"]"},
+    {"whoami", 1, {"1"}, 0, "\"name\":\"cz/lang\""},
+    {"whoami", 1, {"9"}, -BT_ERR_NOT_FOUND, ""},
+    {"nodes", 4, {NULL, NULL, NULL, "100"}, 0, "\"accelerators\":8"},
+    {"nodes", 4, {"n1", "up,down", NULL, "1"}, 0, "\"node\":\"n1\""},
+    {"nodes", 4, {NULL, NULL, "n1", "1"}, 0, "\"next\":null"},
+    {"nodes", 4, {NULL, "draining", NULL, "1"}, 0, "\"items\":[]"},
+    {"problems", 0, {0}, 0, "beamtime"},
+    {"public_machine", 0, {0}, 0, "{\"nodes\":[[\""},
+    {"nodes_by_state", 0, {0}, 0, "\"names\""},
+    {"rates", 0, {0}, 0, "\"rate_milli\":10"},
+    {"guarantees", 0, {0}, 0, "\"items\""},
+    {"outages", 0, {0}, 0, "\"items\""},
+    {"report_fairness", 2, {"1", "2000000000000000"}, 0, "\"items\""},
+    {"report_promises", 2, {"1", "2000000000000000"}, 0, "\"kept\""},
+    {"ledger", 5, {"0", "1", NULL, NULL, NULL}, 0, "\"next\":\"1\""},
+    {"ledger", 5, {NULL, "10", "record", "1", NULL}, 0, "\"index\":1"},
+    {"ledger_one", 1, {"1"}, 0, "\"kind\":\"record\""},
+    {"ledger_one", 1, {"7"}, -BT_ERR_NOT_FOUND, ""},
+    {"ledger_leaf", 1, {"0"}, 0, "\"kind\":\"submit\""},
+    {"public_front", 2, {"0", "{}"}, 0, "\"checkpoint_size\":0,\"counts\":{"},
+    {"public_front", 2, {"1", "{\"record\":6}"}, 0, "2{\"record\":7}{\"size\":2"},
+    {"public_record", 1, {"1"}, 0, "\"later\":[]"},
+    {"attempt_node", 2, {"$", "1"}, 0, "n1"},
+    {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
+    {"events", 3, {NULL, NULL, "10"}, 0, "\"actor\":\"cz/ada\""},
+    {"policy_text", 0, {0}, 0, "\"text\":\"rules\""},
+    {"status", 2, {"0", "{}"}, 0, "\"queued\":4,\"completed\":1}"},
+    {"status",
+     2,
+     {"2", "{\"failed\":6}"},
+     0,
+     "2{\"failed\":6}{\"jobs\":{\"queued\":4,\"failed\":6}"},
+};
+
 static void each_question_has_its_answer(void **state)
 {
-    static const struct {
-        const char *name;
-        int n;
-        const char *params[6]; /* "$" is the id of the job that has ended */
-        int rc;
-        const char *has; /* in the answer without its blanks */
-    } cases[] = {
-        {"job_id", 1, {"1"}, 0, "-7"},
-        {"job_id", 1, {"77"}, -BT_ERR_NOT_FOUND, ""},
-        {"job_id", 1, {"x"}, -BT_ERR_INVALID, ""},
-        {"job_state", 1, {"$"}, 0, "\"completed\""},
-        {"job", 1, {"$"}, 0, "\"start_by\":\"2026-"},
-        {"job", 1, {"1"}, 0, "\"exit_code\":0"},
-        {"job_brief", 1, {"1"}, 0, "\"charged_mras\":\"2000\""},
-        {"job_spec", 1, {"$"}, 0, "\"name\":\"tiny\""},
-        {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "2"}, 0, "\"next\":\"4\""},
-        {"jobs", 6, {NULL, NULL, NULL, NULL, "3", "2"}, 0, "\"next\":null"},
-        {"jobs", 6, {"queued", "cz", "cz/lang", "1", NULL, "100"}, 0, "\"number\":5"},
-        {"jobs", 6, {"queued", "xx", NULL, NULL, NULL, "100"}, 0, "\"items\":[]"},
-        {"jobs", 6, {NULL, NULL, NULL, NULL, NULL, "many"}, -BT_ERR_INVALID, ""},
-        {"quota", 2, {"cz", "lang"}, 0, "\"spent_mras\":\"2000\""},
-        {"nations", 0, {0}, 0, "\"nation\":\"cz\""},
-        {"institutions", 1, {NULL}, 0, "\"institution\":\"uni\""},
-        {"projects", 1, {"cz"}, 0, "\"role\":\"lead\""},
-        {"people", 1, {"cz"}, 0, "\"roles\":[\"researcher\"]"},
-        {"whoami", 1, {"1"}, 0, "\"name\":\"cz/lang\""},
-        {"whoami", 1, {"9"}, -BT_ERR_NOT_FOUND, ""},
-        {"nodes", 4, {NULL, NULL, NULL, "100"}, 0, "\"accelerators\":8"},
-        {"nodes", 4, {"n1", "up,down", NULL, "1"}, 0, "\"node\":\"n1\""},
-        {"nodes", 4, {NULL, NULL, "n1", "1"}, 0, "\"next\":null"},
-        {"nodes", 4, {NULL, "draining", NULL, "1"}, 0, "\"items\":[]"},
-        {"problems", 0, {0}, 0, "beamtime"},
-        {"public_machine", 0, {0}, 0, "{\"nodes\":[[\""},
-        {"nodes_by_state", 0, {0}, 0, "\"names\""},
-        {"rates", 0, {0}, 0, "\"rate_milli\":10"},
-        {"guarantees", 0, {0}, 0, "\"items\""},
-        {"outages", 0, {0}, 0, "\"items\""},
-        {"ledger", 5, {"0", "1", NULL, NULL, NULL}, 0, "\"next\":\"1\""},
-        {"ledger", 5, {NULL, "10", "record", "1", NULL}, 0, "\"index\":1"},
-        {"ledger_one", 1, {"1"}, 0, "\"kind\":\"record\""},
-        {"ledger_one", 1, {"7"}, -BT_ERR_NOT_FOUND, ""},
-        {"ledger_leaf", 1, {"0"}, 0, "\"kind\":\"submit\""},
-        {"public_front", 2, {"0", "{}"}, 0, "\"checkpoint_size\":0,\"counts\":{"},
-        {"public_front", 2, {"1", "{\"record\":6}"}, 0, "2{\"record\":7}{\"size\":2"},
-        {"public_record", 1, {"1"}, 0, "\"later\":[]"},
-        {"attempt_node", 2, {"$", "1"}, 0, "n1"},
-        {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
-        {"events", 3, {NULL, NULL, "10"}, 0, "\"actor\":\"cz/ada\""},
-        {"policy_text", 0, {0}, 0, "\"text\":\"rules\""},
-        {"status", 2, {"0", "{}"}, 0, "\"queued\":4,\"completed\":1}"},
-        {"status",
-         2,
-         {"2", "{\"failed\":6}"},
-         0,
-         "2{\"failed\":6}{\"jobs\":{\"queued\":4,\"failed\":6}"},
-    };
-
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
         BT_BUF_AUTO struct bt_buf json = {0}, dense = {0};

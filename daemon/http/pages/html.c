@@ -50,7 +50,8 @@ void html_begin(struct bt_buf *to, const char *facility, const char *title)
                    "<header><p><b><a href=\"/\">");
     html_text(to, facility);
     bt_buf_str(to, "</a></b><span>public ledger of results</span>"
-                   "<a href=\"/machine\">the machine now</a></p></header>\n<main>\n");
+                   "<a href=\"/machine\">the machine now</a> · <a href=\"/report\">shares and "
+                   "promises</a></p></header>\n<main>\n");
 }
 
 void html_end(struct bt_buf *to)

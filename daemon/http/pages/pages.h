@@ -28,6 +28,10 @@ void page_record(struct bt_buf *to, const char *facility, const struct json *rec
 void page_machine(struct bt_buf *to, const char *facility, const struct json *machine);
 void page_machine_svg(struct bt_buf *to, const struct json *machine);
 
+/* Shares of the nations and promises kept, as report_fairness and report_promises give them. */
+void page_report(struct bt_buf *to, const char *facility, const struct json *fairness,
+                 const struct json *promises);
+
 /* A page that says what went wrong. */
 void page_error(struct bt_buf *to, const char *facility, int status, const char *text);
 
