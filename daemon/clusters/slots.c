@@ -16,6 +16,9 @@ void slots_done(struct slots *s)
     bt_free(s->v);
     bt_free(s->strays);
     bt_free(s->acts);
+    for (size_t i = 0; i < s->n_numbers; i++)
+        bt_free(s->numbers[i].hosts);
+    bt_free(s->numbers);
     *s = (struct slots){0};
 }
 
@@ -33,6 +36,57 @@ static void drop(struct slots *s, struct slot *slot)
     *slot = s->v[--s->n];
 }
 
+static void remember(struct slots *s, const struct slot *slot)
+{
+    struct slot_number *at;
+
+    if (!s->numbers)
+        s->numbers = bt_new_n(struct slot_number, SLOT_NUMBERS);
+    for (size_t i = 0; i < s->n_numbers; i++)
+        if (s->numbers[i].id == slot->id && s->numbers[i].attempt == slot->attempt &&
+            bt_uuid_eq(s->numbers[i].job, slot->job))
+            return;
+    at = &s->numbers[s->next_number];
+    s->next_number = (s->next_number + 1) % SLOT_NUMBERS;
+    s->n_numbers = BT_MIN(s->n_numbers + 1, (size_t)SLOT_NUMBERS);
+    bt_free(at->hosts);
+    *at = (struct slot_number){slot->id, ++s->seq, slot->job, slot->attempt,
+                               slot->hosts ? bt_strdup(slot->hosts) : NULL};
+}
+
+static bool has_host(const struct slot_number *n, const char *node)
+{
+    size_t len = strlen(node);
+
+    for (const char *s = n->hosts; s && (s = strstr(s, node)); s += len)
+        if ((s == n->hosts || s[-1] == ',') && (s[len] == ',' || s[len] == '\0'))
+            return true;
+    return false;
+}
+
+static bool is_over(const struct slots *s, const struct slot_number *n)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->v[i].attempt == n->attempt && bt_uuid_eq(s->v[i].job, n->job))
+            return s->v[i].state == SLOT_LEAVING && s->v[i].settled;
+    return true;
+}
+
+bool slots_doubled(const struct slots *s, const char *node)
+{
+    for (size_t i = 0; i < s->n_numbers; i++) {
+        const struct slot_number *a = &s->numbers[i];
+
+        for (size_t k = 0; k < s->n_numbers && has_host(a, node); k++) {
+            const struct slot_number *b = &s->numbers[k];
+
+            if (a->id == b->id && a->seq < b->seq && has_host(b, node) && is_over(s, a))
+                return true;
+        }
+    }
+    return false;
+}
+
 static int32_t count_hosts(const char *hosts)
 {
     int32_t n = 1;
@@ -42,7 +96,7 @@ static int32_t count_hosts(const char *hosts)
     return n;
 }
 
-static void add(struct slots *s, const struct want *w)
+static struct slot *add(struct slots *s, const struct want *w)
 {
     struct slot *slot;
 
@@ -62,22 +116,23 @@ static void add(struct slots *s, const struct want *w)
     if (slot->claimed)
         slot->state = SLOT_DOUBT;
     bt_copy(slot->user, sizeof slot->user, w->unixname);
+    return slot;
 }
 
 void slots_want(struct slots *s, const struct want *w, int64_t now_us)
 {
     struct slot *slot = slots_find(s, w->job, w->attempt);
 
-    if (!slot) {
-        if (w->action != WANT_GONE)
-            add(s, w);
+    if (!slot && (w->action != WANT_GONE || !w->settled))
+        slot = add(s, w);
+    if (!slot)
         return;
-    }
     if (w->action == WANT_STOP)
         slot->claimed = true;
     if (w->action != WANT_GONE)
         return;
     slot->gone = true;
+    slot->settled |= w->settled;
     if (slot->state == SLOT_WANTED || slot->state == SLOT_LOST) {
         drop(s, slot);
     } else if (slot->state != SLOT_ASKED) {
@@ -95,6 +150,7 @@ void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t 
     slot->id = id;
     slot->pending = true;
     slot->state = slot->gone ? SLOT_LEAVING : SLOT_PLACED;
+    remember(s, slot);
 }
 
 void slots_doubt(struct slots *s, struct bt_uuid job, int32_t attempt)
@@ -170,6 +226,7 @@ static void stray(struct slots *s, const struct wire_job *j, int64_t now_us)
 {
     for (size_t i = 0; i < s->n_strays; i++)
         if (s->strays[i].id == j->id) {
+            s->strays[i].found = true;
             if (now_us - s->strays[i].seen_us > SLOT_STRAY_S * BT_US_PER_S) {
                 cancel(s, j->id, j->comment);
                 s->strays[i] = s->strays[--s->n_strays];
@@ -177,7 +234,7 @@ static void stray(struct slots *s, const struct wire_job *j, int64_t now_us)
             return;
         }
     BT_GROW(s->strays, s->n_strays, s->cap_strays);
-    s->strays[s->n_strays++] = (struct slot_stray){j->id, now_us};
+    s->strays[s->n_strays++] = (struct slot_stray){j->id, now_us, true};
 }
 
 /* One of two jobs of the same attempt: a pending one is a ghost of the other. */
@@ -193,6 +250,7 @@ static void twin(struct slots *s, struct slot *slot, const struct wire_job *j)
         slot->id = j->id;
         slot->pending = false;
         slot->found = true;
+        remember(s, slot);
     }
 }
 
@@ -203,6 +261,7 @@ static void meet(struct slots *s, struct slot *slot, const struct wire_job *j)
             return; /* an earlier try of the same attempt: it may be tried again */
         slot->state = SLOT_PLACED;
         slot->id = j->id;
+        remember(s, slot);
     }
     if (slot->id && slot->id != j->id) {
         twin(s, slot, j);
@@ -225,7 +284,8 @@ static void settle(struct slots *s, struct slot *slot, int64_t now_us)
 
     if (slot->found) {
         if (slot->state == SLOT_LEAVING && !slot->pending &&
-            now_us - slot->seen_us > SLOT_LINGER_S * BT_US_PER_S) {
+            now_us - slot->seen_us >
+                (slot->settled ? SLOT_SETTLED_S : SLOT_LINGER_S) * BT_US_PER_S) {
             wire_comment(slot->job, slot->attempt, comment);
             cancel(s, slot->id, comment);
             slot->seen_us = now_us;
@@ -249,6 +309,8 @@ void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const ch
     s->n_acts = 0;
     for (size_t i = 0; i < s->n; i++)
         s->v[i].found = false;
+    for (size_t i = 0; i < s->n_strays; i++)
+        s->strays[i].found = false;
     for (size_t i = 0; i < n; i++) {
         struct slot *slot;
 
@@ -265,6 +327,9 @@ void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const ch
     }
     for (size_t i = s->n; i-- > 0;)
         settle(s, &s->v[i], now_us);
+    for (size_t i = s->n_strays; i-- > 0;)
+        if (!s->strays[i].found)
+            s->strays[i] = s->strays[--s->n_strays];
     s->listed = true;
 }
 

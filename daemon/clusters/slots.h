@@ -10,7 +10,14 @@
  *   DOUBT --absent--> WANTED        or LOST, when it was claimed before: then its agent ends it
  *   WANTED -> ASKED -> PLACED       submitted; a refusal or silence leads to LOST or DOUBT
  *   PLACED --absent or over--> LOST the core is told; it opens the next attempt unless claimed
- *   any --gone--> LEAVING           pending jobs are cancelled, running shepherds end themselves
+ *   any --gone--> LEAVING           pending jobs are cancelled, running shepherds end themselves:
+ *                                   they gather what was produced. Once that is settled, what
+ *                                   Slurm still shows running is a memory of its, or stuck: it is
+ *                                   cancelled.
+ *
+ * A controller that lost its memory gives numbers away that it gave before. When it sends a job to
+ * a node where the number's earlier one still runs, slurmd refuses and the node is drained. Whether
+ * both were ours is known here: then the node may be resumed once the earlier one is over.
  *
  * Pure. */
 #ifndef BT_DAEMON_CLUSTERS_SLOTS_H
@@ -27,6 +34,7 @@ struct slot {
     enum slot_state state;
     bool claimed;    /* or stopping: it is never submitted (again) */
     bool gone;       /* while ASKED: leaves with the answer */
+    bool settled;    /* LEAVING: nothing of it has work left */
     bool found;      /* in the list at hand */
     bool pending;    /* as last listed */
     int64_t id;      /* Slurm's number; 0: not known */
@@ -49,19 +57,37 @@ struct slot_act {
     char text[120];
 };
 
+/* A number that Slurm gave to an attempt. */
+struct slot_number {
+    int64_t id;
+    uint64_t seq; /* rising */
+    struct bt_uuid job;
+    int32_t attempt;
+    char *hosts; /* owned */
+};
+
 struct slots {
     struct slot *v;
     size_t n, cap;
     bool listed; /* a whole list was seen since the helper was started */
     struct slot_stray {
         int64_t id, seen_us;
+        bool found;
     } * strays; /* running jobs with our mark and no slot */
     size_t n_strays, cap_strays;
     struct slot_act *acts; /* of the last slots_list */
     size_t n_acts, cap_acts;
+    struct slot_number *numbers; /* the last SLOT_NUMBERS, a ring */
+    size_t n_numbers, next_number;
+    uint64_t seq;
 };
 
-enum { SLOT_STRAY_S = 20, SLOT_LINGER_S = 900 };
+enum {
+    SLOT_STRAY_S = 20,
+    SLOT_SETTLED_S = 10,  /* from settled to cancelled: it ends by itself just then */
+    SLOT_LINGER_S = 4000, /* unsettled: the facility waits an hour for a manifest */
+    SLOT_NUMBERS = 1024,
+};
 
 void slots_done(struct slots *s);
 struct slot *slots_find(struct slots *s, struct bt_uuid job, int32_t attempt);
@@ -74,6 +100,9 @@ void slots_cut(struct slots *s); /* the helper is gone: what was asked is in dou
 /* A whole list of the jobs named `name` among `jobs`; fills s->acts. */
 void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const char *name,
                 int64_t now_us);
+/* Whether one number was given to two attempts of ours that both had this node, and the earlier one
+ * is over. */
+bool slots_doubled(const struct slots *s, const char *node);
 size_t slots_count(const struct slots *s, enum slot_state state);
 
 #endif

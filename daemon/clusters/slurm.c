@@ -150,6 +150,23 @@ void driver_hello(struct driver *d, const struct wire_reply *r)
     reached(d);
 }
 
+/* A controller that lost its memory gave a number away that a job of ours still had. Where both
+ * were ours and the earlier one is over, nothing is left there that somebody must look at. */
+static void resume_duplicates(struct driver *d)
+{
+    for (size_t i = 0; i < d->n_nodes && !d->use.observe; i++) {
+        const struct known_node *n = &d->nodes[i];
+        struct wire_request r = {.op = WIRE_RESUME};
+
+        if (!n->node.duplicate || n->others || !slots_doubled(&d->slots, n->node.name))
+            continue;
+        bt_copy(r.node, sizeof r.node, n->node.name);
+        if (helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
+            bt_log(BT_INFO, "node-resumed", "site", d->name, "node", r.node, "reason",
+                   "a number was given to two jobs of the facility; the earlier one is over", NULL);
+    }
+}
+
 static void take_nodes(struct driver *d, const struct wire_reply *r)
 {
     struct known_node *nodes = bt_new_n(struct known_node, r->n + 1);
@@ -266,12 +283,16 @@ void driver_reply(struct driver *d, const struct asked *a, const struct wire_rep
         note(d, r->text, r->next);
     else if (a->op == WIRE_NODES && r->ok && !r->unchanged)
         take_nodes(d, r);
+    else if (a->op == WIRE_RESUME && r->ok)
+        d->nodes_due_us = 0;
     else if (a->op == WIRE_JOBS && r->ok && !r->unchanged)
         take_jobs(d, r);
     else if (a->op == WIRE_CONF && r->ok && r->conf)
         take_conf(d, r->conf);
     else if (a->op == WIRE_QUEUE && r->ok && !r->unchanged)
         watch_queue(d, r);
+    if (a->op == WIRE_NODES && r->ok)
+        resume_duplicates(d);
     if (d->tell_all && r->ok && d->n_nodes)
         tell_nodes(d);
 }

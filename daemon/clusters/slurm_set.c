@@ -224,7 +224,10 @@ static void diff_node(const struct wire_node *n, const struct json *row, struct 
                                     "on it",
                                     n->name);
     BT_AUTO char *agent = bt_printf("set class and accelerators of the agent on %s", n->name);
-    BT_AUTO char *resume = bt_printf("scontrol update nodename=%s state=resume", n->name);
+    BT_AUTO char *resume = bt_printf(
+        "%s%s%sscontrol update nodename=%s state=resume",
+        n->duplicate ? "its jobs' number was given away: when `ps` on " : "",
+        n->duplicate ? n->name : "", n->duplicate ? " shows none of them, " : "", n->name);
 
     if (!row) {
         item(w, n->name, "node", "at this site", "at another site, under the same name",

@@ -38,7 +38,8 @@ int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n, struc
 
 #define YEAR_9999_S INT64_C(253402300799)
 
-static const char *const ops[] = {"nodes", "jobs", "submit", "cancel", "conf", "queue", NULL};
+static const char *const ops[] = {"nodes", "jobs",  "submit", "cancel",
+                                  "conf",  "queue", "resume", NULL};
 static const char *const states[] = {"pending", "running", "over", NULL};
 
 #define TEXT(s, m, needed)                                                       \
@@ -48,6 +49,11 @@ static const char *const states[] = {"pending", "running", "over", NULL};
 #define NUMBER(s, m, least, most)                                   \
     {                                                               \
 #m, JSON_F_I32, offsetof(struct s, m), true, 0, least, most \
+    }
+
+#define FLAG(s, m)                                   \
+    {                                                \
+#m, JSON_F_BOOL, offsetof(struct s, m), true \
     }
 
 static const struct json_field submit_fields[] = {
@@ -79,13 +85,8 @@ static const struct json_field job_fields[] = {
 static const struct json_field node_fields[] = {
     TEXT(wire_node, name, true),     TEXT(wire_node, class, true),
     NUMBER(wire_node, n_acc, 0, 64), NUMBER(wire_node, cpus, 0, 65536),
-    TEXT(wire_node, trouble, true),
+    TEXT(wire_node, trouble, true),  FLAG(wire_node, duplicate),
 };
-
-#define FLAG(s, m)                                   \
-    {                                                \
-#m, JSON_F_BOOL, offsetof(struct s, m), true \
-    }
 
 static const struct json_field conf_fields[] = {
     TEXT(wire_conf, auth, true),
@@ -183,6 +184,8 @@ void wire_request_write(const struct wire_request *r, struct bt_buf *to)
     } else if (r->op == WIRE_CANCEL) {
         jw_i64(&w, "id", r->id);
         jw_str(&w, "comment", r->comment);
+    } else if (r->op == WIRE_RESUME) {
+        jw_str(&w, "node", r->node);
     } else if (r->op == WIRE_CONF) {
         jw_str(&w, "partition", r->partition);
         jw_str(&w, "user", r->user);
@@ -205,6 +208,7 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         char comment[WIRE_COMMENT];
         char partition[64];
         char user[33];
+        char node[64];
     } in = {.q = 0};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), q), true, 0, 1, INT64_MAX},
@@ -215,6 +219,7 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         {"comment", JSON_F_TEXT, offsetof(typeof(in), comment), false, WIRE_COMMENT},
         {"partition", JSON_F_TEXT, offsetof(typeof(in), partition), false, 64},
         {"user", JSON_F_TEXT, offsetof(typeof(in), user), false, 33},
+        {"node", JSON_F_TEXT, offsetof(typeof(in), node), false, 64},
     };
     JSON_AUTO struct json *j = NULL;
     struct wire_request r = {0};
@@ -226,6 +231,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         rc = bt_fail(err, BT_ERR_INVALID, "submit wants its job, and nothing else has one");
     if (rc == 0 && in.op == WIRE_CANCEL && !in.id)
         rc = bt_fail(err, BT_ERR_INVALID, "cancel wants an id");
+    if (rc == 0 && in.op == WIRE_RESUME && !*in.node)
+        rc = bt_fail(err, BT_ERR_INVALID, "resume wants a node");
     if (rc == 0 && in.submit)
         rc = READ(in.submit, submit_fields, &r.submit, err);
     if (rc < 0)
@@ -237,6 +244,7 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
     bt_copy(r.comment, sizeof r.comment, in.comment);
     bt_copy(r.partition, sizeof r.partition, in.partition);
     bt_copy(r.user, sizeof r.user, in.user);
+    bt_copy(r.node, sizeof r.node, in.node);
     *ret = r;
     return 0;
 }

@@ -30,7 +30,16 @@ void wire_frame(struct bt_buf *to, const char *text, size_t n);
 int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n,
                  struct bt_err *err) BT_MUSTUSE;
 
-enum wire_op { WIRE_NODES, WIRE_JOBS, WIRE_SUBMIT, WIRE_CANCEL, WIRE_CONF, WIRE_QUEUE, WIRE_OPS };
+enum wire_op {
+    WIRE_NODES,
+    WIRE_JOBS,
+    WIRE_SUBMIT,
+    WIRE_CANCEL,
+    WIRE_CONF,
+    WIRE_QUEUE,
+    WIRE_RESUME,
+    WIRE_OPS
+};
 
 /* A job, wholly decided: which nodes, how much of each, how long, as whom. */
 struct wire_submit {
@@ -57,6 +66,7 @@ struct wire_request {
     uint32_t id;                /* CANCEL: only if it carries the comment */
     char comment[WIRE_COMMENT]; /* CANCEL */
     char partition[64];         /* NODES, CONF, QUEUE: where jobs go; "" the default one, or all */
+    char node[64];              /* RESUME */
     char user[33];              /* CONF: whom jobs of unmapped people run as */
 };
 
@@ -82,6 +92,7 @@ struct wire_node {
     int32_t n_acc;  /* of its GRES; 0: it has none */
     int32_t cpus;
     char trouble[64]; /* why Slurm gives it no work; "" it does */
+    bool duplicate;   /* drained because a job's number was given away while the job ran there */
 };
 
 /* Any job of the cluster, as somebody who only watches sees it. */

@@ -173,6 +173,11 @@ void emit_credential_view(struct core *c, const struct credential *cr)
     v->revoked = r->revoked_us != ROW_NULL64;
 }
 
+static bool in_slurm(const struct core *c, const struct attempt *a)
+{
+    return a->site > 0 && bt_streq(c->sites[a->site - 1].row.kind, "slurm");
+}
+
 /* Slurm is told names. */
 static void name_hosts(const struct core *c, const struct attempt *a, struct want *w)
 {
@@ -208,9 +213,17 @@ void emit_want(struct core *c, const struct job *j, enum want_action action)
     if (action == WANT_RUN && a->n_places) {
         w->places = bt_memdup(a->places, (size_t)a->n_places * sizeof *a->places);
         w->n_places = a->n_places;
-        if (a->site > 0 && bt_streq(c->sites[a->site - 1].row.kind, "slurm"))
+        if (in_slurm(c, a))
             name_hosts(c, a, w);
     }
+}
+
+void emit_settled(struct core *c, const struct job *j)
+{
+    if (!j->att || j->att->state != ATTEMPT_ENDED || !in_slurm(c, j->att))
+        return;
+    emit_want(c, j, WANT_GONE);
+    c->batch->wants[c->batch->n_wants - 1].settled = true;
 }
 
 void emit_site_view(struct core *c, const struct site *s)
@@ -249,6 +262,8 @@ void core_wants(const struct core *core, struct batch *into)
 
         if (j->att && j->att->state != ATTEMPT_ENDED)
             emit_want(&view, j, wanted(j));
+        else if (j->att && j->state == JOB_FINISHING) /* its shepherd may still gather */
+            emit_want(&view, j, WANT_GONE);
     }
 }
 

@@ -252,6 +252,8 @@ void emit_credential_view(struct core *c, const struct credential *cr);
 void emit_account(struct core *c, const struct account *a);
 void emit_site_view(struct core *c, const struct site *s);
 void emit_want(struct core *c, const struct job *j, enum want_action action);
+/* Says to a Slurm site, once an attempt is over, that nothing of it has work left there. */
+void emit_settled(struct core *c, const struct job *j);
 /* One entry and the same change of the accounts in memory; a level is 0 if untouched. */
 struct move {
     struct bt_uuid op;

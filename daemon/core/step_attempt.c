@@ -140,6 +140,7 @@ void job_requeue(struct core *c, uint32_t slot, int64_t charge)
     struct job *j = job_at(c, slot);
 
     attempt_settle(c, j, charge);
+    emit_settled(c, j);
     attempt_drop(j);
     j->attempt++;
     j->start_us = 0;

@@ -231,6 +231,7 @@ void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct
     j->since_us = c->now_us;
     emit_job_state(c, j);
     emit_event(c, job_state_name(to), "facility/core", j->name, NULL);
+    emit_settled(c, j);
     if (j->att)
         bt_free(j->att->places);
     bt_free(j->att);

@@ -280,8 +280,9 @@ found AS (
     FROM site WHERE state NOT IN ('up', 'removed')
     UNION ALL
     SELECT 2, format('%s of %s nodes of pod %s at %s are %s (leaf %s): %s accelerators%s', n, total,
-        pod, site, state, leaves, acc, ', ' || reason), format('beamtime node %s', CASE
-        WHEN n > 1 THEN 'summary' WHEN state = 'down' THEN 'show ' || one ELSE 'resume ' || one END)
+        pod, site, state, leaves, acc, ', ' || reason), format('beamtime %s', CASE
+        WHEN reason LIKE 'slurm: %' THEN 'site diff ' || site WHEN n > 1 THEN 'node summary'
+        WHEN state = 'down' THEN 'node show ' || one ELSE 'node resume ' || one END)
     FROM (SELECT s.name AS site, d.pod, d.state, nullif(d.reason, '-') AS reason, count(*) AS n,
             sum(d.n_acc) AS acc, min(d.name) AS one,
             string_agg(DISTINCT d.leaf::text, ', ') AS leaves, (SELECT count(*) FROM node o

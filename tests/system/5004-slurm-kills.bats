@@ -94,7 +94,8 @@ kill_daemon() {
 }
 
 # A controller that lost its memory gives the number of a job that runs to another; its node then
-# drains itself ("Duplicate jobid"), and somebody has to look and let it work again.
+# drains itself ("Duplicate jobid"). The facility resumes it where both were provably its own, which a
+# daemon that was killed meanwhile cannot know: then somebody has to look.
 operator_looks() {
     at geneva sinfo -h -N -t drain,drained,draining -o %N | sort -u | while read -r node; do
         at geneva scontrol update nodename="$node" state=resume
@@ -146,7 +147,7 @@ faultless() {
         return 1
     }
     run -0 faultless
-    # A controller that forgot a job's end has it run on, at most until the job's limit of 5 minutes.
+    # A controller that forgot a job's end has it run on until the facility cancels it.
     await 330 nothing_in_slurm
     run -0 "$BUILD/tests/checker/bt-check" --database "host=$FACILITY/run/pg user=beamtime dbname=postgres"
     echo "# ${BT_KILLS:-6} kills, $(wc -l <"$FACILITY/acknowledged") jobs, $(cat "$FACILITY"/ran/*-* | grep -c began) starts; ${output##*$'\n'}" >&3

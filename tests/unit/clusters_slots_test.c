@@ -198,6 +198,64 @@ static void what_is_gone_leaves_gently(void **unused)
     slots_done(&s);
 }
 
+static void settled(struct slots *s, int n)
+{
+    struct want w = {.job = job_id(n), .attempt = 1, .action = WANT_GONE, .settled = true};
+
+    slots_want(s, &w, 0);
+}
+
+static void what_is_settled_is_cancelled_where_slurm_still_runs_it(void **unused)
+{
+    struct slots s = {.listed = true};
+    struct wire_job jobs[] = {listed(6, 2, RUNNING), listed(7, 3, RUNNING)};
+
+    (void)unused;
+    want(&s, 2, WANT_RUN, false);
+    place(&s, 2, 6);
+    want(&s, 2, WANT_GONE, false);
+    want(&s, 3, WANT_GONE, false); /* after a start: it was finishing then */
+    slots_list(&s, jobs, 2, OURS, (SLOT_STRAY_S + SLOT_SETTLED_S + 1) * US);
+    assert_int_equal(0, s.n_acts); /* both gather */
+    settled(&s, 2);
+    settled(&s, 3);
+    settled(&s, 4);
+    assert_null(slots_find(&s, job_id(4), 1));
+    slots_list(&s, jobs, 2, OURS, (SLOT_SETTLED_S - 1) * US);
+    assert_int_equal(0, s.n_acts);
+    slots_list(&s, jobs, 2, OURS, (SLOT_SETTLED_S + 1) * US);
+    assert_int_equal(2, s.n_acts);
+    assert_int_equal(13, s.acts[0].id + s.acts[1].id);
+    slots_list(&s, NULL, 0, OURS, 0);
+    assert_int_equal(0, s.n);
+    slots_done(&s);
+}
+
+static void a_number_given_to_two_of_ours_on_a_node_is_known(void **unused)
+{
+    struct slots s = {.listed = true};
+
+    (void)unused;
+    want(&s, 1, WANT_RUN, false); /* on n1 and n2, as all here */
+    want(&s, 2, WANT_RUN, false);
+    want(&s, 3, WANT_RUN, false);
+    place(&s, 1, 7);
+    place(&s, 3, 9);
+    assert_false(slots_doubled(&s, "n1"));
+    place(&s, 2, 7);
+    assert_false(slots_doubled(&s, "n1")); /* the earlier one may still run there */
+    want(&s, 2, WANT_GONE, false);
+    settled(&s, 2);
+    slots_list(&s, NULL, 0, OURS, 0);
+    assert_false(slots_doubled(&s, "n1")); /* that was the later one */
+    want(&s, 1, WANT_GONE, false);
+    slots_list(&s, NULL, 0, OURS, 0);
+    assert_true(slots_doubled(&s, "n1"));
+    assert_true(slots_doubled(&s, "n2"));
+    assert_false(slots_doubled(&s, "n"));
+    slots_done(&s);
+}
+
 static void a_refusal_is_final_for_the_attempt(void **unused)
 {
     struct slots s = {.listed = true};
@@ -222,6 +280,8 @@ int main(void)
         cmocka_unit_test(of_two_jobs_of_one_attempt_the_running_one_stays),
         cmocka_unit_test(silence_and_a_lost_helper_leave_doubt),
         cmocka_unit_test(what_is_gone_leaves_gently),
+        cmocka_unit_test(what_is_settled_is_cancelled_where_slurm_still_runs_it),
+        cmocka_unit_test(a_number_given_to_two_of_ours_on_a_node_is_known),
         cmocka_unit_test(a_refusal_is_final_for_the_attempt),
     };
 

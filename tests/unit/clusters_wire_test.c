@@ -171,9 +171,16 @@ static int queue(void *arg, bool fresh, const char *partition, struct wire_reply
     return 0;
 }
 
+static int resume(void *arg, const char *node, struct bt_err *err)
+{
+    (void)err;
+    *(uint32_t *)arg = bt_streq(node, "n2") ? 2 : 0;
+    return 0;
+}
+
 static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
 {
-    struct calls calls = {two_nodes, a_job, refuse, end, settings, queue, cancelled};
+    struct calls calls = {two_nodes, a_job, refuse, end, settings, queue, resume, cancelled};
     BT_BUF_AUTO struct bt_buf in = {0};
     BT_BUF_AUTO struct bt_buf out = {0};
     struct wire_reply back;
@@ -245,6 +252,11 @@ static void the_helper_answers_each_request_once_in_order(void **unused)
     assert_string_equal("n[1-2]", back.queue[0].hosts);
     assert_true(back.queue[1].held);
     assert_string_equal("gpu", back.queue[1].hosts);
+    wire_reply_done(&back);
+    r = (struct wire_request){.q = 12, .op = WIRE_RESUME, .node = "n2"};
+    back = ask(&r, &cancelled);
+    assert_true(back.ok);
+    assert_int_equal(2, cancelled);
     wire_reply_done(&back);
 }
 

@@ -23,6 +23,8 @@ struct calls {
     /* Fills ret->queue: every job of the partition ("": of all), or sets ret->unchanged. */
     int (*queue)(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
                  struct bt_err *err);
+    /* Lets a node work again that is drained as a duplicate (wire.h), and no other. */
+    int (*resume)(void *arg, const char *node, struct bt_err *err);
     void *arg;
 };
 

@@ -134,6 +134,34 @@ bool cluster_in_list(const char *list, const char *partition)
     return false;
 }
 
+/* slurmctld's words when slurmd refused a job whose number still runs there. */
+static bool is_duplicate(const node_info_t *n)
+{
+    return (n->node_state & NODE_STATE_DRAIN) && bt_streq(n->reason, "Duplicate jobid");
+}
+
+static int resume(void *arg, const char *node, struct bt_err *err)
+{
+    node_info_msg_t *m = NULL;
+    update_node_msg_t u;
+    BT_AUTO char *name = bt_strdup(node);
+    bool same;
+
+    (void)arg;
+    errno = 0;
+    if (slurm_load_node_single(&m, name, SHOW_ALL) != 0)
+        return cluster_failed("show a node", err);
+    same = m->record_count == 1 && is_duplicate(&m->node_array[0]);
+    slurm_free_node_info_msg(m);
+    if (!same) /* somebody has seen to it, or has another reason */
+        return 0;
+    slurm_init_update_node_msg(&u);
+    u.node_names = name;
+    u.node_state = NODE_RESUME;
+    errno = 0;
+    return slurm_update_node(&u) != 0 ? cluster_failed("resume a node", err) : 0;
+}
+
 static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
                  struct bt_err *err)
 {
@@ -158,6 +186,7 @@ static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply
         n->cpus = from->cpus;
         read_gres(from->gres, n);
         read_trouble(from, n);
+        n->duplicate = is_duplicate(from);
         ret->n++;
     }
     c->nodes_at = m->last_update;
@@ -408,5 +437,6 @@ void cluster_calls(struct cluster *c, struct calls *ret)
                           .cancel = cancel,
                           .conf = cluster_conf,
                           .queue = cluster_queue,
+                          .resume = resume,
                           .arg = c};
 }

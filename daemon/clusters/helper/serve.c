@@ -28,6 +28,8 @@ static int call(const struct calls *c, const struct wire_request *r, struct wire
         return c->conf(c->arg, r->partition, r->user, ret->conf, err);
     case WIRE_QUEUE:
         return c->queue(c->arg, r->fresh, r->partition, ret, err);
+    case WIRE_RESUME:
+        return c->resume(c->arg, r->node, err);
     case WIRE_OPS:
         break;
     }
