@@ -101,6 +101,18 @@ void explain_dry(const struct json *e, struct bt_buf *to);
 int each_job(const char *jobs, int (*f)(void *arg, const char *job, struct bt_err *err), void *arg,
              struct bt_err *err) BT_MUSTUSE;
 
+/* "cz", "cz/multilingual" or "cz/multilingual/ana"; "" where nothing is said */
+struct quota_who {
+    char nation[16], project[64], person[64];
+};
+/* Replays what ran since then with and without what the new grant of `change` (a dry run's answer)
+ * would have refused, and tells how long everybody waits. */
+int quota_simulate(struct app *app, const struct quota_who *who, const struct json *change,
+                   int64_t since_us, struct bt_err *err) BT_MUSTUSE;
+
+/* As when_arg, but "7d" is seven days ago. */
+int past_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err) BT_MUSTUSE;
+
 /* A date, a time or a duration from now ("365d") -> µs. */
 int when_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err) BT_MUSTUSE;
 

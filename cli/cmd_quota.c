@@ -9,19 +9,15 @@
 #include "cli/text.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 
-/* "cz", "cz/multilingual" or "cz/multilingual/ana" */
-struct who {
-    char nation[16], project[64], person[64];
-};
-
-static int who_parse(const char *text, struct who *ret, struct bt_err *err)
+static int who_parse(const char *text, struct quota_who *ret, struct bt_err *err)
 {
     char copy[160];
     char *part[3] = {copy, NULL, NULL};
     int n = 1;
 
-    *ret = (struct who){0};
+    *ret = (struct quota_who){0};
     if (!bt_copy(copy, sizeof copy, text))
         return bt_fail(err, BT_ERR_USAGE, "'%.60s…' is too long", text);
     for (char *p = copy; *p; p++) {
@@ -57,7 +53,7 @@ int cmd_quota_show(struct app *app, const struct cli_args *a, struct bt_err *err
                                         "no quota is granted"};
     BT_BUF_AUTO struct bt_buf url = {0};
     REPLY_AUTO struct reply reply = {0};
-    struct who who = {0};
+    struct quota_who who = {0};
     const char *asked = a->n_pos ? a->pos[0] : cli_value(a, "nation");
     int rc = asked ? who_parse(asked, &who, err) : 0;
 
@@ -84,7 +80,7 @@ static void diff_row(const char *name, int64_t before, int64_t after)
     putchar('\n');
 }
 
-static void diff(const struct who *who, const struct json *reply)
+static void diff(const struct quota_who *who, const struct json *reply)
 {
     const struct json *before = json_get(reply, "before");
     const struct json *after = json_get(reply, "after");
@@ -106,7 +102,7 @@ static void diff(const struct who *who, const struct json *reply)
     }
 }
 
-static int put_body(const struct cli_args *a, const struct who *who, struct bt_buf *to,
+static int put_body(const struct cli_args *a, const struct quota_who *who, struct bt_buf *to,
                     struct bt_err *err)
 {
     static const char *const times[] = {"from", "until"};
@@ -140,15 +136,18 @@ enum { EXIT_CHANGES = 8 };
 
 int cmd_quota_set(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    bool dry = cli_has(a, "dry-run"), changes;
+    bool simulate = cli_has(a, "simulate"), dry = simulate || cli_has(a, "dry-run"), changes;
+    int64_t since_us = bt_now_us() - 30 * 86400 * BT_US_PER_S;
     BT_BUF_AUTO struct bt_buf body = {0};
     REPLY_AUTO struct reply reply = {0};
-    struct who who;
+    struct quota_who who;
     int rc;
 
     if (!cli_has(a, "amount"))
         return bt_fail(err, BT_ERR_USAGE, "quota set wants --amount, such as 40h or 120kh");
     rc = who_parse(a->pos[0], &who, err);
+    if (rc >= 0 && cli_has(a, "since"))
+        rc = past_arg(cli_value(a, "since"), "--since", &since_us, err);
     if (rc >= 0)
         rc = put_body(a, &who, &body, err);
     if (rc >= 0)
@@ -160,6 +159,8 @@ int cmd_quota_set(struct app *app, const struct cli_args *a, struct bt_err *err)
         out_json(&reply);
     else
         diff(&who, reply.json);
+    if (simulate)
+        return quota_simulate(app, &who, reply.json, since_us, err);
     changes = json_bool(json_get(reply.json, "changed"), false);
     if (!dry)
         return 0;

@@ -9,8 +9,7 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-/* A time as when_arg reads it, but "7d" is seven days ago. */
-static int past_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
+int past_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
 {
     int64_t seconds;
 

@@ -69,6 +69,8 @@ static const struct cli_opt quota_set_opts[] = {
     {"from", 0, "TIME", "from this time on", NULL},
     {"until", 0, "TIME", "a date, a time, or 365d from now", NULL},
     {"dry-run", 0, NULL, "show the change; exit 8 if there is one", NULL},
+    {"simulate", 0, NULL, "change nothing: replay what ran lately with that quota", NULL},
+    {"since", 0, "TIME", "with --simulate: what ran since then, a date or 7d (30d)", NULL},
     {0}};
 static const struct cli_opt nation_opts[] = {
     {"name", 0, "NAME", "what it is called", NULL},

@@ -104,6 +104,35 @@ static const char *base_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* A name of the trace as JSON text; what would need an escape becomes '?'. */
+static void print_name(const char *name)
+{
+    putchar('"');
+    for (const char *p = name; *p; p++)
+        putchar(*p == '"' || *p == '\\' || (unsigned char)*p < ' ' ? '?' : *p);
+    putchar('"');
+}
+
+static void print_nations(const struct sim *s)
+{
+    printf("\"nations\":[");
+    for (uint32_t n = 0; n < s->n_nations; n++) {
+        double wait = 0;
+        uint32_t jobs = 0;
+        for (uint32_t i = 0; i < s->n_jobs; i++) {
+            if (s->jobs[i].nation != n || s->jobs[i].start_s < 0)
+                continue;
+            wait += (double)(s->jobs[i].start_s - s->jobs[i].submit_s);
+            jobs++;
+        }
+        printf("%s{\"name\":", n ? "," : "");
+        print_name(s->nations[n].name);
+        printf(",\"jobs\":%" PRIu32 ",\"mean_wait_s\":%.0f,\"used_acc_h\":%.0f}", jobs,
+               jobs ? wait / jobs : 0, s->nations[n].got / 3600);
+    }
+    printf("],");
+}
+
 static void print_json(const struct sim *s, const struct sim_options *o, const struct sim_result *r,
                        const struct figures *f)
 {
@@ -117,6 +146,8 @@ static void print_json(const struct sim *s, const struct sim_options *o, const s
            "\"preemptions\":%" PRIu32 ",\"lost_work_acc_s\":%" PRIu64 ",",
            f->kept, f->promised, f->moved, f->plan_error, f->fragmentation, f->fairness,
            s->preemptions, s->lost_acc_s);
+    if (s->n_nations)
+        print_nations(s);
     printf("\"plans\":%" PRIu32 ",\"state_bytes\":%zu,\"wall_s\":%.2f}\n", s->passes,
            s->state_bytes, r->wall_s);
 }

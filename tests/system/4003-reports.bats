@@ -54,3 +54,16 @@ share() { as council report fairness --since 1h --json | jq -r ".items[] | selec
     run as council report fairness --since soon
     [ "$status" -eq 2 ]
 }
+
+@test "a quota is tried on what ran lately, and nothing changes" {
+    run -0 as cz-admin quota set cz/multilingual --amount 20h --simulate --since 1h
+    [[ "$output" == *" would have been refused"*"cz "*"all "* ]]
+    [[ "$output" == *"of "[1-9]*" jobs that ran in the period 0 would have been refused"* ]]
+    run -0 as cz-admin quota set cz/multilingual --amount 1h --simulate
+    ran=$(sed -n 's/.*of \([0-9]*\) jobs that ran.*/\1/p' <<<"$output")
+    big=$(as ana -q submit -n 2 --time 2h -- true)
+    run -0 as ana job wait "$big"
+    run -0 as cz-admin quota set cz/multilingual --amount 1h --simulate
+    [[ "$output" == *"of $((ran + 1)) jobs that ran in the period 1 would have been refused"* ]]
+    [ "$(as ana quota show cz/multilingual --json | jq -r '.items[] | select(.level == "project") | .granted_mras')" = 36000000 ]
+}
