@@ -22,6 +22,7 @@ CMD(cmd_job_curve);
 CMD(cmd_job_hold);
 CMD(cmd_job_release);
 CMD(cmd_explain);
+CMD(cmd_result);
 CMD(cmd_quota_show);
 CMD(cmd_quota_set);
 CMD(cmd_nation_list);

@@ -151,6 +151,19 @@ static void show_record(struct app *app, const struct json *j, struct bt_buf *to
         bt_buf_printf(to, "  %s/record/%" PRId64, app->profile.public_url, record);
 }
 
+static void show_result(struct app *app, const struct json *j, struct bt_buf *to)
+{
+    int64_t result = json_i64(json_get(j, "result"), -1);
+
+    if (result < 0) {
+        add_time(to, "\n  result    due ", out_when(j, "result_due_at"));
+        return;
+    }
+    bt_buf_printf(to, "\n  result    %" PRId64, result);
+    if (*app->profile.public_url)
+        bt_buf_printf(to, "  %s/record/%" PRId64, app->profile.public_url, result);
+}
+
 int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     REPLY_AUTO struct reply reply = {0};
@@ -170,7 +183,7 @@ int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     bt_buf_printf(&text, "\n  state     %s%s%s", out_color(app->color, out_str(j, "state")),
                   out_str(j, "state"), out_plain(app->color));
     show_end(j, &text);
-    if (*out_str(j, "waits_for")) {
+    if (*out_str(j, "waits_for") && !out_when(j, "started_at") && !out_when(j, "ended_at")) {
         bt_buf_str(&text, "\n  waits for ");
         text_clean(&text, out_str(j, "waits_for"));
     }
@@ -179,7 +192,7 @@ int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     bt_buf_printf(&text, ", %s charged", text_hours(out_mras(j, "charged_mras"), out));
     bt_buf_printf(&text, "\n  attempts  %" PRId64, json_i64(json_get(j, "attempt"), 0));
     show_record(app, j, &text);
-    add_time(&text, "\n  result    due ", out_when(j, "result_due_at"));
+    show_result(app, j, &text);
     bt_buf_printf(&text, "\n  id        %s\n", out_str(j, "id"));
     out_text(&text);
     return 0;

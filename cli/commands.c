@@ -62,6 +62,21 @@ static const struct cli_opt log_opts[] = {
     {"stream", 0, "STREAM", "out (the default), err or metrics", "out|err|metrics"},
     {"attempt", 0, "N", "of this attempt (the last)", NULL},
     {0}};
+static const struct cli_opt result_opts[] = {
+    {"finding", 0, "WORD", "positive, negative, inconclusive or failed",
+     "positive|negative|inconclusive|failed"},
+    {"title", 0, "TEXT", "one line: what it was about", NULL},
+    {"summary", 0, "TEXT", "a paragraph: what came out, and why if nothing did", NULL},
+    {"licence", 0, "SPDX", "of what came out, such as Apache-2.0", NULL},
+    {"language", 0, "CODE", "that it is about: de, cs, sr-Latn; may be given again", NULL},
+    {"evaluation", 0, "NAME[@DATASET]=VALUE", "what was measured; may be given again", NULL},
+    {"link", 0, "URL", "https address of a paper, model or report; may be given again", NULL},
+    {"file", 0, "FILE", "take members from this JSON object; options stand above them", "@file"},
+    {"dry-run", 0, NULL, "show what would be signed, send nothing", NULL},
+    {0}};
+static const char result_more[] = "A result stays in the ledger for good. It is signed with the "
+                                  "key signing.pem of your profile,\n"
+                                  "which is made when it is first needed.\n";
 static const struct cli_opt quota_show_opts[] = {{"nation", 0, "NATION", "the same as WHO", NULL},
                                                  {0}};
 static const struct cli_opt quota_set_opts[] = {
@@ -239,6 +254,8 @@ const struct cli_cmd cli_commands[] = {
     {"job", "release", "JOBS", "Let a held job start", cmd_job_release, NULL, NULL, 1, 1, 0},
     {"explain", NULL, "JOB", "Why a job waits, when it starts, what would start sooner",
      cmd_explain, NULL, NULL, 1, 1, 0},
+    {"result", NULL, "JOB", "Publish what came out of a job, signed, failures too", cmd_result,
+     result_opts, result_more, 1, 1, 0},
     {"quota", "show", "[WHO]", "What is granted, held, spent and free", cmd_quota_show,
      quota_show_opts, amount_more, 0, 1, 0},
     {"quota", "set", "WHO", "Set what is granted in all", cmd_quota_set, quota_set_opts,

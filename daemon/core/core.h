@@ -61,6 +61,9 @@ bool core_plan_is_due(const struct core *core); /* something a plan depends on h
 /* Folds all persistent state into 64 bits, independent of hash order. */
 uint64_t core_digest(const struct core *core);
 
+/* "p12": how entries of the ledger name a person, by the row's number. */
+void person_leaf_name(int32_t person, char ret[16]);
+
 size_t core_n_jobs(const struct core *core);
 
 #endif

@@ -50,11 +50,6 @@ static inline void set_i32(struct doing *d, int32_t *at, int32_t v)
              rows_put(&(c)->batch->rows, ROW_KIND_##kind, &(thing)->row.id, sizeof(int32_t)), \
              &(thing)->row)
 
-/* requests.c: whether the id of a request was in use. Its answer then, to be given again;
- * BT_ERR_DUPLICATE_ID if it asked for something else, BT_ERR_ID_TOO_OLD outside the window. */
-int request_known(struct core *c, struct doing *d, const char **ret_answer);
-void request_done(struct core *c, const struct doing *d, const char *text);
-
 /* step_measure.c */
 int do_measure(struct core *c, struct doing *d);
 

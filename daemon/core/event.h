@@ -86,8 +86,11 @@ struct ev_hold {
 
 struct ev_result {
     struct bt_uuid id;
+    uint8_t body_sha256[32]; /* of the request */
     struct bt_uuid job;
-    char *body;      /* canonical JSON of the result; owned */
+    int64_t record;  /* the machine record that it accounts for */
+    char person[16]; /* who says it, as ledger entries name people */
+    char *body;      /* canonical JSON of the result, lib/record/result.h; owned */
     uint8_t key[32]; /* the personal Ed25519 key that signed it (verified before) */
     uint8_t sig[64];
 };

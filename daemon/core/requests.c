@@ -1,9 +1,11 @@
-/* Ids of requests: their window, and those of administrators that were done, kept to be answered
- * again. SPDX-License-Identifier: GPL-3.0-or-later */
+/* Ids of requests: their window, and those that were done, kept to be answered again.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
 #include <string.h>
 
-#include "daemon/core/doing.h"
+#include "daemon/core/state.h"
+#include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/base/time.h"
 
 int id_in_window(const struct core *c, struct bt_uuid id, struct bt_err *err)
@@ -57,29 +59,30 @@ void request_keep(struct core *c, const struct row_request *row)
     bt_map_put(&c->by_request, key_of(row->id), (uint32_t)c->n_requests - 1);
 }
 
-int request_known(struct core *c, struct doing *d, const char **ret_answer)
+int request_known(struct core *c, struct bt_uuid id, const uint8_t body[32],
+                  const char **ret_answer, struct bt_err *err)
 {
     const struct row_request *had;
     uint32_t at;
     int rc;
 
     *ret_answer = NULL;
-    if ((rc = id_in_window(c, d->e->id, &d->err)) < 0)
+    if ((rc = id_in_window(c, id, err)) < 0)
         return rc;
-    if (!bt_map_get(&c->by_request, key_of(d->e->id), &at))
+    if (!bt_map_get(&c->by_request, key_of(id), &at))
         return 0;
     had = &c->requests[at].row;
-    if (memcmp(had->body_sha256.b, d->e->body_sha256, sizeof had->body_sha256.b))
-        return bt_fail(&d->err, BT_ERR_DUPLICATE_ID, "this id was used for another request");
+    if (memcmp(had->body_sha256.b, body, sizeof had->body_sha256.b))
+        return bt_fail(err, BT_ERR_DUPLICATE_ID, "this id was used for another request");
     *ret_answer = had->answer;
     return 0;
 }
 
-void request_done(struct core *c, const struct doing *d, const char *text)
+void request_done(struct core *c, struct bt_uuid id, const uint8_t body[32], const char *text)
 {
-    struct row_request row = {.id = d->e->id, .at_us = c->now_us, .answer = bt_strdup(text)};
+    struct row_request row = {.id = id, .at_us = c->now_us, .answer = bt_strdup(text)};
 
-    memcpy(row.body_sha256.b, d->e->body_sha256, sizeof row.body_sha256.b);
+    memcpy(row.body_sha256.b, body, sizeof row.body_sha256.b);
     drop_old(c);
     request_keep(c, &row);
     *(struct row_request *)rows_add(&c->batch->rows, ROW_KIND_request) = row;

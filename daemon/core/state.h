@@ -289,6 +289,10 @@ void step_enrol(struct core *c, const struct event *ev);
 void step_cancel(struct core *c, const struct event *ev);
 void step_hold(struct core *c, const struct event *ev);
 void step_result(struct core *c, const struct event *ev);
+/* The job if `who` asks for what is theirs: its author, its project's leads, its nation's
+ * administrators, operators, the council. */
+struct job *own_job(struct core *c, const struct event *ev, struct bt_uuid id, uint32_t *slot,
+                    struct actor *who, struct bt_err *err);
 void step_claim(struct core *c, const struct event *ev);
 void step_started(struct core *c, const struct event *ev);
 void step_ranks_ended(struct core *c, const struct event *ev);
@@ -324,6 +328,11 @@ void attempt_settle(struct core *c, struct job *j, int64_t charge);
 /* BT_ERR_ID_TOO_OLD, or not a UUIDv7. */
 int id_in_window(const struct core *c, struct bt_uuid id, struct bt_err *err);
 void request_keep(struct core *c, const struct row_request *row); /* copies it */
+/* Whether the id was in use: its answer then, to be given again, borrowed. BT_ERR_DUPLICATE_ID if
+ * it asked for something else, BT_ERR_ID_TOO_OLD outside the window. */
+int request_known(struct core *c, struct bt_uuid id, const uint8_t body[32],
+                  const char **ret_answer, struct bt_err *err);
+void request_done(struct core *c, struct bt_uuid id, const uint8_t body[32], const char *text);
 
 int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
 void job_requeue(struct core *c, uint32_t slot, int64_t charge);

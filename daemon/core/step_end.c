@@ -17,12 +17,17 @@ enum { EXIT_CHECKPOINTED = 85 };
 
 /* ---- leaves ---- */
 
+void person_leaf_name(int32_t person, char ret[16])
+{
+    snprintf(ret, 16, "p%d", person);
+}
+
 void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
                  struct leaf_job *ret)
 {
     _Static_assert(sizeof texts->flops == LEAF_FLOPS_TEXT, "as long as leaf.h says");
     leaf_flops_text((double)j->gflop * 1e9, texts->flops);
-    snprintf(texts->person, sizeof texts->person, "p%d", j->person);
+    person_leaf_name(j->person, texts->person);
     *ret = (struct leaf_job){
         .facility = c->facility,
         .job = j->id,
@@ -419,10 +424,10 @@ void step_manifest(struct core *c, const struct event *ev)
     answer(c, 200, bt_strdup("{}"));
 }
 
-/* ---- its owner ends it, holds it, tells its result ---- */
+/* ---- its owner ends it or holds it ---- */
 
-static struct job *own_job(struct core *c, const struct event *ev, struct bt_uuid id,
-                           uint32_t *slot, struct actor *who, struct bt_err *err)
+struct job *own_job(struct core *c, const struct event *ev, struct bt_uuid id, uint32_t *slot,
+                    struct actor *who, struct bt_err *err)
 {
     struct job *j = job_find(c, id, slot);
     const struct member *m;
@@ -547,37 +552,4 @@ void step_hold(struct core *c, const struct event *ev)
     }
     emit_event(c, e->release ? "release" : "hold", who.text, j->name, NULL);
     answer_state(c, j);
-}
-
-void step_result(struct core *c, const struct event *ev)
-{
-    const struct ev_result *e = &ev->u.result;
-    struct leaf_sig sig = {.role = "researcher"};
-    struct bt_buf leaf = {0};
-    struct bt_err err = {0};
-    struct actor who;
-    uint32_t slot;
-    struct job *j = own_job(c, ev, e->job, &slot, &who, &err);
-    int rc = j ? 0 : -err.code;
-
-    assert(j || rc < 0);
-    if (rc == 0 && !job_state_terminal(j->state))
-        rc = bt_fail(&err, BT_ERR_JOB_STATE, "job %" PRId64 " has not ended yet", j->number);
-    if (rc == 0) {
-        memcpy(sig.key, e->key, 32);
-        memcpy(sig.sig, e->sig, 64);
-        rc = leaf_build(LEAF_RESULT, e->body, strlen(e->body), &sig, 1, &leaf, &err);
-    }
-    if (rc < 0) {
-        bt_buf_done(&leaf);
-        refuse(c, &err, NULL);
-        return;
-    }
-    if (j->result_idx < 0) {
-        emit_leaf(c, "result", j->id, bt_buf_take(&leaf), &j->result_idx);
-        emit_job_state(c, j);
-        emit_event(c, "result", who.text, j->name, NULL);
-    }
-    bt_buf_done(&leaf);
-    answer(c, 201, bt_printf("{\"index\":%" PRId64 "}", j->result_idx));
 }

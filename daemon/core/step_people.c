@@ -669,7 +669,7 @@ void step_admin(struct core *c, const struct event *ev)
     if (rc == 0)
         rc = allowed(&d);
     if (rc == 0 && counts)
-        rc = request_known(c, &d, &before);
+        rc = request_known(c, d.e->id, d.e->body_sha256, &before, &d.err);
     if (before) {
         answer(c, 200, bt_strdup(before));
         return;
@@ -686,7 +686,7 @@ void step_admin(struct core *c, const struct event *ev)
     if (!d.body.n)
         bt_buf_printf(&d.body, "{\"changed\":%s}", d.changed ? "true" : "false");
     if (counts)
-        request_done(c, &d, bt_buf_text(&d.body));
+        request_done(c, d.e->id, d.e->body_sha256, bt_buf_text(&d.body));
     answer(c, 200, bt_buf_take(&d.body));
 }
 

@@ -31,6 +31,7 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_JOB_GET] = job_get,
     [ROUTE_JOB_CANCEL] = job_cancel,
     [ROUTE_JOB_HOLD] = job_hold,
+    [ROUTE_JOB_RESULT] = job_result,
     [ROUTE_JOB_RELEASE] = job_release,
     [ROUTE_JOB_WATCH] = job_watch,
     [ROUTE_JOB_LOG] = job_log,

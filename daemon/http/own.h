@@ -150,8 +150,8 @@ void dry_run_answer(struct call *c, const struct reply *r); /* with what the pla
 void send_jobs(struct call *c);
 /* Fills the nulls that only the plan in memory knows, in the text of one job or of a list. */
 void merge_plans(struct call *c, struct bt_buf *json);
-handler_fn job_submit, job_cancel, job_hold, job_release, job_watch, job_log, job_explain, job_list,
-    job_get;
+handler_fn job_submit, job_cancel, job_hold, job_release, job_result, job_watch, job_log,
+    job_explain, job_list, job_get;
 handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,
     admin_clearance, admin_token, admin_revoke, admin_node, admin_measure, admin_rate,
     admin_guarantee, admin_outage, admin_site, admin_unixmap, admin_unixmaps, admin_quota;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/core.h"
 #include "daemon/http/own.h"
 #include "daemon/store/reader.h"
 #include "lib/base/mem.h"
@@ -378,7 +379,7 @@ static void write_roles(struct json_writer *w, int32_t roles)
 
 static void send_whoami(struct call *c)
 {
-    char id[16];
+    char id[16], name[16];
     struct read q = {.name = "whoami", .param = {id}, .n = 1};
     BT_BUF_AUTO struct bt_buf more = {0};
     struct bt_buf body = {0};
@@ -392,6 +393,10 @@ static void send_whoami(struct call *c)
     write_roles(&w, c->who.roles);
     jw_str(&w, "facility", pki_facility(c->h->set.pki));
     jw_time(&w, "certificate_until", c->who.not_after_us);
+    if (c->who.person > 0) {
+        person_leaf_name(c->who.person, name);
+        jw_str(&w, "ledger_name", name);
+    }
     if (c->who.person > 0 && read_json(c->h, &q, &more, NULL) == 0 && more.n > 2) {
         bt_buf_char(&body, ',');
         bt_buf_add(&body, more.p + 1, more.n - 2); /* the members of {…} */

@@ -291,7 +291,7 @@ found AS (
         GROUP BY s.name, d.site, d.pod, d.state, d.reason) g
     UNION ALL
     SELECT 3, format('%s jobs run on nodes that are not heard of', count(*)),
-        format('beamtime job show %s', min(j.number))
+        format('beamtime result %s', min(j.number))
     FROM attempt a JOIN job j ON j.id = a.job AND j.attempt = a.n
     WHERE a.state = 'unreachable' HAVING count(*) > 0
     UNION ALL

@@ -22,6 +22,36 @@ teardown_file() { facility_end; }
     [ "$(jq -r '.hold_mras' <<<"$output")" = 0 ]
 }
 
+@test "what came out of a job is signed, published and verified; once" {
+    job=$(as ana -q submit -n 1 --time 1m -- true)
+    run -2 as ana result "$job" --title Probe
+    [[ "$output" == *"beamtime result $job --finding positive --title"* ]]
+    run -0 as ana job wait "$job"
+    cat >"$BATS_TEST_TMPDIR/result.json" <<'JSON'
+{"title": "from the file", "languages": ["de", "cs"], "licence": "Apache-2.0",
+ "summary": "Nothing was lost.\nNothing was gained <b>either</b>."}
+JSON
+    run -0 as ana result "$job" --file "$BATS_TEST_TMPDIR/result.json" --title 'A probe' --finding negative \
+        --evaluation bits-per-byte@udhr=2.059 --link https://example.org/paper --dry-run
+    [ "$(jq -r .title <<<"$output")" = 'A probe' ]
+    run ! as louis result "$job" --finding positive --title T --summary S
+    run -0 as ana result "$job" --file "$BATS_TEST_TMPDIR/result.json" --title 'A probe' --finding negative \
+        --evaluation bits-per-byte@udhr=2.059 --link https://example.org/paper
+    [[ "$output" == *"published as entry"* ]]
+    entry=$(as ana job show "$job" --json | jq -r .result)
+    run -0 as ana ledger show "$entry" --json
+    [ "$(jq -r .kind <<<"$output")" = result ]
+    [ "$(jq -r .body.body.record <<<"$output")" = "$(as ana job show "$job" --json | jq -r .record)" ]
+    await 60 as ana ledger verify --record "$entry"
+    run -0 curl -sS "$PUBLIC/record/$entry"
+    [[ "$output" == *"A probe"*"Nothing was lost.<br>"*"Nothing was gained &lt;b&gt;either&lt;/b&gt;."*bits-per-byte*2.059* ]]
+    run -0 curl -sS "$PUBLIC/record/$(as ana job show "$job" --json | jq -r .record)"
+    [[ "$output" == *"/record/$entry\">result"* ]]
+    run ! as ana result "$job" --finding positive --title T --summary S
+    [[ "$output" == *"has its result already, entry $entry"* ]]
+    [ "$(stat -c %a "$BEAMTIME_CONFIG_DIR/ana/signing.pem")" = 600 ]
+}
+
 @test "a job is ended at its walltime" {
     job=$(as ana -q submit -n 1 --time 2s --grace 1s -- sleep 60)
     run -124 as ana job wait "$job"

@@ -8,6 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
+#include "lib/record/sign.h"
 #include "tests/unit/core_fixture.h"
 
 static const struct row_balance *project_account(struct fixture *f)
@@ -357,6 +358,71 @@ static void what_was_refused_or_only_tried_may_be_asked_again(void **state)
     assert_int_equal(granted(f), 2000);
 }
 
+/* Signed by whom the entry shall name. */
+static struct event *a_result(struct fixture *f, struct bt_uuid job, const char *who,
+                              const char *person, int64_t record)
+{
+    static const uint8_t seed[SIGN_SEED_SIZE] = {7};
+    struct event *ev = fixture_event(EV_RESULT, who);
+    struct ev_result *e = &ev->u.result;
+    struct sign_key *key = NULL;
+
+    e->id = fixture_id(f);
+    e->job = job;
+    e->record = record;
+    bt_copy(e->person, sizeof e->person, person);
+    e->body = bt_strdup("{\"title\":\"T\"}");
+    assert_int_equal(sign_key_from_seed(seed, &key, NULL), 0);
+    assert_int_equal(record_sign(key, e->body, strlen(e->body), e->sig, NULL), 0);
+    sign_key_public(key, e->key);
+    sign_key_free(key);
+    return ev;
+}
+
+static const char *leaf_of(struct fixture *f, int64_t idx)
+{
+    return ((struct row_ledger *)f->db.list[ROW_KIND_ledger].v)[idx].body;
+}
+
+static void a_result_is_entered_once_and_only_by_who_signed_it(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id = fixture_id(f), request;
+    struct event *ev, *again;
+    int64_t record, result;
+
+    fixture_submit(f, id, 1, 60);
+    assert_int_equal(fixture_step(f, a_result(f, id, ALICE, "p3", 0))->err.code, BT_ERR_JOB_STATE);
+    ev = fixture_event(EV_CANCEL, ALICE);
+    ev->u.cancel.job = id;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+    record = state_of(f, id)->record_idx;
+    assert_non_null(strstr(leaf_of(f, record), "\"person\":\"p3\""));
+    assert_int_equal(fixture_step(f, a_result(f, id, "?", "p3", record))->err.code,
+                     BT_ERR_UNAUTHENTICATED);
+    assert_int_equal(fixture_step(f, a_result(f, id, CHAIR, "p3", record))->err.code,
+                     BT_ERR_FORBIDDEN);
+    assert_int_equal(fixture_step(f, a_result(f, id, ALICE, "p3", record + 1))->err.code,
+                     BT_ERR_INVALID);
+    ev = a_result(f, id, ALICE, "p3", record);
+    ev->u.result.sig[0] ^= 1;
+    assert_int_equal(fixture_step(f, ev)->err.code, BT_ERR_SIGNATURE);
+    assert_true(state_of(f, id)->result_idx == ROW_NULL64);
+    ev = a_result(f, id, ALICE, "p3", record);
+    request = ev->u.result.id;
+    assert_int_equal(fixture_step(f, ev)->http, 201);
+    result = state_of(f, id)->result_idx;
+    assert_int_equal(result, record + 1);
+    assert_non_null(strstr(leaf_of(f, result), "\"kind\":\"result\""));
+    again = a_result(f, id, ALICE, "p3", record);
+    again->u.result.id = request; /* its answer was lost */
+    assert_int_equal(fixture_step(f, again)->http, 201);
+    assert_int_equal(fixture_step(f, a_result(f, id, ALICE, "p3", record))->err.code,
+                     BT_ERR_CONFLICT);
+    assert_int_equal(f->db.list[ROW_KIND_ledger].n, result + 1);
+    fixture_compare(f);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
@@ -366,6 +432,7 @@ int main(void)
         T(a_refusal_names_everything_that_is_missing),
         T(a_change_is_done_once_however_often_it_is_asked_for),
         T(what_was_refused_or_only_tried_may_be_asked_again),
+        T(a_result_is_entered_once_and_only_by_who_signed_it),
         T(only_one_shepherd_gets_the_claim),
         T(an_unclaimed_attempt_is_closed_and_tried_again),
         T(a_silent_node_loses_its_job_after_the_lease),

@@ -251,7 +251,7 @@ static void later(struct bt_buf *to, const struct json *list)
     for (size_t i = 0; i < json_len(list); i++) {
         int64_t index = json_i64(json_get(json_at(list, i), "index"), 0);
 
-        bt_buf_printf(to, "<li><a href=\"/record/%" PRId64 ".json\">", index);
+        bt_buf_printf(to, "<li><a href=\"/record/%" PRId64 "\">", index);
         html_text(to, text(json_at(list, i), "kind"));
         bt_buf_printf(to, " %" PRId64 "</a></li>\n", index);
     }
@@ -292,12 +292,14 @@ void page_record(struct bt_buf *to, const char *facility, const struct json *rec
     int64_t index = json_i64(json_get(record, "index"), -1);
     const struct json *leaf = json_get(record, "leaf"), *b = json_get(leaf, "body");
     const char *kind = json_str(json_get(leaf, "kind"), "");
-    BT_AUTO char *title =
-        bt_printf("%s · record %" PRId64, *text(b, "name") ? text(b, "name") : kind, index);
+    const char *named = *text(b, "name")    ? text(b, "name")
+                        : *text(b, "title") ? text(b, "title")
+                                            : kind;
+    BT_AUTO char *title = bt_printf("%s · record %" PRId64, named, index);
 
     html_begin(to, facility, title);
     bt_buf_str(to, "<h1>");
-    html_text(to, *text(b, "name") ? text(b, "name") : kind);
+    html_text(to, named);
     bt_buf_printf(to, "</h1>\n<p class=\"lead\">Record %" PRId64, index);
     if (json_is(json_get(b, "number")) == JSON_IS_INT)
         bt_buf_printf(to, " · job %" PRId64, json_i64(json_get(b, "number"), 0));
@@ -312,6 +314,8 @@ void page_record(struct bt_buf *to, const char *facility, const struct json *rec
         summary(to, b);
         file_list(to, index, json_get(b, "manifest"), files);
         later(to, json_get(record, "later"));
+    } else if (bt_streq(kind, "result")) {
+        result_part(to, leaf);
     } else {
         bt_buf_str(to, "<p>An entry of kind “");
         html_text(to, kind);
