@@ -113,7 +113,6 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->nations);
     bt_free(e->order);
     bt_free(e->order_spare);
-    bt_free(e->penalty);
     bt_free(e->victims);
     bt_free(e->starts);
     bt_free(e->promised);
@@ -123,6 +122,27 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->part_free);
     bt_free(e->timed);
     bt_free(e);
+}
+
+void eng_reserve(struct plan_timeline *e, uint32_t n_jobs)
+{
+    if (n_jobs > e->cap_jobs) {
+        e->jobs = bt_realloc(e->jobs, n_jobs, sizeof *e->jobs);
+        e->cap_jobs = n_jobs;
+    }
+    bt_map_reserve(&e->by_handle, n_jobs);
+}
+
+void eng_rest(struct plan_timeline *e)
+{
+    bt_map_done(&e->ends);
+    lines_free(e);
+    bt_free(e->order);
+    bt_free(e->order_spare);
+    bt_free(e->prio);
+    e->order = e->order_spare = NULL;
+    e->prio = NULL;
+    e->cap_order = e->n_prio = e->cap_prio = 0;
 }
 
 uint32_t eng_find(const struct plan_timeline *e, uint32_t handle)

@@ -190,7 +190,6 @@ struct plan_timeline {
     struct bt_map ends;          /* (zone, end) -> job that ends there */
     struct order *order, *order_spare;
     uint32_t cap_order;
-    int64_t *penalty; /* [person account], fixed point log2, of this pass */
     uint32_t slack_s, slack_percent, turnaround_s;
     struct known *known;         /* [KNOWN_SHAPES], where newcomers take slots; else NULL */
     struct zone_time *plan_time; /* profiles as planned, before certificates; only if explains */
@@ -230,6 +229,9 @@ uint32_t eng_add_running(struct plan_timeline *e, const struct plan_running *r,
 void eng_remove(struct plan_timeline *e, uint32_t job); /* ended or cancelled */
 uint32_t eng_find(const struct plan_timeline *e, uint32_t handle);
 size_t eng_bytes(const struct plan_timeline *e);
+void eng_reserve(struct plan_timeline *e, uint32_t n_jobs); /* room for so many, no more */
+/* Forgets what only passes need: a plan that was given away is asked, not planned on. */
+void eng_rest(struct plan_timeline *e);
 
 /* ---- reservations and running jobs in the profiles (charge.c) ---- */
 

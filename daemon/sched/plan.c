@@ -167,10 +167,10 @@ static struct plan_timeline *build(const struct plan_input *in)
 {
     struct plan_timeline *e = eng_new(in);
     e->explains = true;
+    eng_reserve(e, in->n_pending + in->n_running + 1); /* 1: what is not reported empty yet */
     find_cause(e, in);
     add_running(e, in);
     hold_unreported(e, in);
-    bt_map_reserve(&e->by_handle, (size_t)in->n_pending + in->n_running);
     for (uint32_t i = 0; i < in->n_pending; i++) {
         uint32_t job = eng_add_pending(e, &in->pending[i]);
         if (in->last)
@@ -399,6 +399,7 @@ int sched_plan(const struct plan_input *in, struct plan_output *ret, struct bt_e
     struct plan_output out = {.now_us = in->now_us, .seq = in->seq, .timeline = e};
     fill(e, in, &out);
     out.state_bytes = eng_bytes(e);
+    eng_rest(e);
     *ret = out;
     return 0;
 }

@@ -186,6 +186,8 @@ void lines_free(struct plan_timeline *e)
     }
     bt_free(e->lines);
     bt_map_done(&e->line_by_key);
+    e->lines = NULL;
+    e->n_lines = e->cap_lines = 0;
 }
 
 /* ---- one job ---- */

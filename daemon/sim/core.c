@@ -144,7 +144,8 @@ static void note_promises(struct replay *r)
         if (j->promise_s < 0) {
             j->promise_s = k->promise;
             j->first_plan_s = k->plan.start;
-        } else if (k->moved_from != PROFILE_NEVER) {
+        } else if (k->moved_from != PROFILE_NEVER && k->cause != PLAN_CAUSE_LATE &&
+                   k->cause != PLAN_CAUSE_NONE) { /* these are the scheduler's own doing */
             j->moved++;
         }
     }
