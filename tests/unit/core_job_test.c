@@ -370,6 +370,7 @@ static struct event *a_result(struct fixture *f, struct bt_uuid job, const char 
     e->id = fixture_id(f);
     e->job = job;
     e->record = record;
+    memset(e->body_sha256, 0x5a, sizeof e->body_sha256);
     bt_copy(e->person, sizeof e->person, person);
     e->body = bt_strdup("{\"title\":\"T\"}");
     assert_int_equal(sign_key_from_seed(seed, &key, NULL), 0);
