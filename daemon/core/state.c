@@ -173,6 +173,8 @@ bool job_is_awaited(const struct core *c, const struct job *j)
 {
     uint32_t n;
 
+    if (!c->awaited.n) /* mostly: a snapshot asks of every live job */
+        return false;
     return bt_map_get(&c->awaited, bt_map_hash(j->id.b, sizeof j->id.b), &n) ||
            bt_map_get(&c->awaited, singles_key(j), &n) ||
            (!bt_uuid_zero(j->array_of) &&
