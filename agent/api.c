@@ -135,7 +135,7 @@ int api_measured(struct link *l, const char *node, int64_t busbw_mbs, struct bt_
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err)
 {
-    char path[96 + KNOWN_TEXT];
+    char path[96 + MARK_TEXT];
 
     (void)snprintf(path, sizeof path, "/v1/agent/wants?after=%lld&wait=%d%s%s",
                    (long long)BT_MAX(after, 0), wait_s, *known ? "&known=" : "", known);

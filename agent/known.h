@@ -2,18 +2,17 @@
  * with every poll, and so learns when its database was restored from a copy.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A mark is the daemon's text <key>.<epoch>.<seq>.<code> (daemon/mark.h); the agent understands
- * which of two is the higher and repeats it as it came. */
+ * Of a mark (lib/api/mark.h) the agent understands which of two is the higher; it repeats it as
+ * it came. */
 #ifndef BT_AGENT_KNOWN_H
 #define BT_AGENT_KNOWN_H
 
+#include "lib/api/mark.h"
 #include "lib/base/err.h"
-
-enum { KNOWN_TEXT = 96 };
 
 struct known {
     char *path;
-    char mark[KNOWN_TEXT]; /* "": nothing is known */
+    char mark[MARK_TEXT]; /* "": nothing is known */
 };
 
 /* Reads <state>/known; what cannot be read counts as nothing. */

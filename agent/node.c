@@ -334,7 +334,7 @@ static int listen_for_wants(struct node *n, struct bt_err *err)
     int64_t left_s = n->measure ? 1 : (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
     int64_t seq;
     size_t n_items;
-    char mark[KNOWN_TEXT];
+    char mark[MARK_TEXT];
     int rc = api_wants(n->link, n->seq, (int)BT_MAX(1, BT_MIN(left_s, POLL_S)), n->known.mark,
                        &text, err);
 

@@ -40,7 +40,7 @@ enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };
  * there is none. *ret is the caller's (bt_free).
  * BT_ERR_INVALID names what is wrong; one bad want spoils the list, for a half-read list would
  * end the attempts that are missing in it. */
-int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[KNOWN_TEXT],
+int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[MARK_TEXT],
                 struct want_item **ret, size_t *ret_n, struct bt_err *err) BT_MUSTUSE;
 
 /* What the shepherd gets told. BT_ERR_INVALID when the mask names accelerators that the node

@@ -54,7 +54,7 @@ static int read_item(const struct json *w, struct want_item *ret)
     return 0;
 }
 
-int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[KNOWN_TEXT],
+int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[MARK_TEXT],
                 struct want_item **ret, size_t *ret_n, struct bt_err *err)
 {
     JSON_AUTO struct json *j = NULL;
@@ -67,7 +67,7 @@ int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[KNO
     int64_t seq = json_i64(json_get(j, "seq"), -1);
     size_t len = json_len(list);
     if (seq < 0 || json_is(list) != JSON_IS_ARRAY || len > WANTS_MAX ||
-        !bt_copy(ret_known, KNOWN_TEXT, json_str(json_get(j, "known"), "")))
+        !bt_copy(ret_known, MARK_TEXT, json_str(json_get(j, "known"), "")))
         return bt_fail(err, BT_ERR_INVALID, "the daemon's list of wants has not the agreed form");
     items = bt_new_n(struct want_item, len + 1);
     for (size_t i = 0; i < len; i++)

@@ -9,8 +9,6 @@
 #include "lib/base/str.h"
 #include "lib/crypto/hash.h"
 
-enum { CODE_BYTES = 16, CODE_HEX = 2 * CODE_BYTES };
-
 int mark_key_make(const struct sign_key *ledger, struct mark_key *ret, struct bt_err *err)
 {
     static const char what[] = "beamtime: key of the marks that agents keep, v1";
@@ -21,22 +19,23 @@ int mark_key_make(const struct sign_key *ledger, struct mark_key *ret, struct bt
         return rc;
     bt_sha256(signature, sizeof signature, ret->b);
     bt_sha256(ret->b, sizeof ret->b, name);
-    bt_hex(name, 4, ret->name);
+    bt_hex(name, MARK_KEY_HEX / 2, ret->name);
     explicit_bzero(signature, sizeof signature);
     return 0;
 }
 
-static void code_of(const struct mark_key *key, const char *text, size_t n, char ret[CODE_HEX + 1])
+static void code_of(const struct mark_key *key, const char *text, size_t n,
+                    char ret[MARK_CODE_HEX + 1])
 {
     uint8_t mac[BT_SHA256_SIZE];
 
     bt_hmac_sha256(key->b, sizeof key->b, text, n, mac);
-    bt_hex(mac, CODE_BYTES, ret);
+    bt_hex(mac, MARK_CODE_HEX / 2, ret);
 }
 
 void mark_write(const struct mark_key *key, uint64_t epoch, uint64_t seq, char ret[MARK_TEXT])
 {
-    char code[CODE_HEX + 1];
+    char code[MARK_CODE_HEX + 1];
     int n = snprintf(ret, MARK_TEXT, "%s.%" PRIu64 ".%" PRIu64, key->name, epoch, seq);
 
     code_of(key, ret, (size_t)n, code);
@@ -46,23 +45,17 @@ void mark_write(const struct mark_key *key, uint64_t epoch, uint64_t seq, char r
 int mark_read(const struct mark_key *key, const char *text, uint64_t *ret_epoch, uint64_t *ret_seq,
               struct bt_err *err)
 {
-    char copy[MARK_TEXT], code[CODE_HEX + 1];
-    char *save = NULL;
-    const char *field[4] = {NULL};
-    int64_t epoch, seq;
+    char code[MARK_CODE_HEX + 1];
+    struct mark m;
 
-    if (!bt_copy(copy, sizeof copy, text))
-        return bt_fail(err, BT_ERR_SIGNATURE, "a mark has at most %d characters", MARK_TEXT - 1);
-    for (size_t i = 0; i < BT_ARRAY_LEN(field); i++)
-        field[i] = strtok_r(i ? NULL : copy, ".", &save);
-    if (!field[3] || !bt_streq(field[0], key->name))
+    if (!mark_parse(text, &m))
+        return bt_fail(err, BT_ERR_NOT_FOUND, "it is no mark");
+    if (!bt_streq(m.key, key->name))
         return bt_fail(err, BT_ERR_NOT_FOUND, "the mark is of another facility");
-    code_of(key, text, (size_t)(field[3] - copy) - 1, code);
-    if (strlen(field[3]) != CODE_HEX || !bt_equal_ct(field[3], code, CODE_HEX) ||
-        bt_parse_i64(field[1], "epoch", 0, INT64_MAX, &epoch, NULL) < 0 ||
-        bt_parse_i64(field[2], "batch", 0, INT64_MAX, &seq, NULL) < 0)
+    code_of(key, text, (size_t)m.n_signed, code);
+    if (!bt_equal_ct(m.code, code, MARK_CODE_HEX))
         return bt_fail(err, BT_ERR_SIGNATURE, "the mark is not one that was given");
-    *ret_epoch = (uint64_t)epoch;
-    *ret_seq = (uint64_t)seq;
+    *ret_epoch = m.epoch;
+    *ret_seq = m.seq;
     return 0;
 }

@@ -4,20 +4,19 @@
  *
  * A mark says "batch SEQ of epoch EPOCH was committed" and carries a code that only this
  * facility's key can make: an agent can repeat what it was told, not invent a batch and so make
- * the facility read only. Text: <key, 8 hex>.<epoch>.<seq>.<code, 32 hex>. */
+ * the facility read only. The text's form is lib/api/mark.h's. */
 #ifndef BT_DAEMON_MARK_H
 #define BT_DAEMON_MARK_H
 
 #include <stdint.h>
 
+#include "lib/api/mark.h"
 #include "lib/base/err.h"
 #include "lib/crypto/sign.h"
 
-enum { MARK_TEXT = 96 };
-
 struct mark_key {
     uint8_t b[32];
-    char name[9]; /* so that an agent of another facility's past is passed over */
+    char name[MARK_KEY_HEX + 1]; /* so that an agent of another facility's past is passed over */
 };
 
 /* From the ledger's key, which lives as long as the facility. */
@@ -26,7 +25,8 @@ int mark_key_make(const struct sign_key *ledger, struct mark_key *ret,
 
 void mark_write(const struct mark_key *key, uint64_t epoch, uint64_t seq, char ret[MARK_TEXT]);
 
-/* BT_ERR_NOT_FOUND: of another facility; BT_ERR_SIGNATURE: not one that was given. */
+/* BT_ERR_NOT_FOUND: of another facility, or no mark at all; BT_ERR_SIGNATURE: not one that was
+ * given. */
 int mark_read(const struct mark_key *key, const char *text, uint64_t *ret_epoch, uint64_t *ret_seq,
               struct bt_err *err) BT_MUSTUSE;
 

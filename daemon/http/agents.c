@@ -68,7 +68,7 @@ void agent_register(struct call *c)
         int32_t n_acc;
         char boot[64];
         char version[32];
-        char known[HTTP_MARK];
+        char known[MARK_TEXT];
         const struct json *inventory;
     } in = {.node = ""};
     static const struct json_field fields[] = {
@@ -78,7 +78,7 @@ void agent_register(struct call *c)
         {"boot_id", JSON_F_TEXT, offsetof(struct reg, boot), .size = 64},
         {"version", JSON_F_TEXT, offsetof(struct reg, version), .size = 32},
         {"inventory", JSON_F_VALUE, offsetof(struct reg, inventory)},
-        {"known", JSON_F_TEXT, offsetof(struct reg, known), .size = HTTP_MARK},
+        {"known", JSON_F_TEXT, offsetof(struct reg, known), .size = MARK_TEXT},
     };
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
@@ -162,7 +162,7 @@ static void send_wants(struct call *c)
 {
     const struct http_settings *s = &c->h->set;
     struct bt_buf json = {0};
-    char mark[HTTP_MARK];
+    char mark[MARK_TEXT];
 
     if (!board_get(s->board, c->principal.subject, c->after, &json, NULL))
         board_get(s->board, c->principal.subject, -1, &json, NULL);

@@ -21,12 +21,11 @@
 #include "daemon/core/event.h"
 #include "daemon/core/plan_view.h"
 #include "daemon/pki/pki.h"
+#include "lib/api/mark.h"
 #include "lib/base/err.h"
 #include "lib/json/json.h"
 
 struct http;
-
-enum { HTTP_MARK = 96 };
 
 struct http_address {
     char host[64]; /* an IP address */
@@ -45,7 +44,7 @@ struct http_settings {
     int (*post)(void *arg, struct event *ev, struct bt_err *err);
     /* 0 while agents may be told what to do, else why not. */
     int (*commands)(void *arg, struct bt_err *err);
-    /* What agents shall remember of the database's state (HTTP_MARK bytes), and what one of them
+    /* What agents shall remember of the database's state (MARK_TEXT bytes), and what one of them
      * says that it was told: BT_ERR_BEHIND when the database has less. Both or none. */
     void (*mark)(void *arg, char *ret);
     int (*told)(void *arg, const char *mark, struct bt_err *err);

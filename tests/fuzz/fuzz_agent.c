@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 static void wants(const char *text, size_t n)
 {
     struct want_item *items = NULL;
-    char known[KNOWN_TEXT];
+    char known[MARK_TEXT];
     int64_t seq = -1;
     size_t n_items = 0;
 

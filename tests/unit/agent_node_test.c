@@ -557,7 +557,7 @@ static void a_list_of_wants_is_taken_whole_or_not_at_all(void **state)
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
         BT_AUTO struct want_item *items = NULL;
-        char known[KNOWN_TEXT];
+        char known[MARK_TEXT];
         int64_t seq;
         size_t n;
 
