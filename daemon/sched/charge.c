@@ -14,14 +14,6 @@ struct need eng_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zo
     return n;
 }
 
-struct need later_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zone_acc)
-{
-    struct need n = eng_need(ask, n_acc, zone_acc);
-    if (n.below && n_acc > 1)
-        n = (struct need){.nodes = 1, .acc = zone_acc};
-    return n;
-}
-
 /* ---- reservations ---- */
 
 static int32_t resv_end(const struct eng_job *j, const struct resv *r)

@@ -236,9 +236,6 @@ void eng_rest(struct plan_timeline *e);
 /* ---- reservations and running jobs in the profiles (charge.c) ---- */
 
 struct need eng_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zone_acc);
-/* The same where the job starts later than now: some node has one accelerator when any are free, but
- * several together are certain only on a node that is free. */
-struct need later_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zone_acc);
 void resv_charge(struct plan_timeline *e, const struct eng_job *j, const struct resv *r, int sign);
 void resv_drop(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
 void note_running(struct plan_timeline *e, uint32_t job); /* pass.c: who frees nodes when */

@@ -665,7 +665,7 @@ static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_
     for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
         if (z->acc != acc)
-            need = later_need(&j->ask, n_acc, acc = z->acc);
+            need = eng_need(&j->ask, n_acc, acc = z->acc);
         if (!zone_holds(z, j, &need))
             continue;
         int32_t known = memo_ask(e, zones[i], n_acc, j->len);
@@ -746,7 +746,7 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
     bool found = false;
     for (uint32_t i = 0; i < m->n_zones; i++) {
         uint32_t zone = e->match_zones[m->zone_off + i];
-        struct need need = later_need(&j->ask, j->ask.min_acc, e->fabric.zones[zone].acc);
+        struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[zone].acc);
         if (!zone_holds(&e->fabric.zones[zone], j, &need))
             continue;
         int32_t start = zone_latest(&e->time[zone], &need, j->len, from, upto);
@@ -784,9 +784,7 @@ bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 {
     if (r->mode != RESV_WHOLE && r->mode != RESV_BELOW)
         return false;
-    uint32_t acc = e->fabric.zones[r->zone].acc;
-    struct need need = r->mode == RESV_BELOW ? eng_need(&j->ask, j->ask.min_acc, acc)
-                                             : later_need(&j->ask, j->ask.min_acc, acc);
+    struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[r->zone].acc);
     int32_t start = zone_latest(&e->time[r->zone], &need, j->len, r->start, j->promise);
     if (start == PROFILE_NEVER)
         return false;
