@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include "agent/known.h"
+#include "agent/trial.h"
 #include "lib/api/problem.h"
 #include "lib/base/enc.h"
 #include "lib/base/mem.h"
+#include "lib/base/str.h"
 #include "lib/json/json.h"
 
 enum { CALL_S = 30, SLACK_S = 10, REPLY_BYTES = 65536 };
@@ -86,6 +88,10 @@ int api_register(struct link *l, const struct node_facts *facts, struct bt_err *
     jw_str(&w, "boot_id", facts->boot_id);
     jw_str(&w, "version", BT_VERSION);
     jw_raw(&w, "inventory", facts->inventory);
+    if (facts->pod || facts->leaf) {
+        jw_i64(&w, "pod", facts->pod);
+        jw_i64(&w, "leaf", facts->leaf);
+    }
     if (*facts->known)
         jw_str(&w, "known", facts->known);
     jw_end_object(&w);
@@ -113,6 +119,7 @@ int api_heartbeat(struct link *l, const char *node, const struct live *live, siz
         jw_end_object(&w);
     }
     jw_end_array(&w);
+    jw_bool(&w, "trials", true);
     jw_end_object(&w);
     rc = post_for(l, "/v1/agent/heartbeat", &b, &reply, err);
     if (rc == 0 && reply.n && json_parse(reply.p, reply.n, REPLY_BYTES, &j, NULL) == 0)
@@ -130,6 +137,45 @@ int api_measured(struct link *l, const char *node, int64_t busbw_mbs, struct bt_
     jw_i64(&w, "busbw_mb_per_s", busbw_mbs);
     jw_end_object(&w);
     return post(l, "/v1/agent/measured", &b, err);
+}
+
+int api_trial(struct link *l, const char *node, const struct trial_part *part, struct bt_err *err)
+{
+    struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+    int rc;
+
+    jw_object(&w, NULL);
+    jw_str(&w, "node", node);
+    jw_i64(&w, "id", part->id);
+    jw_str(&w, "address", part->address);
+    jw_str(&w, "secret", part->secret);
+    jw_end_object(&w);
+    rc = post(l, "/v1/agent/trial", &b, err);
+    if (b.p)
+        bt_wipe(b.p, b.n);
+    bt_buf_done(&b);
+    return rc;
+}
+
+int api_trial_ended(struct link *l, const char *node, int64_t id, const char *outcome,
+                    const char *text, const char *links, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
+    char cut[200];
+
+    bt_copy(cut, sizeof cut, text);
+    jw_object(&w, NULL);
+    jw_str(&w, "node", node);
+    jw_i64(&w, "id", id);
+    jw_str(&w, "outcome", outcome);
+    if (*cut)
+        jw_str(&w, "text", cut);
+    if (*links)
+        jw_raw(&w, "links", links);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/trial/ended", &b, err);
 }
 
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,

@@ -20,6 +20,7 @@ struct node_facts {
     const char *boot_id;
     const char *inventory; /* JSON */
     const char *known;     /* known.h; "": nothing */
+    int64_t pod, leaf;     /* 0: not told */
 };
 
 /* All return 0 or an error of the daemon (its code) or of the way to it. api_is_final tells an
@@ -35,6 +36,12 @@ int api_heartbeat(struct link *l, const char *node, const struct live *live, siz
                   bool *ret_measure, struct bt_err *err) BT_MUSTUSE;
 int api_measured(struct link *l, const char *node, int64_t busbw_mbs,
                  struct bt_err *err) BT_MUSTUSE;
+struct trial_part; /* agent/trial.h */
+int api_trial(struct link *l, const char *node, const struct trial_part *part,
+              struct bt_err *err) BT_MUSTUSE;
+/* outcome: ok, failed, lost, disturbed; links: JSON, "" none. */
+int api_trial_ended(struct link *l, const char *node, int64_t id, const char *outcome,
+                    const char *text, const char *links, struct bt_err *err) BT_MUSTUSE;
 /* The text of the reply; after < 0 asks for the present state at once. known: as in node_facts. */
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;

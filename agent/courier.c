@@ -27,6 +27,7 @@ enum {
     RECHECK_US = 1000000,      /* between two looks when nothing was said */
     RETRY_BASE_US = 200000,    /* first try after a failure of the daemon … */
     RETRY_LIMIT_US = 20000000, /* … and the longest wait between tries */
+    TRIED_US = 300000,         /* between two claims of a gang that is being tried */
     LOG_GATHER_US = 100000,    /* logs are sent at most so often */
     LOG_PART = 256 * 1024,     /* of a log in one request */
     LAST_WORDS = 4 * LOG_PART, /* of each log before the end is reported */
@@ -186,6 +187,10 @@ static void claim(struct trip *t)
     if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) < 0)
         return;
     int rc = api_claim(t->link, &t->c->id, id.p, &e);
+    if (rc == -BT_ERR_PREFLIGHT) { /* no failure of the daemon: its nodes are being tried */
+        t->next_call_us = bt_mono_us() + TRIED_US;
+        return;
+    }
     if (!settle(t, "claim_failed", rc, &e))
         return;
     rc = spool_put(t->c->dir, t->fenced ? "gone" : "granted", "", &e);

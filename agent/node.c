@@ -46,6 +46,7 @@ struct node {
     int64_t heartbeat_due_us;
     int64_t sweep_due_us;
     struct measure *measure; /* that runs; NULL: none */
+    struct trial trial;
     int64_t measure_due_us;
     int failures;
     bool asked_to_measure, measure_disturbed;
@@ -147,7 +148,9 @@ static int say_hello(struct node *n, struct bt_err *err)
                                .accelerators = n->plan->accelerators,
                                .boot_id = n->plan->boot_id,
                                .inventory = n->plan->inventory,
-                               .known = n->known.mark};
+                               .known = n->known.mark,
+                               .pod = n->set->pod,
+                               .leaf = n->set->leaf};
     int rc = api_register(n->link, &facts, err);
 
     if (rc == 0) {
@@ -204,10 +207,10 @@ static int say_measured(struct node *n, struct bt_err *err)
     bool disturbed = n->measure_disturbed;
     struct bt_err e = {0};
     int64_t mbs = 0;
-    int rc = measure_end(n->measure, &mbs, &e);
+    int rc = measure_end(n->measure, &mbs, NULL, &e);
 
     n->measure = NULL;
-    if (rc < 0) {
+    if (rc < 0 && !disturbed) {
         bt_log_err(BT_WARN, "not_measured", &e);
         measure_later(n, n->set->measure_every);
         return 0;
@@ -229,10 +232,12 @@ static int look_after_measure(struct node *n, struct bt_err *err)
     struct bt_err e = {0};
 
     if (n->measure) {
-        n->measure_disturbed |= n->n_couriers > 0;
+        n->measure_disturbed |= n->n_couriers > 0 || n->trial.part.id;
+        if (n->trial.part.id) /* others wait for this node */
+            measure_stop(n->measure);
         return measure_over(n->measure) ? say_measured(n, err) : 0;
     }
-    if (!due || n->n_couriers || n->plan->accelerators < 2)
+    if (!due || n->n_couriers || n->trial.part.id || n->plan->accelerators < 2)
         return 0;
     n->measure_disturbed = false;
     if (measure_start(n->set, n->plan, &n->measure, &e) < 0) {
@@ -326,29 +331,30 @@ static int reconcile(struct node *n, const struct want_item *items, size_t n_ite
     return worst;
 }
 
+#define WANTS_AUTO BT_CLEANUP(wants_done)
+
 /* One long poll, no longer than until the next heartbeat. */
 static int listen_for_wants(struct node *n, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
-    BT_AUTO struct want_item *items = NULL;
-    int64_t left_s = n->measure ? 1 : (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
-    int64_t seq;
-    size_t n_items;
-    char mark[MARK_TEXT];
+    WANTS_AUTO struct wants w = {0};
+    bool soon = n->measure || trial_is_on(&n->trial);
+    int64_t left_s = soon ? 1 : (n->heartbeat_due_us - bt_mono_us()) / BT_US_PER_S;
     int rc = api_wants(n->link, n->seq, (int)BT_MAX(1, BT_MIN(left_s, POLL_S)), n->known.mark,
                        &text, err);
 
     if (rc < 0 || text.n == 0)
         return rc;
-    rc = wants_parse(text.p, text.n, &seq, mark, &items, &n_items, err);
-    if (rc == 0 && *mark)
-        rc = known_learn(&n->known, mark, err); /* before anything is done about it */
+    rc = wants_parse(text.p, text.n, &w, err);
+    if (rc == 0 && *w.known)
+        rc = known_learn(&n->known, w.known, err); /* before anything is done about it */
     drop_finished(n);
-    if (rc < 0 || seq == n->seq)
+    if (rc < 0 || w.seq == n->seq)
         return rc;
-    if (reconcile(n, items, n_items) < 0)
+    trial_told(&n->trial, &w.trial);
+    if (reconcile(n, w.items, w.n) < 0)
         return bt_fail(err, BT_ERR_BUSY, "some wants could not be met yet");
-    n->seq = seq;
+    n->seq = w.seq;
     return 0;
 }
 
@@ -504,6 +510,8 @@ static int turn(struct node *n, struct bt_err *err)
         rc = say_alive(n, err);
     if (rc == 0)
         rc = look_after_measure(n, err);
+    if (rc == 0 && !n->measure)
+        rc = trial_look(&n->trial, n->set, n->link, n->plan->node, n->n_couriers, err);
     return rc < 0 ? rc : listen_for_wants(n, err);
 }
 

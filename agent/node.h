@@ -7,6 +7,7 @@
 #include "agent/known.h"
 #include "agent/link.h"
 #include "agent/settings.h"
+#include "agent/trial.h"
 
 enum { HEARTBEAT_S = 30, POLL_S = 25, ACCELERATORS_MAX = 64 };
 
@@ -36,12 +37,19 @@ struct want_item {
 
 enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };
 
-/* Reads {"seq":n,"wants":[…],"known":"…"}; unknown members are passed over; ret_known is "" when
- * there is none. *ret is the caller's (bt_free).
+/* Reads {"seq":n,"wants":[…],"trial":{…},"known":"…"}; unknown members are passed over. *ret is
+ * the caller's (wants_done).
  * BT_ERR_INVALID names what is wrong; one bad want spoils the list, for a half-read list would
  * end the attempts that are missing in it. */
-int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[MARK_TEXT],
-                struct want_item **ret, size_t *ret_n, struct bt_err *err) BT_MUSTUSE;
+struct wants {
+    int64_t seq;
+    char known[MARK_TEXT];   /* "" when there is none */
+    struct trial_part trial; /* id 0: none */
+    struct want_item *items; /* owned */
+    size_t n;
+};
+int wants_parse(const char *text, size_t n, struct wants *ret, struct bt_err *err) BT_MUSTUSE;
+void wants_done(struct wants *w);
 
 /* What the shepherd gets told. BT_ERR_INVALID when the mask names accelerators that the node
  * does not have. */

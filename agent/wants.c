@@ -54,30 +54,57 @@ static int read_item(const struct json *w, struct want_item *ret)
     return 0;
 }
 
-int wants_parse(const char *text, size_t n, int64_t *ret_seq, char ret_known[MARK_TEXT],
-                struct want_item **ret, size_t *ret_n, struct bt_err *err)
+static int read_trial(const struct json *j, struct trial_part *ret)
+{
+    struct trial_part p = {.id = json_i64(json_get(j, "id"), 0)};
+
+    *ret = (struct trial_part){0};
+    if (!j)
+        return 0;
+    p.rank = bounded(j, "rank", TRIAL_WORLD_MAX - 1);
+    p.world = bounded(j, "world", TRIAL_WORLD_MAX);
+    p.deadline_s = bounded(j, "deadline_s", 3600);
+    if (p.id < 1 || p.world < 2 || p.rank < 0 || p.rank >= p.world || p.deadline_s < 1 ||
+        !bt_copy(p.address, sizeof p.address, json_str(json_get(j, "address"), "")) ||
+        !bt_copy(p.secret, sizeof p.secret, json_str(json_get(j, "secret"), "")) ||
+        (*p.address && strspn(p.secret, "0123456789abcdef") != 64))
+        return -1;
+    *ret = p;
+    return 0;
+}
+
+int wants_parse(const char *text, size_t n, struct wants *ret, struct bt_err *err)
 {
     JSON_AUTO struct json *j = NULL;
     BT_AUTO struct want_item *items = NULL;
+    struct wants w = {0};
     int rc = json_parse(text, n, WANTS_BYTES, &j, err);
 
     if (rc < 0)
         return rc;
     const struct json *list = json_get(j, "wants");
-    int64_t seq = json_i64(json_get(j, "seq"), -1);
-    size_t len = json_len(list);
-    if (seq < 0 || json_is(list) != JSON_IS_ARRAY || len > WANTS_MAX ||
-        !bt_copy(ret_known, MARK_TEXT, json_str(json_get(j, "known"), "")))
+    w.seq = json_i64(json_get(j, "seq"), -1);
+    w.n = json_len(list);
+    if (w.seq < 0 || json_is(list) != JSON_IS_ARRAY || w.n > WANTS_MAX ||
+        !bt_copy(w.known, sizeof w.known, json_str(json_get(j, "known"), "")))
         return bt_fail(err, BT_ERR_INVALID, "the daemon's list of wants has not the agreed form");
-    items = bt_new_n(struct want_item, len + 1);
-    for (size_t i = 0; i < len; i++)
+    items = bt_new_n(struct want_item, w.n + 1);
+    for (size_t i = 0; i < w.n; i++)
         if (read_item(json_at(list, i), &items[i]) < 0)
             return bt_fail(err, BT_ERR_INVALID, "want %zu of the daemon has not the agreed form",
                            i);
-    *ret_seq = seq;
-    *ret_n = len;
-    *ret = BT_TAKE(items);
+    if (read_trial(json_get(j, "trial"), &w.trial) < 0)
+        return bt_fail(err, BT_ERR_INVALID, "the daemon's trial has not the agreed form");
+    w.items = BT_TAKE(items);
+    *ret = w;
     return 0;
+}
+
+void wants_done(struct wants *w)
+{
+    bt_free(w->items);
+    bt_wipe(&w->trial, sizeof w->trial);
+    *w = (struct wants){0};
 }
 
 /* Appends ",x" to a list in out; false if it does not fit. */

@@ -144,6 +144,23 @@ int cmd_node_summary(struct app *app, const struct cli_args *a, struct bt_err *e
     return rc;
 }
 
+/* What was measured from the node's leaf switch to others and inside it. */
+static void say_pairs(const struct json *node, struct bt_buf *to)
+{
+    const struct json *pairs = json_get(node, "pairs");
+
+    for (size_t i = 0; i < json_len(pairs); i++) {
+        const struct json *p = json_at(pairs, i), *nodes = json_get(p, "nodes");
+
+        bt_buf_printf(to, "leaf %lld-%lld  %.2f GB/s between %s and %s, %s\n",
+                      (long long)json_i64(json_get(node, "leaf"), 0),
+                      (long long)json_i64(json_get(p, "leaf"), 0),
+                      (double)json_i64(json_get(p, "busbw_mb_per_s"), 0) * 1e-3,
+                      json_str(json_at(nodes, 0), ""), json_str(json_at(nodes, 1), ""),
+                      out_str(p, "state"));
+    }
+}
+
 int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     static const struct out_col cols[] = {{"NODE", "node", OUT_STR, 0},
@@ -177,6 +194,8 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
             out_json(&reply);
         else
             out_items(app, node, &how, bt_now_us(), &text);
+        if (app->format != OUT_JSON)
+            say_pairs(node, &text);
         out_text(&text);
         return 0;
     }
@@ -316,15 +335,19 @@ static int measure_node(void *arg, const char *name)
     const struct node_change *ch = arg;
     BT_BUF_AUTO struct bt_buf body = {0};
     BT_BUF_AUTO struct bt_buf path = {0};
+    bool pairs = cli_has(ch->a, "pairs");
     int rc;
 
-    bt_buf_str(&body, "{}");
+    bt_buf_str(&body, pairs ? "{\"kind\":\"pairs\"}" : "{}");
     bt_buf_str(&path, "/v1/nodes/");
     net_escape(&path, name);
     bt_buf_str(&path, "/measure");
     rc = send_body(ch->app, "POST", bt_buf_text(&path), &body, ch->err);
     if (rc >= 0)
-        app_note(ch->app, "node %s will measure itself when it is idle", name);
+        app_note(ch->app,
+                 pairs ? "the switch of node %s will be measured with the others by idle nodes"
+                       : "node %s will measure itself when it is idle",
+                 name);
     return rc;
 }
 

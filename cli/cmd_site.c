@@ -154,6 +154,29 @@ static void say_cluster(const struct json *c, struct bt_buf *to)
         bt_buf_printf(to, "next          %s\n", out_str(c, "next"));
 }
 
+/* How many pairs of switches were measured, and each that is slow. */
+static void say_pairs(const struct json *pairs, struct bt_buf *to)
+{
+    size_t n = json_len(pairs), slow = 0;
+
+    if (!n)
+        return;
+    for (size_t i = 0; i < n; i++)
+        slow += bt_streq(out_str(json_at(pairs, i), "state"), "slow");
+    bt_buf_printf(to, "switches      %zu pairs measured, %zu slow\n", n, slow);
+    for (size_t i = 0; i < n; i++) {
+        const struct json *p = json_at(pairs, i), *nodes = json_get(p, "nodes");
+
+        if (!bt_streq(out_str(p, "state"), "slow"))
+            continue;
+        bt_buf_printf(to, "  slow        leaf %lld-%lld, %s: %.2f GB/s (%s, %s)\n",
+                      (long long)json_i64(json_get(p, "leaf_a"), 0),
+                      (long long)json_i64(json_get(p, "leaf_b"), 0), out_str(p, "class"),
+                      (double)json_i64(json_get(p, "busbw_mb_per_s"), 0) * 1e-3,
+                      json_str(json_at(nodes, 0), ""), json_str(json_at(nodes, 1), ""));
+    }
+}
+
 int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     REPLY_AUTO struct reply reply = {0};
@@ -179,6 +202,7 @@ int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
         bt_buf_printf(&text, "slurm.conf    %s\n", out_str(conf, "slurm_conf"));
     if (json_bool(json_get(conf, "observe"), false))
         bt_buf_str(&text, "observed      only: nothing is ever started there\n");
+    say_pairs(json_get(row, "pairs"), &text);
     say_cluster(json_get(reply.json, "cluster"), &text);
     out_text(&text);
     return 0;

@@ -179,6 +179,10 @@ static const struct cli_opt drain_opts[] = {
     {"until", 0, "TIME", "when it is expected back", NULL},
     {"down", 0, NULL, "it is broken: end what runs there", NULL},
     {0}};
+static const struct cli_opt measure_opts[] = {
+    {"pairs", 0, NULL, "between their leaf switches and all others of their class, by idle nodes",
+     NULL},
+    {0}};
 static const struct cli_opt ledger_list_opts[] = {
     {"from", 0, "INDEX", "from this entry on", NULL},
     {"kind", 0, "KIND", "submit, record, result …",
@@ -326,8 +330,8 @@ const struct cli_cmd cli_commands[] = {
     {"node", "summary", "", "The nodes counted by state, their names folded", cmd_node_summary,
      NULL, NULL, 0, 0, 0},
     {"node", "show", "NODE", "One node with its inventory", cmd_node_show, NULL, NULL, 1, 1, 0},
-    {"node", "measure", "NODES", "Have them run their collective benchmark", cmd_node_measure, NULL,
-     "NODES is a list with ranges. node show tells what came out.\n", 1, 1, 0},
+    {"node", "measure", "NODES", "Have them run their collective benchmark", cmd_node_measure,
+     measure_opts, "NODES is a list with ranges. node show tells what came out.\n", 1, 1, 0},
     {"node", "drain", "NODES", "Start nothing more there", cmd_node_drain, drain_opts,
      "NODES is a list with ranges: n[0001-0064],m3.\n", 1, 1, 0},
     {"node", "resume", "NODES", "Let them work again", cmd_node_resume, NULL, NULL, 1, 1, 0},

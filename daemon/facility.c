@@ -85,6 +85,7 @@ static void committed(void *arg, const struct batch *b)
     if (b->seq)
         f->seq = b->seq;
     board_apply(f->board, b->wants, b->n_wants);
+    board_trials(f->board, b->trials, b->n_trials);
     clusters_committed(f->clusters, b);
     http_committed(f->http, b);
     if (b->ledger_size && f->publish)
@@ -468,6 +469,8 @@ static int start_engine(struct facility *f, const char *conninfo, bool *ret_behi
     e.core.lease_us = f->set->lease * BT_US_PER_S;
     e.core.grace_after_start_us = f->set->start_grace * BT_US_PER_S;
     e.core.upload_timeout_us = f->set->upload_timeout * BT_US_PER_S;
+    e.core.preflight_nodes = (int32_t)f->set->preflight_nodes;
+    e.core.pairs_every_us = f->set->pairs_every * BT_US_PER_S;
     e.core.max_queued_per_person = (int32_t)f->set->max_queued_per_person;
     rc = statedir_known(&f->dir, &epoch, &e.known_seq, err);
     if (rc < 0)

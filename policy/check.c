@@ -172,9 +172,9 @@ static int check_tier(const struct policy *p, int i, struct bt_err *err)
 {
     const struct policy_tier *t = &p->tiers[i];
     const struct policy_tier *low = i > 0 ? &p->tiers[i - 1] : NULL;
-    const int numbers[] = {t->approvals,     t->approvals_num,  t->reviewers,
-                           t->approval_days, t->clearance_days, t->protocol_days,
-                           t->embargo_days,  t->result_days,    t->review_days};
+    const int numbers[] = {t->approvals,      t->approvals_num,  t->reviewers,    t->approval_days,
+                           t->clearance_days, t->protocol_days,  t->embargo_days, t->result_days,
+                           t->review_days,    t->preflight_nodes};
 
     for (size_t k = 0; k < sizeof numbers / sizeof numbers[0]; k++)
         if (numbers[k] < 0 || numbers[k] > 36500)

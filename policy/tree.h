@@ -133,16 +133,17 @@ enum policy_assurance { POLICY_LOW, POLICY_MEDIUM, POLICY_HIGH };
 
 /* What a tier asks for: a row of tiers.lua. */
 struct policy_tier {
-    int approvals;                   /* distinct nations that must agree */
-    int approvals_num;               /* or this fraction of the nations, */
-    int approvals_den;               /* rounded up, if that is more; 0/1: none */
-    int reviewers;                   /* safety reviewers besides */
-    int approval_days;               /* an approval lapses after */
-    int clearance_days;              /* longest life of a person's clearance; 0: none needed */
-    int protocol_days;               /* and of a project's protocol */
-    int embargo_days;                /* longest embargo */
-    int result_days;                 /* the result is due after the job's end */
-    int review_days;                 /* a running programme is reviewed every; 0: never */
+    int approvals;       /* distinct nations that must agree */
+    int approvals_num;   /* or this fraction of the nations, */
+    int approvals_den;   /* rounded up, if that is more; 0/1: none */
+    int reviewers;       /* safety reviewers besides */
+    int approval_days;   /* an approval lapses after */
+    int clearance_days;  /* longest life of a person's clearance; 0: none needed */
+    int protocol_days;   /* and of a project's protocol */
+    int embargo_days;    /* longest embargo */
+    int result_days;     /* the result is due after the job's end */
+    int review_days;     /* a running programme is reviewed every; 0: never */
+    int preflight_nodes; /* gangs of so many nodes are tried before they start; 0: none */
     enum policy_assurance assurance; /* of the person's identity */
     bool mfa;
     bool two_person; /* release of outputs */

@@ -33,7 +33,8 @@ enum { POLICY_WIRE_MAX = 512 * 1024 };
     X(protocol_days)           \
     X(embargo_days)            \
     X(result_days)             \
-    X(review_days)
+    X(review_days)             \
+    X(preflight_nodes)
 
 /* Decodes and checks. On success *ret is the caller's (policy_free), its digest
  * still zero. BT_ERR_INVALID names the rule or the tier. */

@@ -9,12 +9,14 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
+#include "lib/json/json.h"
 
 static const char usage[] =
     "Usage: beamtime-coll [COLLECTIVE] [OPTION VALUE]...\n"
     "       beamtime-coll FILE      the same words from a file\n"
     "\n"
-    "Measures all_reduce, all_gather, reduce_scatter, broadcast, reduce, alltoall or sendrecv.\n"
+    "Measures all_reduce, all_gather, reduce_scatter, broadcast, reduce, alltoall or sendrecv; or\n"
+    "links: each pair of neighbours for itself.\n"
     "  -b SIZE  smallest size (32M)      -e SIZE  largest size (32M)\n"
     "  -f X     factor between sizes (2) -i SIZE  step between sizes instead\n"
     "  -n N     iterations (20)          -w N     warm-up calls (1)\n"
@@ -80,6 +82,25 @@ static int write_json(const struct sweep_options *o, const struct coll *c, const
     return path ? bt_file_write(path, 0644, text.p, text.n, err) : 0;
 }
 
+/* -J of a run that failed: who asked is told why. What failed matters more than this file. */
+static void write_failure(const struct sweep_options *o, const struct bt_err *why)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    struct json_writer w = {.to = &text};
+    struct bt_err err = {0};
+
+    if (!*o->json)
+        return;
+    jw_object(&w, NULL);
+    jw_i64(&w, "errors", 1);
+    jw_str(&w, "error", bt_err_name(why->code));
+    jw_str(&w, "text", why->text);
+    jw_end_object(&w);
+    if (bt_file_write(o->json, 0644, text.p, text.n, &err) < 0)
+        fprintf(stderr, "beamtime-coll: %s\n", err.text);
+}
+
+/* What was measured is told by rank 0; of links by all, for each has its own -J. */
 static int report(const struct sweep_options *o, const struct coll *c, const struct sweep *s,
                   struct bt_err *err)
 {
@@ -89,8 +110,9 @@ static int report(const struct sweep_options *o, const struct coll *c, const str
     if (c->rank == 0) {
         sweep_foot(s, &text);
         fputs(bt_buf_text(&text), stdout);
-        rc = write_json(o, c, s, err);
     }
+    if (c->rank == 0 || (s->links && *o->json))
+        rc = write_json(o, c, s, err);
     return rc < 0 ? rc : sweep_verdict(o, s, err);
 }
 
@@ -187,6 +209,8 @@ static int run(struct sweep_options *o, struct bt_err *err)
         rc = sweep_run(o, c, s, show, o, err);
     if (rc == 0)
         rc = report(o, c, s, err);
+    else
+        write_failure(o, err);
     sweep_done(s);
     o->place = NULL; /* it is the session's */
     close_session(&session);

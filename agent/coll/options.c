@@ -7,7 +7,7 @@
 const char *const sweep_types[] = {"uint8", "int32", "int64", "float", "double"};
 const char *const sweep_ops[] = {"sum", "min", "max"};
 const char *const sweep_operations[] = {"all_reduce", "all_gather", "reduce_scatter", "broadcast",
-                                        "reduce",     "alltoall",   "sendrecv"};
+                                        "reduce",     "alltoall",   "sendrecv",       "links"};
 
 int sweep_index(const char *const *names, size_t n, const char *name)
 {
@@ -20,7 +20,7 @@ int sweep_index(const char *const *names, size_t n, const char *name)
 
 enum operation sweep_operation(const struct sweep_options *o)
 {
-    return (enum operation)sweep_index(sweep_operations, SENDRECV + 1, o->operation);
+    return (enum operation)sweep_index(sweep_operations, OPERATIONS, o->operation);
 }
 
 /* ---- options ---- */
@@ -186,7 +186,7 @@ int sweep_parse(struct sweep_options *ret, int n, char **words, struct bt_err *e
     int rc = 0, i = 0, which;
 
     if (n && words[0][0] != '-') {
-        rc = parse_name(words[i++], "the collective", sweep_operations, SENDRECV + 1, &which, err);
+        rc = parse_name(words[i++], "the collective", sweep_operations, OPERATIONS, &which, err);
         bt_copy(o.operation, sizeof o.operation, words[0]);
     }
     for (; rc == 0 && i < n; i += 2) {

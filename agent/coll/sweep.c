@@ -14,7 +14,7 @@ double sweep_bus_factor(const char *operation, int world)
 {
     double n = world;
 
-    switch (sweep_index(sweep_operations, SENDRECV + 1, operation)) {
+    switch (sweep_index(sweep_operations, OPERATIONS, operation)) {
     case ALL_REDUCE:
         return 2 * (n - 1) / n;
     case ALL_GATHER:
@@ -28,12 +28,12 @@ double sweep_bus_factor(const char *operation, int world)
 
 /* ---- data: small whole numbers, exact in every type ---- */
 
-static double value(int rank, size_t i)
+double sweep_value(int rank, size_t i)
 {
     return (double)((i * 7 + (size_t)rank * 3) % 5);
 }
 
-static void put(void *p, enum coll_type type, size_t i, double v)
+void sweep_put(void *p, enum coll_type type, size_t i, double v)
 {
     switch (type) {
     case COLL_U8:
@@ -54,7 +54,7 @@ static void put(void *p, enum coll_type type, size_t i, double v)
     }
 }
 
-static double at(const void *p, enum coll_type type, size_t i)
+double sweep_at(const void *p, enum coll_type type, size_t i)
 {
     switch (type) {
     case COLL_U8:
@@ -73,10 +73,10 @@ static double at(const void *p, enum coll_type type, size_t i)
 
 static double reduced(enum coll_op op, enum coll_type type, int world, size_t i)
 {
-    double v = value(0, i);
+    double v = sweep_value(0, i);
 
     for (int r = 1; r < world; r++) {
-        double x = value(r, i);
+        double x = sweep_value(r, i);
 
         v = op == COLL_SUM ? v + x : op == COLL_MIN ? fmin(v, x) : fmax(v, x);
     }
@@ -84,14 +84,6 @@ static double reduced(enum coll_op op, enum coll_type type, int world, size_t i)
 }
 
 /* ---- one call ---- */
-
-struct work {
-    const struct sweep_options *o;
-    struct coll *c;
-    size_t count; /* of the call */
-    size_t n_send, n_recv;
-    char *send, *recv; /* two buffers of the larger size */
-};
 
 /* Elements per rank or in all from the size of a row, which counts all ranks' together where
  * nccl-tests does. */
@@ -120,7 +112,7 @@ static void plan(struct work *w, size_t elements)
 
 /* ---- memory: plain, or a device's ---- */
 
-static struct coll *host_of(const struct work *w)
+struct coll *sweep_host(const struct work *w)
 {
     return w->o->place ? w->o->place->host : w->c;
 }
@@ -133,7 +125,7 @@ static void copy(const struct work *w, void *to, const void *from, size_t bytes)
         memcpy(to, from, bytes);
 }
 
-static void put_all(const struct work *w, void *to, const void *from, size_t bytes)
+void sweep_put_all(const struct work *w, void *to, const void *from, size_t bytes)
 {
     if (w->o->place)
         w->o->place->ops->put(w->o->place->dev, to, from, bytes);
@@ -141,8 +133,8 @@ static void put_all(const struct work *w, void *to, const void *from, size_t byt
         memcpy(to, from, bytes);
 }
 
-static int get_all(const struct work *w, void *to, const void *from, size_t bytes,
-                   struct bt_err *err)
+int sweep_get_all(const struct work *w, void *to, const void *from, size_t bytes,
+                  struct bt_err *err)
 {
     if (w->o->place)
         return w->o->place->ops->get(w->o->place->dev, to, from, bytes, err);
@@ -184,6 +176,9 @@ static int call(const struct work *w, const void *send, void *recv, struct bt_er
         return ops->sendrecv(
             w->c, send, recv, w->count, type,
             (struct coll_pair){.to = (rank + 1) % world, .from = (rank + world - 1) % world}, err);
+    case LINKS:
+    case OPERATIONS:
+        break;
     }
     return bt_fail(err, BT_ERR_INTERNAL, "no such collective");
 }
@@ -213,15 +208,18 @@ static double expected(const struct work *w, size_t i)
     case REDUCE:
         return reduced(w->o->op, w->o->type, world, i);
     case ALL_GATHER:
-        return value((int)(i / n), i % n);
+        return sweep_value((int)(i / n), i % n);
     case REDUCE_SCATTER:
         return reduced(w->o->op, w->o->type, world, n * (size_t)rank + i);
     case BROADCAST:
-        return value(w->o->root, i);
+        return sweep_value(w->o->root, i);
     case ALLTOALL:
-        return value((int)(i / n), n * (size_t)rank + i % n);
+        return sweep_value((int)(i / n), n * (size_t)rank + i % n);
     case SENDRECV:
-        return value((rank + world - 1) % world, i);
+        return sweep_value((rank + world - 1) % world, i);
+    case LINKS:
+    case OPERATIONS:
+        break;
     }
     return NAN;
 }
@@ -232,21 +230,21 @@ static int check(const struct work *w, char *send, char *recv, int64_t *ret_wron
 {
     size_t size = coll_type_size(w->o->type);
     BT_AUTO char *mirror = bt_alloc(BT_MAX(w->n_send, w->n_recv) + 1, size);
-    struct coll *host = host_of(w);
+    struct coll *host = sweep_host(w);
     int64_t wrong = 0;
     int rc;
 
     for (size_t i = 0; i < w->n_send; i++)
-        put(mirror, w->o->type, i, value(w->c->rank, i));
-    put_all(w, send, mirror, w->n_send * size);
+        sweep_put(mirror, w->o->type, i, sweep_value(w->c->rank, i));
+    sweep_put_all(w, send, mirror, w->n_send * size);
     rc = call(w, send, recv, err);
     if (rc == 0)
-        rc = get_all(w, mirror, recv, w->n_recv * size, err);
+        rc = sweep_get_all(w, mirror, recv, w->n_recv * size, err);
     if (rc < 0)
         return rc;
     if (sweep_operation(w->o) != REDUCE || w->c->rank == w->o->root) {
         for (size_t i = 0; i < w->n_recv; i++)
-            wrong += !(at(mirror, w->o->type, i) == expected(w, i));
+            wrong += !(sweep_at(mirror, w->o->type, i) == expected(w, i));
     }
     rc = host->ops->all_reduce(host, &wrong, &wrong, 1, COLL_I64, COLL_SUM, err);
     *ret_wrong = wrong;
@@ -271,8 +269,29 @@ static int measure(const struct work *w, const char *send, char *recv, double *r
     }
     took = (double)(bt_mono_us() - start) / (double)w->o->iterations;
     if (rc == 0)
-        rc = host_of(w)->ops->all_reduce(host_of(w), &took, &took, 1, COLL_F64, COLL_MAX, err);
+        rc =
+            sweep_host(w)->ops->all_reduce(sweep_host(w), &took, &took, 1, COLL_F64, COLL_MAX, err);
     *ret_us = fmax(took, 1e-3);
+    return rc;
+}
+
+/* A row of `links`: its time is the slowest link's. */
+static int run_links(const struct work *w, struct sweep *s, struct sweep_row *row,
+                     struct bt_err *err)
+{
+    int rc = links_run(w, s->links, err);
+
+    row->size = (int64_t)(w->n_send * coll_type_size(w->o->type));
+    row->count = (int64_t)w->count;
+    row->wrong[0] = w->o->check ? 0 : -1;
+    row->wrong[1] = -1;
+    row->bus_gb[0] = INFINITY;
+    for (int i = 0; rc == 0 && i < s->n_links; i++) {
+        row->bus_gb[0] = fmin(row->bus_gb[0], s->links[i].bus_gb);
+        row->wrong[0] += w->o->check ? s->links[i].wrong : 0;
+    }
+    row->alg_gb[0] = row->bus_gb[0];
+    row->time_us[0] = (double)row->size / fmax(row->bus_gb[0], 1e-9) * 1e-3;
     return rc;
 }
 
@@ -350,7 +369,10 @@ static int gather_ranks(const struct sweep_options *o, struct coll *c, struct sw
 void sweep_done(struct sweep *s)
 {
     bt_free(s->ranks);
+    bt_free(s->links);
     s->ranks = NULL;
+    s->links = NULL;
+    s->n_links = 0;
 }
 
 int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
@@ -369,8 +391,14 @@ int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
     ret->start_us = bt_now_us();
     if (rc == 0)
         rc = gather_ranks(o, c, ret, err);
+    if (rc == 0 && sweep_operation(o) == LINKS && c->world < 2)
+        rc = bt_fail(err, BT_ERR_INVALID, "links are between two ranks at least");
     if (rc == 0)
         rc = buffers(&w, bytes, err);
+    if (rc == 0 && sweep_operation(o) == LINKS) {
+        ret->links = bt_new_n(struct sweep_link, c->world);
+        ret->n_links = c->world == 2 ? 1 : c->world;
+    }
     for (int64_t at_bytes = o->min_bytes; rc == 0 && at_bytes <= o->max_bytes;) {
         struct sweep_row *to = &ret->rows[ret->n];
 
@@ -379,7 +407,7 @@ int sweep_run(const struct sweep_options *o, struct coll *c, struct sweep *ret,
             break;
         }
         plan(&w, (size_t)at_bytes / size);
-        rc = run_row(&w, to, err);
+        rc = ret->links ? run_links(&w, ret, to, err) : run_row(&w, to, err);
         if (rc < 0)
             break;
         ret->n++;
@@ -520,6 +548,18 @@ void sweep_json(const struct sweep_options *o, const struct coll *c, const struc
         jw_end_object(&w);
     }
     jw_end_array(&w);
+    if (s->links) {
+        jw_array(&w, "links");
+        for (int i = 0; i < s->n_links; i++) {
+            jw_object(&w, NULL);
+            jw_i64(&w, "from", i);
+            jw_i64(&w, "to", (i + 1) % c->world);
+            jw_f64(&w, "bus_bw", s->links[i].bus_gb);
+            jw_i64(&w, "nwrong", s->links[i].wrong);
+            jw_end_object(&w);
+        }
+        jw_end_array(&w);
+    }
     jw_i64(&w, "out_of_bounds", s->wrong);
     jw_f64(&w, "average_bus_bandwidth", s->average_bus_gb);
     jw_i64(&w, "errors", s->wrong || s->average_bus_gb < 0.9 * o->min_bus_gb);

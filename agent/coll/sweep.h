@@ -4,7 +4,9 @@
  * Options, columns and bandwidth factors follow NVIDIA's nccl-tests (2.19,
  * doc/PERFORMANCE.md): algbw = size / time; busbw = algbw times 2(n-1)/n for all_reduce, (n-1)/n
  * for all_gather, reduce_scatter and alltoall (size: all ranks' together), 1 for
- * broadcast, reduce and sendrecv. A rank checks every result; the environment is never printed. */
+ * broadcast, reduce and sendrecv. `links` is ours: each pair of neighbours on the ring of ranks
+ * swaps size bytes for itself, several pairs at a time, so that a slow one is known. A rank checks
+ * every result; the environment is never printed. */
 #ifndef BT_COLL_SWEEP_H
 #define BT_COLL_SWEEP_H
 
@@ -27,8 +29,8 @@ struct sweep_place {
 };
 
 struct sweep_options {
-    char
-        operation[16]; /* all_reduce all_gather reduce_scatter broadcast reduce alltoall sendrecv */
+    char operation[16]; /* all_reduce all_gather reduce_scatter broadcast reduce alltoall sendrecv
+                         * links */
     int64_t min_bytes, max_bytes;    /* -b -e */
     int64_t step_bytes;              /* -i; 0: multiply */
     double factor;                   /* -f */
@@ -55,9 +57,17 @@ struct sweep_rank {
     char host[64], device[64];
 };
 
+/* Of `links`, at the largest size: rank i and the next one. */
+struct sweep_link {
+    double bus_gb; /* each way, of the slower end */
+    int64_t wrong; /* values, at both ends; -1: not checked */
+};
+
 struct sweep {
     int64_t start_us, end_us; /* since 1970 */
     struct sweep_rank *ranks; /* [world], owned: sweep_done */
+    struct sweep_link *links; /* [world], the same; NULL but of `links` */
+    int n_links;              /* two ranks have one */
     struct sweep_row rows[SWEEP_ROWS_MAX];
     int n;
     double average_bus_gb;

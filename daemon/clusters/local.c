@@ -18,6 +18,7 @@ struct node {
     char name[64];
     int64_t seq;
     struct entry *entries;
+    struct view_trial trial; /* id 0: none */
     size_t n, cap;
 };
 
@@ -50,6 +51,7 @@ void board_free(struct wants_board *board)
         return;
     for (size_t i = 0; i < board->n; i++) {
         bt_free(board->nodes[i]->entries);
+        bt_wipe(&board->nodes[i]->trial, sizeof board->nodes[i]->trial);
         bt_free(board->nodes[i]);
     }
     bt_free(board->nodes);
@@ -160,11 +162,25 @@ void board_apply(struct wants_board *board, const struct want *wants, int n)
     pthread_mutex_unlock(&board->lock);
 }
 
+void board_trials(struct wants_board *board, const struct view_trial *trials, int n)
+{
+    pthread_mutex_lock(&board->lock);
+    for (int i = 0; i < n; i++) {
+        struct node *node = node_of(board, trials[i].node);
+
+        node->trial = trials[i];
+        node->seq++;
+    }
+    pthread_mutex_unlock(&board->lock);
+}
+
 void board_full(struct wants_board *board, const struct want *wants, int n)
 {
     pthread_mutex_lock(&board->lock);
-    for (size_t i = 0; i < board->n; i++)
+    for (size_t i = 0; i < board->n; i++) {
         board->nodes[i]->n = 0;
+        board->nodes[i]->trial = (struct view_trial){.id = 0};
+    }
     for (int i = 0; i < n; i++)
         put(node_of(board, wants[i].node), &wants[i]);
     for (size_t i = 0; i < board->n; i++)
@@ -194,6 +210,18 @@ static void write_entry(struct json_writer *w, const struct entry *e)
     jw_end_object(w);
 }
 
+static void write_trial(struct json_writer *w, const struct view_trial *t)
+{
+    jw_object(w, "trial");
+    jw_i64(w, "id", t->id);
+    jw_i64(w, "rank", t->rank);
+    jw_i64(w, "world", t->world);
+    jw_i64(w, "deadline_s", t->deadline_s);
+    jw_str(w, "address", t->address);
+    jw_str(w, "secret", t->secret);
+    jw_end_object(w);
+}
+
 bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
                int64_t *ret_seq)
 {
@@ -211,6 +239,8 @@ bool board_get(struct wants_board *board, const char *node, int64_t after, struc
         for (size_t i = 0; nd && i < nd->n; i++)
             write_entry(&w, &nd->entries[i]);
         jw_end_array(&w);
+        if (nd && nd->trial.id)
+            write_trial(&w, &nd->trial);
         jw_end_object(&w);
     }
     pthread_mutex_unlock(&board->lock);

@@ -31,9 +31,14 @@ void board_full(struct wants_board *board, const struct want *wants, int n);
  * it away. A want that changes nothing leaves the seq as it is. Copies. */
 void board_apply(struct wants_board *board, const struct want *wants, int n);
 
+/* What a committed batch says of trials: a node is in the last one that names it, or in none
+ * (id 0). Copies. */
+void board_trials(struct wants_board *board, const struct view_trial *trials, int n);
+
 /* If the node's seq differs from `after`, appends its desired state to `json` as
  * {"seq":n,"wants":[{"job","number","attempt","action","kind","walltime_s","grace_s","signal",
- * "tier","accelerators","mask","unixname"}…]} and returns true. ret_seq (may be NULL) gets the
+ * "tier","accelerators","mask","unixname"}…]} and returns true; while it is in a trial with
+ * "trial":{"id","rank","world","deadline_s","address","secret"}. ret_seq (may be NULL) gets the
  * seq in both cases. A node without wants has an empty list. */
 bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
                int64_t *ret_seq);

@@ -29,6 +29,9 @@ void batch_free(struct batch *b)
     for (int i = 0; i < b->n_sites; i++)
         bt_free(b->sites[i].conf);
     bt_free(b->sites);
+    if (b->trials)
+        bt_wipe(b->trials, (size_t)b->n_trials * sizeof *b->trials);
+    bt_free(b->trials);
     bt_free(b->replies);
     bt_free(b->wants);
     bt_free(b->jobs);

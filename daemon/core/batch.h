@@ -98,6 +98,15 @@ struct view_site {
     char *conf; /* JSON, owned; NULL: none */
 };
 
+/* What a node's agent shall know of a trial; id 0: it is in none. */
+struct view_trial {
+    char node[64];
+    int64_t id;
+    int32_t rank, world, deadline_s;
+    char address[160]; /* of rank 0; "" : not known yet, or this is rank 0 */
+    char secret[65];
+};
+
 struct batch {
     uint64_t id;  /* of this batch in this process, never 0 */
     uint64_t seq; /* core_head.seq after this batch; set by the engine before the commit */
@@ -112,6 +121,8 @@ struct batch {
     int n_credentials, cap_credentials;
     struct view_site *sites;
     int n_sites, cap_sites;
+    struct view_trial *trials;
+    int n_trials, cap_trials;
     int64_t ledger_size; /* leaves after this batch; 0 if it added none */
     int32_t n_events;    /* ordinal of the next event row */
 };

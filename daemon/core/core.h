@@ -26,6 +26,8 @@ struct core_settings {
     int64_t node_silent_us;       /* a node silent for this is down */
     int64_t upload_timeout_us;    /* finishing → terminal without a manifest */
     int32_t max_queued_per_person;
+    int32_t preflight_nodes; /* least nodes of a gang that is tried before its start; 0: policy's */
+    int64_t pairs_every_us;  /* how often nodes of two switches measure together; 0: when asked */
 };
 
 struct core_settings core_defaults(const char *facility);

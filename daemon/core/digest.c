@@ -161,6 +161,7 @@ uint64_t core_digest(const struct core *c)
     SUM(request, requests);
     SUM(guarantee, guarantees);
     SUM(outage, outages);
+    SUM(switch_pair, pairs);
 #undef SUM
     for (int32_t i = 0; i < c->n_accounts; i++) {
         const struct account *a = &c->accounts[i];

@@ -26,6 +26,8 @@ enum event_kind {
     EV_MANIFEST,    /* what the attempt produced */
     EV_NODE_REPORT, /* an agent registers, reports a change, or its heartbeat digest */
     EV_MEASURED,    /* an agent has run its collective benchmark */
+    EV_TRIAL_OPEN,  /* the first node of a trial listens for the others */
+    EV_TRIAL_ENDED, /* a node has run its part of a trial */
     EV_TICK,        /* the clock: deadlines, leases, expiries */
     EV_PLAN_READY,  /* the planner's answer to a snapshot */
     EV_POLICY,      /* new rules were loaded */
@@ -112,7 +114,8 @@ enum admin_op {
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
     ADMIN_UNIXMAPS,  /* maps: all of them or none */
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
-    ADMIN_MEASURE,   /* node: shall run its collective benchmark */
+    ADMIN_MEASURE,   /* node: shall run its collective benchmark; kind = "pairs": between its switch
+                        and the others */
     ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us;
                    * state = "over" calls it off */
     ADMIN_OPS
@@ -222,12 +225,38 @@ struct ev_node_report {
     char *inventory;           /* JSON, owned; NULL in a heartbeat */
     struct live_attempt *live; /* owned: attempts whose shepherd the agent sees */
     int32_t n_live;
+    bool trials;       /* it can take part in trials */
+    int32_t pod, leaf; /* numbers of its switches; 0: not told */
 };
 
 /* The agent's own collective benchmark between the accelerators of its node. */
 struct ev_measured {
     char node[64];
     int64_t busbw_mbs; /* 10^6 bytes a second */
+};
+
+struct ev_trial_open {
+    char node[64];
+    int64_t id;
+    char address[160]; /* host:port */
+    char secret[65];   /* hex; the nodes of the trial prove it to each other */
+};
+
+enum trial_outcome { TRIAL_OK, TRIAL_FAILED, TRIAL_LOST, TRIAL_DISTURBED, TRIAL_OUTCOMES };
+
+/* Between the i-th node of the trial and the next. */
+struct trial_link {
+    int64_t mbs; /* 10^6 bytes a second each way */
+    int64_t wrong;
+};
+
+struct ev_trial_ended {
+    char node[64];
+    int64_t id;
+    enum trial_outcome outcome;
+    char text[200];           /* why not */
+    struct trial_link *links; /* owned; of the first node */
+    int32_t n_links;
 };
 
 /* A node as its cluster sees it. Troubles begin with this word, so that they are known again. */
@@ -286,6 +315,8 @@ struct event {
         struct ev_manifest manifest;
         struct ev_node_report node_report;
         struct ev_measured measured;
+        struct ev_trial_open trial_open;
+        struct ev_trial_ended trial_ended;
         struct ev_plan_ready plan_ready;
         struct ev_policy policy;
         struct ev_site site;

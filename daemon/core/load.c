@@ -116,6 +116,11 @@ static int load_place(struct core *c, enum row_kind kind, const void *row, struc
         struct outage *o;
 
         LOAD_DENSE(outage, outages, o);
+    } else if (kind == ROW_KIND_switch_pair) {
+        struct switch_pair *p;
+
+        LOAD_DENSE(switch_pair, pairs, p);
+        p->class_word = word_of(c, p->row.class_name);
     } else {
         struct unixmap *u;
 
@@ -327,6 +332,7 @@ int core_load(struct core *c, enum row_kind kind, const void *row, struct bt_err
     case ROW_KIND_unixmap:
     case ROW_KIND_guarantee:
     case ROW_KIND_outage:
+    case ROW_KIND_switch_pair:
         return load_place(c, kind, row, err);
     case ROW_KIND_request:
         request_keep(c, row);

@@ -212,6 +212,7 @@ void nodes_changed(struct core *c)
 {
     sched_limits_free(c->limits);
     c->limits = NULL;
+    c->leaves_stale = true;
     c->plan_due = true;
 }
 

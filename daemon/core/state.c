@@ -73,7 +73,8 @@ void core_free(struct core *c)
     for (int32_t i = 0; i < c->n_nodes; i++)
         bt_free(c->nodes[i].trouble);
     for (uint32_t i = 0; i < c->n_ladders; i++)
-        ladder_done(&c->ladders[i].nodes);
+        for (int k = 0; k < LADDERS; k++)
+            ladder_done(&c->ladders[i].of[k]);
     bt_free(c->ladders);
     DROP(site, sites);
     DROP(node, nodes);
@@ -82,6 +83,8 @@ void core_free(struct core *c)
     DROP(request, requests);
     DROP(guarantee, guarantees);
     DROP(outage, outages);
+    DROP(switch_pair, pairs);
+    trials_free(c);
 #undef DROP
     bt_free(c->policies);
     plan_unref(c->plan);
@@ -93,6 +96,8 @@ void core_free(struct core *c)
     bt_map_done(&c->live_at);
     bt_map_done(&c->awaited);
     bt_map_done(&c->by_request);
+    bt_map_done(&c->by_pair);
+    bt_map_done(&c->pairs_tried);
     free_jobs(c);
     bt_free(c->live);
     for (uint32_t i = 0; i < c->words.n; i++)

@@ -73,16 +73,38 @@ struct node {
     struct row_node row;
     uint32_t class_word;
     uint64_t busy;
-    int64_t seen_us; /* last report, not persisted */
-    bool reported;   /* since this process began */
-    char *trouble;   /* why its cluster gives it no work; owned, NULL: it does; not persisted */
+    int64_t seen_us;        /* last report, not persisted */
+    bool reported;          /* since this process began */
+    bool trials;            /* its agent runs trials; not persisted */
+    int64_t trial;          /* id of the trial that it is in, 0: none */
+    int64_t bad_us;         /* when a trial degraded it, not persisted */
+    int64_t pairs_asked_us; /* its switch's pairs shall be measured; not persisted */
+    char *trouble; /* why its cluster gives it no work; owned, NULL: it does; not persisted */
 };
 
-/* What was measured of all nodes of a class, by value; ids are those of the nodes. */
+/* What was measured of a class, by value: inside its nodes (ids of nodes), between nodes of one
+ * switch, and of two (ids of pairs). */
+enum ladder_kind { LADDER_NODES, LADDER_WITHIN, LADDER_BETWEEN, LADDERS };
 struct class_ladder {
     uint32_t class_word;
-    struct ladder nodes;
+    struct ladder of[LADDERS];
 };
+
+/* Two leaf switches, or one, and what nodes of theirs measured together. */
+struct switch_pair {
+    struct row_switch_pair row;
+    uint32_t class_word;
+};
+
+/* The nodes of one class on one leaf switch. */
+struct leaf_switch {
+    int32_t site, number;
+    uint32_t class_word;
+    int32_t first, n; /* of leaf_nodes */
+    int64_t asked_us; /* the latest of its nodes */
+    bool bad;         /* one of them is degraded by a trial */
+};
+struct trial; /* step_trial.c */
 
 struct rate {
     struct row_rate row;
@@ -114,6 +136,8 @@ struct attempt {
     int64_t stop_us; /* when it was told to stop, not persisted */
     uint64_t born;   /* id of the batch that made it, not persisted */
     bool owned;      /* inside its nation's guarantee */
+    enum { PREFLIGHT_NONE, PREFLIGHT_RUNS, PREFLIGHT_PASSED } preflight; /* not persisted */
+    int64_t preflight_us; /* when it ended, not persisted */
     char foreign_id[64];
     struct place *places; /* owned */
     int32_t n_places;
@@ -176,6 +200,18 @@ struct core {
     struct request *requests; /* by time; those of the window, and some older ones */
     struct guarantee *guarantees;
     struct outage *outages;
+    struct switch_pair *pairs;
+    int32_t n_pairs, cap_pairs;
+    struct bt_map by_pair;     /* hash of (site, class, leaves) → index */
+    struct bt_map pairs_tried; /* the same → seconds since the epoch began; not persisted */
+    struct trial **trials;     /* those that run: few */
+    uint32_t n_trials, cap_trials;
+    int64_t last_trial;         /* id */
+    struct leaf_switch *leaves; /* made anew when nodes have changed */
+    int32_t *leaf_nodes;        /* indexes of nodes, by leaf */
+    int32_t n_leaves;
+    int32_t pair_at[2]; /* the next pair of leaves to look at */
+    bool leaves_stale;
     struct class_ladder *ladders; /* few: one a class that was measured */
     uint32_t n_ladders, cap_ladders;
     struct digest32 *policies;
@@ -303,6 +339,8 @@ void step_plan_ready(struct core *c, const struct event *ev);
 void step_policy(struct core *c, const struct event *ev);
 void step_site(struct core *c, const struct event *ev);
 void step_unplaced(struct core *c, const struct event *ev);
+void step_trial_open(struct core *c, const struct event *ev);
+void step_trial_ended(struct core *c, const struct event *ev);
 
 /* ---- shared rules ---- */
 /* The four locks of a job of this tier; site 0: the best site of the facility counts. */
@@ -319,7 +357,18 @@ int agent_speaks(struct core *c, const struct event *ev, const char *node, struc
 void step_measured(struct core *c, const struct event *ev);
 void node_judge(struct core *c, struct node *n); /* by what it measured; only if it is up */
 void node_classed(struct core *c, struct node *n, uint32_t class_word); /* it is of this class */
+void pairs_loaded(struct core *c);    /* into ladders that are sorted later */
 void measured_loaded(struct core *c); /* after the last row: the order of what was measured */
+/* step_trial.c. Has the attempt's gang shown that its nodes reach each other? Begins a trial when
+ * none runs; 1: yes, or it is too small; 0: not yet. */
+int preflight_passed(struct core *c, uint32_t slot);
+void trials_of_job_over(struct core *c, struct bt_uuid job); /* its attempt is closed */
+void trials_tick(struct core *c);
+void trials_free(struct core *c);
+bool node_is_fabric_bad(const struct node *n); /* degraded by a trial */
+/* An order by value, made when it is not there. */
+struct ladder *ladder_of(struct core *c, uint32_t class_word, enum ladder_kind kind);
+enum { CLASS_MIN = 3 };                        /* a median of fewer says little of a class */
 bool node_shall_measure(const struct node *n); /* somebody asked and nothing came since */
 /* Ends the attempt and its allocation; `refund`: the facility failed it. */
 void attempt_close(struct core *c, uint32_t slot, const char *reason);

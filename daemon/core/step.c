@@ -34,6 +34,12 @@ void event_free(struct event *ev)
     case EV_RESULT:
         bt_free(ev->u.result.body);
         break;
+    case EV_TRIAL_OPEN:
+        bt_wipe(ev->u.trial_open.secret, sizeof ev->u.trial_open.secret);
+        break;
+    case EV_TRIAL_ENDED:
+        bt_free(ev->u.trial_ended.links);
+        break;
     case EV_NODE_REPORT:
         bt_free(ev->u.node_report.inventory);
         bt_free(ev->u.node_report.live);
@@ -155,6 +161,12 @@ void core_step(struct core *c, const struct event *ev, struct batch *batch)
         break;
     case EV_MEASURED:
         step_measured(c, ev);
+        break;
+    case EV_TRIAL_OPEN:
+        step_trial_open(c, ev);
+        break;
+    case EV_TRIAL_ENDED:
+        step_trial_ended(c, ev);
         break;
     case EV_TICK:
         step_tick(c);

@@ -117,6 +117,7 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason)
     bt_free(a->places);
     a->places = NULL;
     a->n_places = 0;
+    trials_of_job_over(c, j->id);
     if (a->owned)
         c->nations[j->nation - 1].owned_acc -= a->accelerators;
     a->state = ATTEMPT_ENDED;
@@ -213,6 +214,9 @@ static int grant_claim(struct core *c, uint32_t slot, const struct ev_claim *e, 
         return bt_fail(err, BT_ERR_CLEARANCE_TOO_LOW, "job %" PRId64 " has lost a clearance",
                        j->number);
     }
+    if (!preflight_passed(c, slot))
+        return bt_fail(err, BT_ERR_PREFLIGHT, "the nodes of job %" PRId64 " are being tried",
+                       j->number);
     a->claimed_us = a->seen_us = c->now_us;
     a->state = ATTEMPT_CLAIMED;
     bt_copy(a->foreign_id, sizeof a->foreign_id, e->foreign_id);
@@ -309,6 +313,10 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
     node_classed(c, n, word_of(c, e->class));
     class_note(c, n->class_word);
     n->row.n_acc = e->n_acc;
+    if (e->pod || e->leaf) {
+        n->row.pod = e->pod;
+        n->row.leaf = e->leaf;
+    }
     n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */
     bt_free(n->row.inventory);
     n->row.inventory = bt_strdup(e->inventory ? e->inventory : "{}");
@@ -361,6 +369,7 @@ void step_node_report(struct core *c, const struct event *ev)
         n = node_add(c, e);
     if (e->registers)
         node_describe(c, n, e);
+    n->trials = e->trials;
     node_seen(c, n);
     for (int32_t i = 0; i < e->n_live; i++) {
         struct job *j = job_find(c, e->live[i].job, NULL);
@@ -417,7 +426,8 @@ static void tick_attempt(struct core *c, uint32_t slot)
         } else if (j->stop == STOP_PREEMPT && a->born != c->batch->id) {
             attempt_close(c, slot, "stopped before it was claimed");
             job_requeue(c, slot, 0);
-        } else if (!fresh && c->now_us >= a->wanted_us + c->set.claim_timeout_us) {
+        } else if (!fresh && a->preflight != PREFLIGHT_RUNS &&
+                   c->now_us >= BT_MAX(a->wanted_us, a->preflight_us) + c->set.claim_timeout_us) {
             facility_failed(c, slot, "no shepherd claimed it in time");
         }
         return;
@@ -479,6 +489,7 @@ void step_tick(struct core *c)
             tick_job(c, c->live[i]);
     for (int32_t i = 0; i < c->n_nodes; i++)
         tick_node(c, &c->nodes[i]);
+    trials_tick(c);
     for (int32_t i = 0; i < c->n_projects; i++)
         c->projects[i].n_overdue = 0;
     for (uint32_t i = 0; i < c->n_jobs; i++) {

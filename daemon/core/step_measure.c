@@ -6,48 +6,37 @@
 
 #include "daemon/core/doing.h"
 
-/* A median of fewer nodes says little of a class. */
-enum { CLASS_MIN = 3 };
 #define TROUBLE "measured: "
 
-/* NULL when nothing of the class was measured yet and it shall not be made. */
-static struct ladder *ladder_of(struct core *c, uint32_t class_word, bool make)
+struct ladder *ladder_of(struct core *c, uint32_t class_word, enum ladder_kind kind)
 {
     for (uint32_t i = 0; i < c->n_ladders; i++)
         if (c->ladders[i].class_word == class_word)
-            return &c->ladders[i].nodes;
-    if (!make)
-        return NULL;
+            return &c->ladders[i].of[kind];
     BT_GROW(c->ladders, c->n_ladders, c->cap_ladders);
     c->ladders[c->n_ladders] = (struct class_ladder){.class_word = class_word};
-    return &c->ladders[c->n_ladders++].nodes;
+    return &c->ladders[c->n_ladders++].of[kind];
 }
 
 void measured_loaded(struct core *c)
 {
     for (int32_t i = 0; i < c->n_nodes; i++)
         if (c->nodes[i].row.busbw_mbs != ROW_NULL64)
-            ladder_add(ladder_of(c, c->nodes[i].class_word, true), c->nodes[i].row.busbw_mbs,
-                       i + 1);
+            ladder_add(ladder_of(c, c->nodes[i].class_word, LADDER_NODES),
+                       c->nodes[i].row.busbw_mbs, i + 1);
+    pairs_loaded(c);
     for (uint32_t i = 0; i < c->n_ladders; i++)
-        ladder_sort(&c->ladders[i].nodes);
+        for (int k = 0; k < LADDERS; k++)
+            ladder_sort(&c->ladders[i].of[k]);
 }
 
 void node_classed(struct core *c, struct node *n, uint32_t class_word)
 {
     if (n->row.busbw_mbs != ROW_NULL64 && n->class_word != class_word) {
-        ladder_drop(ladder_of(c, n->class_word, true), n->row.busbw_mbs, n->row.id);
-        ladder_put(ladder_of(c, class_word, true), n->row.busbw_mbs, n->row.id);
+        ladder_drop(ladder_of(c, n->class_word, LADDER_NODES), n->row.busbw_mbs, n->row.id);
+        ladder_put(ladder_of(c, class_word, LADDER_NODES), n->row.busbw_mbs, n->row.id);
     }
     n->class_word = class_word;
-}
-
-/* Of the measured nodes of a class; 0 when they are too few. */
-static int64_t median_of(struct core *c, uint32_t class_word)
-{
-    const struct ladder *o = ladder_of(c, class_word, false);
-
-    return o ? ladder_median(o, CLASS_MIN) : 0;
 }
 
 /* What was called slow by a measurement works again by one; what people say of a node stays. */
@@ -70,7 +59,7 @@ static void judge(struct core *c, struct node *n, int64_t median)
 
 void node_judge(struct core *c, struct node *n)
 {
-    judge(c, n, median_of(c, n->class_word));
+    judge(c, n, ladder_median(ladder_of(c, n->class_word, LADDER_NODES), CLASS_MIN));
 }
 
 bool node_shall_measure(const struct node *n)
@@ -83,7 +72,7 @@ bool node_shall_measure(const struct node *n)
  * new one, who are few. */
 static void take_value(struct core *c, struct node *n, int64_t mbs)
 {
-    struct ladder *o = ladder_of(c, n->class_word, true);
+    struct ladder *o = ladder_of(c, n->class_word, LADDER_NODES);
     int64_t before = ladder_median(o, CLASS_MIN), after;
 
     if (n->row.busbw_mbs != ROW_NULL64)
@@ -126,6 +115,14 @@ int do_measure(struct core *c, struct doing *d)
         return bt_next(&d->err,
                        bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no node '%s'", d->e->node),
                        "beamtime node list");
+    if (bt_streq(d->e->kind, "pairs")) {
+        if (!n->trials)
+            return bt_fail(&d->err, BT_ERR_INVALID,
+                           "the agent of node %s is not here or too old to measure with others",
+                           d->e->node);
+        n->pairs_asked_us = c->now_us;
+        return 0;
+    }
     if (n->row.n_acc < 2)
         return bt_fail(&d->err, BT_ERR_INVALID,
                        "node %s has %s: there is nothing to measure inside it", d->e->node,

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/plan_view.h"
@@ -58,6 +59,13 @@ static bool may_start(struct core *c, const struct job *j, const struct plan *p,
     return true;
 }
 
+static int by_node(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+
+    return (x->node > y->node) - (x->node < y->node);
+}
+
 static void start(struct core *c, uint32_t slot, const struct plan *p, const struct plan_slot *s)
 {
     struct job *j = job_at(c, slot);
@@ -84,6 +92,8 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
         n->busy |= part->mask;
         *r = (struct row_alloc){j->id, n->row.id, (int64_t)part->mask};
     }
+    /* Slurm starts the script on the first node in the order of its own list, as ids are */
+    qsort(a->places, (size_t)a->n_places, sizeof *a->places, by_node);
     a->node = a->places[0].node;
     a->site = c->nodes[a->node - 1].row.site;
     attempt_drop(j);

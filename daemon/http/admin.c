@@ -309,10 +309,12 @@ void admin_node(struct call *c)
     http_post(c, ev, NULL);
 }
 
+static const struct json_field measure_fields[] = {NAME(kind, false)};
+
 void admin_measure(struct call *c)
 {
     struct said s = {.nation = ""};
-    struct event *ev = begin(c, ADMIN_MEASURE, NULL, 0, &s);
+    struct event *ev = BEGIN(ADMIN_MEASURE, measure_fields);
 
     if (!ev)
         return;

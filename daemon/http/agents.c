@@ -2,10 +2,11 @@
 #include <string.h>
 
 #include "daemon/http/own.h"
+#include "lib/base/enc.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
-enum { LIVE_MAX = 1024, INVENTORY_MAX = 65536, METRICS_MAX = 512 };
+enum { LIVE_MAX = 1024, INVENTORY_MAX = 65536, METRICS_MAX = 512, LINKS_MAX = 4096 };
 
 /* Posts what was read, or answers what is wrong with it. */
 static void post_or_fail(struct call *c, int rc, struct event *ev, const struct bt_err *err)
@@ -70,6 +71,7 @@ void agent_register(struct call *c)
         char version[32];
         char known[MARK_TEXT];
         const struct json *inventory;
+        int32_t pod, leaf;
     } in = {.node = ""};
     static const struct json_field fields[] = {
         {"node", JSON_F_NAME, offsetof(struct reg, node), true, .size = 64},
@@ -79,6 +81,8 @@ void agent_register(struct call *c)
         {"version", JSON_F_TEXT, offsetof(struct reg, version), .size = 32},
         {"inventory", JSON_F_VALUE, offsetof(struct reg, inventory)},
         {"known", JSON_F_TEXT, offsetof(struct reg, known), .size = MARK_TEXT},
+        {"pod", JSON_F_I32, offsetof(struct reg, pod), .min = 0, .max = 1000000},
+        {"leaf", JSON_F_I32, offsetof(struct reg, leaf), .min = 0, .max = 1000000},
     };
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
@@ -89,6 +93,8 @@ void agent_register(struct call *c)
         bt_copy(e->class, sizeof e->class, in.class);
         e->n_acc = in.n_acc;
         e->registers = true;
+        e->pod = in.pod;
+        e->leaf = in.leaf;
         e->inventory = value_text(c, "inventory");
         if (strlen(e->inventory) > INVENTORY_MAX)
             rc = bt_fail(&err, BT_ERR_TOO_LARGE, "the inventory has more than %d bytes",
@@ -127,16 +133,19 @@ void agent_heartbeat(struct call *c)
         char node[64];
         const struct json *live;
         const struct json *load;
+        bool trials;
     } in = {.node = ""};
     static const struct json_field fields[] = {
         {"node", JSON_F_NAME, offsetof(struct beat, node), true, .size = 64},
         {"live", JSON_F_VALUE, offsetof(struct beat, live)},
         {"load", JSON_F_VALUE, offsetof(struct beat, load)},
+        {"trials", JSON_F_BOOL, offsetof(struct beat, trials)},
     };
     struct bt_err err = {0};
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
     bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, in.node);
+    ev->u.node_report.trials = in.trials;
     if (rc == 0)
         rc = read_live(in.live, &ev->u.node_report, &err);
     post_or_fail(c, rc, ev, &err);
@@ -154,6 +163,88 @@ void agent_measured(struct call *c)
 
     post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.measured, &err), ev,
                  &err);
+}
+
+/* ---- trials ---- */
+
+void agent_trial(struct call *c)
+{
+    struct opened {
+        char node[64];
+        int64_t id;
+        char address[160];
+        uint8_t secret[32];
+    } in = {.node = ""};
+    static const struct json_field fields[] = {
+        {"node", JSON_F_NAME, offsetof(struct opened, node), true, .size = 64},
+        {"id", JSON_F_I64, offsetof(struct opened, id), true, .min = 1, .max = INT64_MAX},
+        {"address", JSON_F_TEXT, offsetof(struct opened, address), true, .size = 160},
+        {"secret", JSON_F_HEX32, offsetof(struct opened, secret), true},
+    };
+    struct event *ev = http_event(c, EV_TRIAL_OPEN);
+    struct ev_trial_open *e = &ev->u.trial_open;
+    struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    bt_copy(e->node, sizeof e->node, in.node);
+    e->id = in.id;
+    bt_copy(e->address, sizeof e->address, in.address);
+    bt_hex(in.secret, sizeof in.secret, e->secret);
+    bt_wipe(in.secret, sizeof in.secret);
+    post_or_fail(c, rc, ev, &err);
+}
+
+static int read_links(const struct json *list, struct ev_trial_ended *e, struct bt_err *err)
+{
+    static const struct json_field fields[] = {
+        {"busbw_mb_per_s", JSON_F_I64, offsetof(struct trial_link, mbs), true, .min = 0,
+         .max = INT64_C(1000000000)},
+        {"wrong", JSON_F_I64, offsetof(struct trial_link, wrong), .min = 0, .max = INT64_MAX},
+    };
+    size_t n = json_len(list);
+
+    if (n > LINKS_MAX)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "a trial has at most %d links", LINKS_MAX);
+    e->links = bt_new_n(struct trial_link, n);
+    for (size_t i = 0; i < n; i++) {
+        int rc = json_read(json_at(list, i), fields, BT_ARRAY_LEN(fields), &e->links[i], err);
+
+        if (rc < 0)
+            return rc;
+        e->n_links++;
+    }
+    return 0;
+}
+
+void agent_trial_ended(struct call *c)
+{
+    static const char *const outcomes[] = {"ok", "failed", "lost", "disturbed", NULL};
+    struct ended {
+        char node[64];
+        int64_t id;
+        int outcome;
+        char text[200];
+        const struct json *links;
+    } in = {.node = ""};
+    static const struct json_field fields[] = {
+        {"node", JSON_F_NAME, offsetof(struct ended, node), true, .size = 64},
+        {"id", JSON_F_I64, offsetof(struct ended, id), true, .min = 1, .max = INT64_MAX},
+        {"outcome", JSON_F_ENUM, offsetof(struct ended, outcome), true, .values = outcomes},
+        {"text", JSON_F_TEXT, offsetof(struct ended, text), .size = 200},
+        {"links", JSON_F_VALUE, offsetof(struct ended, links)},
+    };
+    struct event *ev = http_event(c, EV_TRIAL_ENDED);
+    struct ev_trial_ended *e = &ev->u.trial_ended;
+    struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
+
+    bt_copy(e->node, sizeof e->node, in.node);
+    e->id = in.id;
+    e->outcome = (enum trial_outcome)in.outcome;
+    bt_copy(e->text, sizeof e->text, in.text);
+    if (rc == 0 && in.links)
+        rc = read_links(in.links, e, &err);
+    post_or_fail(c, rc, ev, &err);
 }
 
 /* ---- wants ---- */

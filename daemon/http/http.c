@@ -23,6 +23,8 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_AGENT_MANIFEST] = agent_manifest,
     [ROUTE_AGENT_REGISTER] = agent_register,
     [ROUTE_AGENT_MEASURED] = agent_measured,
+    [ROUTE_AGENT_TRIAL] = agent_trial,
+    [ROUTE_AGENT_TRIAL_ENDED] = agent_trial_ended,
     [ROUTE_AGENT_SPEC] = agent_spec,
     [ROUTE_AGENT_LOG] = upload_log,
     [ROUTE_AGENT_BLOB_HAVE] = upload_blob_have,
@@ -433,6 +435,8 @@ void http_committed(struct http *h, const struct batch *b)
         if (job_state_terminal(b->jobs[i].state))
             uploads_ended(h, b->jobs[i].job);
     }
+    for (int i = 0; i < b->n_trials; i++)
+        hub_wake(h, hub_key('n', b->trials[i].node, strlen(b->trials[i].node)));
     for (int i = 0; i < b->n_wants; i++)
         hub_wake(h, hub_key('n', b->wants[i].node, strlen(b->wants[i].node)));
 }

@@ -158,8 +158,8 @@ handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_p
 handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projects, read_people,
     read_nodes, read_rates, read_guarantees, read_outages, read_fairness, read_promises,
     read_ledger, read_ledger_one, read_events, read_policy, read_status;
-handler_fn agent_register, agent_measured, agent_heartbeat, agent_wants, agent_spec, agent_claim,
-    agent_started, agent_ended, agent_manifest;
+handler_fn agent_register, agent_measured, agent_trial, agent_trial_ended, agent_heartbeat,
+    agent_wants, agent_spec, agent_claim, agent_started, agent_ended, agent_manifest;
 handler_fn read_sites, site_show, site_diff, site_check_show, site_report;
 handler_fn enrol;
 handler_fn show_openapi, show_metrics;

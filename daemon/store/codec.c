@@ -15,6 +15,7 @@ static const int n_key[ROW_KINDS] = {
     [ROW_KIND_node] = 1,        [ROW_KIND_rate] = 2,        [ROW_KIND_unixmap] = 2,
     [ROW_KIND_policy] = 1,      [ROW_KIND_attempt] = 2,     [ROW_KIND_job_state] = 1,
     [ROW_KIND_account_set] = 1, [ROW_KIND_guarantee] = 2,   [ROW_KIND_outage] = 1,
+    [ROW_KIND_switch_pair] = 1,
 };
 
 /* pg_type's numbers, fixed for ever (src/include/catalog/pg_type.dat). */

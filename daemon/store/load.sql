@@ -34,6 +34,8 @@ SELECT {columns} FROM guarantee ORDER BY nation, from_us
 SELECT {columns} FROM outage ORDER BY id
 -- name: load_request
 SELECT {columns} FROM request WHERE at_us >= $1 ORDER BY at_us, id
+-- name: load_switch_pair
+SELECT {columns} FROM switch_pair ORDER BY id
 -- name: load_policy
 SELECT {columns} FROM policy ORDER BY at_us DESC LIMIT 1
 -- name: load_job

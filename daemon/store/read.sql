@@ -119,7 +119,12 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.
     'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
     'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
-    'measure_asked_at', rfc3339(d.measure_us), 'inventory', d.inventory::json)
+    'measure_asked_at', rfc3339(d.measure_us), 'pod', d.pod, 'leaf', d.leaf,
+    'pairs', CASE WHEN $1::text IS NOT NULL THEN (SELECT json_agg(json_build_object('leaf',
+        p.leaf_a + p.leaf_b - d.leaf, 'busbw_mb_per_s', p.busbw_mbs, 'state', p.state,
+        'measured_at', rfc3339(p.measured_us), 'nodes', json_build_array(p.node_a, p.node_b))
+        ORDER BY p.leaf_a, p.leaf_b) FROM switch_pair p WHERE p.site = d.site
+        AND p.class_name = d.class_name AND d.leaf IN (p.leaf_a, p.leaf_b)) END, 'inventory', d.inventory::json)
     ORDER BY d.name), '[]'),
     'next', CASE WHEN (SELECT count(*) FROM page) > $4::integer THEN max(d.name) END)::text
 FROM cut d
@@ -138,7 +143,12 @@ SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier
     'nodes', coalesce((SELECT json_agg(json_build_object('node', d.name, 'class', d.class_name,
         'accelerators', d.n_acc, 'state', d.state, 'reason', nullif(d.reason, '-'),
         'registered', coalesce(d.inventory, '{}') <> '{}') ORDER BY d.name)
-        FROM node d WHERE d.site = s.id), '[]'))::text
+        FROM node d WHERE d.site = s.id), '[]'), 'pairs', coalesce((SELECT json_agg(
+        json_build_object('class', p.class_name, 'leaf_a', p.leaf_a, 'leaf_b', p.leaf_b,
+            'busbw_mb_per_s', p.busbw_mbs, 'state', p.state, 'measured_at', rfc3339(p.measured_us),
+            'nodes', json_build_array(p.node_a, p.node_b)) ORDER BY p.state DESC, p.busbw_mbs)
+        FROM (SELECT * FROM switch_pair WHERE site = s.id ORDER BY state DESC, busbw_mbs LIMIT 1000)
+        p), '[]'))::text
 FROM site s WHERE s.name = $1::text
 -- name: nodes_by_state
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', g.site,
@@ -289,6 +299,11 @@ found AS (
                 WHERE o.site = d.site AND o.pod = d.pod) AS total
         FROM node d JOIN site s ON s.id = d.site WHERE d.state <> 'up' AND s.state <> 'removed'
         GROUP BY s.name, d.site, d.pod, d.state, d.reason) g
+    UNION ALL
+    SELECT 2, format('leaf switches %s and %s at %s are slow: %s GB/s between their %s nodes (%s, %s)',
+        p.leaf_a, p.leaf_b, s.name, round(p.busbw_mbs / 1000.0, 2), p.class_name, p.node_a, p.node_b),
+        format('beamtime site show %s', s.name)
+    FROM switch_pair p JOIN site s ON s.id = p.site WHERE p.state = 'slow' AND s.state <> 'removed'
     UNION ALL
     SELECT 3, format('%s jobs run on nodes that are not heard of', count(*)),
         format('beamtime result %s', min(j.number))

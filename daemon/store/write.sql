@@ -61,6 +61,9 @@ ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_node
 INSERT INTO node ({columns}) SELECT {columns} FROM unnest($1::node[]) AS r
 ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_switch_pair
+INSERT INTO switch_pair ({columns}) SELECT {columns} FROM unnest($1::switch_pair[]) AS r
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_rate
 INSERT INTO rate ({columns}) SELECT {columns} FROM unnest($1::rate[]) AS r
 ON CONFLICT (class_name, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})

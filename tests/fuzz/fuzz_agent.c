@@ -12,14 +12,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 static void wants(const char *text, size_t n)
 {
-    struct want_item *items = NULL;
-    char known[MARK_TEXT];
-    int64_t seq = -1;
-    size_t n_items = 0;
+    struct wants w = {0};
 
-    if (wants_parse(text, n, &seq, known, &items, &n_items, NULL) == 0 && (seq < 0 || !items))
+    if (wants_parse(text, n, &w, NULL) == 0 &&
+        (w.seq < 0 || !w.items || (w.trial.id && w.trial.rank >= w.trial.world)))
         abort();
-    bt_free(items);
+    wants_done(&w);
 }
 
 static void document(const char *text, size_t n)

@@ -23,6 +23,17 @@ static int setup(void **state)
     db_fresh();
     store = db_store(NULL);
     db_facility(b, 2, 1000000);
+    *(struct row_switch_pair *)rows_add(&b->rows, ROW_KIND_switch_pair) =
+        (struct row_switch_pair){.id = 1,
+                                 .site = 1,
+                                 .class_name = bt_strdup("h200"),
+                                 .leaf_a = 1,
+                                 .leaf_b = 4,
+                                 .busbw_mbs = 500,
+                                 .measured_us = 1000000,
+                                 .node_a = bt_strdup("n1"),
+                                 .node_b = bt_strdup("n2"),
+                                 .state = bt_strdup("slow")};
     db_commit(store, b);
     bt_uuid_format(db_life(store, 1, 0), id);
     for (int i = 2; i <= 5; i++) {
@@ -73,6 +84,8 @@ static const struct {
     {"nodes", 4, {NULL, NULL, "n1", "1"}, 0, "\"next\":null"},
     {"nodes", 4, {NULL, "draining", NULL, "1"}, 0, "\"items\":[]"},
     {"problems", 0, {0}, 0, "beamtime"},
+    {"problems", 0, {0}, 0, "leafswitches1and4athereareslow:0.50GB/sbetweentheirh200nodes(n1,n2)"},
+    {"site", 1, {"here"}, 0, "\"leaf_b\":4,\"busbw_mb_per_s\":500,\"state\":\"slow\""},
     {"public_machine", 0, {0}, 0, "{\"nodes\":[[\""},
     {"nodes_by_state", 0, {0}, 0, "\"names\""},
     {"rates", 0, {0}, 0, "\"rate_milli\":10"},

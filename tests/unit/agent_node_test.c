@@ -552,18 +552,23 @@ static void a_list_of_wants_is_taken_whole_or_not_at_all(void **state)
          "\"action\":\"run\",\"mask\":\"0x3\"}]}",
          -BT_ERR_INVALID},
         {"[]", -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[],\"trial\":{\"id\":5,\"rank\":1,\"world\":2,"
+         "\"deadline_s\":9,\"address\":\"\",\"secret\":\"\"}}",
+         0},
+        {"{\"seq\":1,\"wants\":[],\"trial\":{\"id\":5,\"rank\":2,\"world\":2,"
+         "\"deadline_s\":9}}",
+         -BT_ERR_INVALID},
+        {"{\"seq\":1,\"wants\":[],\"trial\":{\"id\":5,\"rank\":1,\"world\":2,"
+         "\"deadline_s\":9,\"address\":\"n1:7\",\"secret\":\"not hex\"}}",
+         -BT_ERR_INVALID},
     };
 
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
-        BT_AUTO struct want_item *items = NULL;
-        char known[MARK_TEXT];
-        int64_t seq;
-        size_t n;
+        struct wants w = {0};
 
-        assert_int_equal(
-            wants_parse(rows[i].text, strlen(rows[i].text), &seq, known, &items, &n, NULL),
-            rows[i].rc);
+        assert_int_equal(wants_parse(rows[i].text, strlen(rows[i].text), &w, NULL), rows[i].rc);
+        wants_done(&w);
     }
 }
 
