@@ -76,8 +76,9 @@ field() { as ana job show "$1" --json | jq -r "$2"; }
 }
 
 @test "what waits for a task that fails ends with it, and cannot be asked for afterwards" {
-    failing=$(as ana -q submit --array 1-2 --time 1m -n 1 -- sh -c 'sleep 1; exit 3')
+    failing=$(as ana -q submit --hold --array 1-2 --time 1m -n 1 -- sh -c 'exit 3')
     after=$(as ana -q submit --dependency "afterok:$failing" --time 1m -n 1 -- true)
+    as ana -q job release "$failing"
     await 30 job_is "$after" cancelled
     [[ "$(field "$after" .outcome)" == *"which it waited for"* || "$(field "$after" .outcome)" == *"task of the array"* ]]
     await 30 job_is "${failing#*-}" failed
