@@ -15,11 +15,14 @@
 /* A handshake costs agent and daemon some 3 ms of a core each, and an attempt says five things in
  * its life: so connections belong to the agent, and each call borrows one. */
 enum {
-    IDLE_MAX = 4,
-    IDLE_US = 50000000, /* the daemon closes after 60 s */
+    IDLE_MAX = 6,
+    IDLE_US = 50000000,      /* the daemon closes after 60 s */
+    BUSY_MAX = IDLE_MAX - 1, /* the long poll has one of them all the time */
     /* Attempts that end together speak together: a call waits so long for a connection before it
-     * makes one more than IDLE_MAX. Long ones (polls, uploads) must not hold up a claim. */
-    PATIENCE_MS = 50,
+     * makes one more than BUSY_MAX. Long ones (uploads) must not hold up a claim for longer. (The
+     * daemon's libmicrohttpd 0.9.75 looks at a connection without a pause while its handshake is
+     * under way: of each new one it has the client's milliseconds too.) */
+    PATIENCE_MS = 250,
 };
 
 struct link_http {
@@ -71,7 +74,7 @@ static void await_one(struct link_http *of)
         until.tv_sec++;
         until.tv_nsec -= 1000000000L;
     }
-    while (!of->n_idle && of->n_busy >= IDLE_MAX)
+    while (!of->n_idle && of->n_busy >= BUSY_MAX)
         if (pthread_cond_timedwait(&of->given_back, &of->lock, &until) != 0)
             return;
 }

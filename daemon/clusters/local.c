@@ -135,7 +135,7 @@ static bool put(struct node *node, const struct want *w)
         size_t left = node->n - 1 - (size_t)(old - node->entries);
         memmove(old, old + 1, left * sizeof *old);
         node->n--;
-        return true;
+        return !w->told; /* who said it sees it in the next list, and is not woken for it */
     }
     if (old) {
         if (!new.mask) /* a STOP names no places: it stops what runs */

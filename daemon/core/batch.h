@@ -62,6 +62,7 @@ struct want {
     char unixname[33]; /* "" : the site's default account */
     char kind[16];     /* job kind */
     bool claimed;      /* its shepherd was granted the claim */
+    bool told;         /* GONE: its own agent said so, and need not hear it */
     bool settled;      /* GONE: also what it produced is fixed, so nothing of it has work left */
     char *hosts;       /* "n1,n2": the places' nodes; owned; only of a RUN at a Slurm cluster */
     int32_t per_host;  /* most accelerators that it has on one of them */

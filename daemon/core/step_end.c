@@ -353,6 +353,7 @@ static void end_ranks(struct core *c, uint32_t slot, const struct ev_ranks_ended
     j->att->signal = j->end_signal = e->signal;
     j->checkpointed = e->checkpointed;
     attempt_close(c, slot, reasons[e->reason]);
+    c->batch->wants[c->batch->n_wants - 1].told = true;
     again = tries_again(j, e, &charge);
     emit_event(c, "ranks-ended", "facility/agent", j->name, NULL);
     if (again) {

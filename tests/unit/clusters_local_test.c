@@ -92,6 +92,22 @@ static void a_node_reads_what_it_shall_run(void **state)
     board_free(b);
 }
 
+static void an_agent_is_not_woken_for_what_it_said(void **state)
+{
+    struct wants_board *b = board_new(START);
+    struct want gone = want_of(1, 1, WANT_GONE, "n1");
+    char text[256];
+
+    (void)state;
+    apply(b, 1, 1, WANT_RUN, "n1");
+    apply(b, 2, 1, WANT_RUN, "n1");
+    gone.told = true;
+    board_apply(b, &gone, 1);
+    assert_int_equal(START + 2, state_of(b, "n1", text, sizeof text));
+    assert_string_equal("2.1 run f0", text); /* but it is in no list any more */
+    board_free(b);
+}
+
 static void an_unchanged_node_is_not_told_twice(void **state)
 {
     struct wants_board *b = board_new(START);
@@ -127,6 +143,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_reads_what_it_shall_run),
+        cmocka_unit_test(an_agent_is_not_woken_for_what_it_said),
         cmocka_unit_test(an_unchanged_node_is_not_told_twice),
         cmocka_unit_test(a_full_state_replaces_everything_and_changes_every_seq),
     };
