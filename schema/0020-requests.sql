@@ -1,4 +1,4 @@
--- 0022 - requests of administrators that were done, so that none is done twice.
+-- 0020 - requests of administrators that were done, so that none is done twice.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 CREATE TABLE request (

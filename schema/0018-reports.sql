@@ -1,4 +1,4 @@
--- 0019 - what the facility owes an account of: shares of the nations, promises kept.
+-- 0018 - what the facility owes an account of: shares of the nations, promises kept.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 ALTER TABLE promise ADD COLUMN plan_us bigint;

@@ -1,4 +1,4 @@
--- 0020 - what agents measured between the switches.
+-- 0019 - what agents measured between the switches.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 CREATE TABLE switch_pair (

@@ -1,4 +1,4 @@
--- 0018 - arrays of jobs, sizes chosen at start, one job of a name at a time.
+-- 0017 - arrays of jobs, sizes chosen at start, one job of a name at a time.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 ALTER TABLE job ADD COLUMN array_of uuid;
