@@ -61,14 +61,13 @@ static bool is_head(const struct map_line *m)
 int maps_parse(const char *text, size_t n, struct map_line *ret, struct bt_err *err)
 {
     const char *end = text + n;
-    int line = 0;
     int n_maps = 0;
 
-    while (text < end) {
+    for (int line = 1; text < end; line++) {
         const char *stop = memchr(text, '\n', (size_t)(end - text));
         const char *p = text;
         size_t len = (size_t)((stop ? stop : end) - text);
-        struct map_line m = {.line = ++line};
+        struct map_line m = {.line = line};
         int rc;
 
         text = stop ? stop + 1 : end;
