@@ -11,16 +11,26 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-int when_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
+/* A duration, `sign` of it from now. */
+static bool from_now(const char *text, const char *what, int sign, int64_t *ret_us)
 {
     int64_t seconds;
 
-    if (bt_time_parse(text, what, ret_us, NULL) == 0)
+    if (bt_parse_duration_s(text, what, &seconds, NULL) < 0 || seconds > INT64_C(3650) * 86400)
+        return false;
+    *ret_us = bt_now_us() + sign * seconds * BT_US_PER_S;
+    return true;
+}
+
+int past_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
+{
+    return from_now(text, what, -1, ret_us) ? 0 : bt_time_parse(text, what, ret_us, err);
+}
+
+int when_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
+{
+    if (bt_time_parse(text, what, ret_us, NULL) == 0 || from_now(text, what, 1, ret_us))
         return 0;
-    if (bt_parse_duration_s(text, what, &seconds, NULL) == 0 && seconds <= INT64_C(3650) * 86400) {
-        *ret_us = bt_now_us() + seconds * BT_US_PER_S;
-        return 0;
-    }
     return bt_fail(err, BT_ERR_INVALID,
                    "%s is '%.40s', not a date (2027-01-01), a time in RFC 3339 or 365d from now",
                    what, text);

@@ -9,17 +9,6 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-int past_arg(const char *text, const char *what, int64_t *ret_us, struct bt_err *err)
-{
-    int64_t seconds;
-
-    if (bt_parse_duration_s(text, what, &seconds, NULL) == 0 && seconds <= INT64_C(3650) * 86400) {
-        *ret_us = bt_now_us() - seconds * BT_US_PER_S;
-        return 0;
-    }
-    return bt_time_parse(text, what, ret_us, err);
-}
-
 static int get_period(struct app *app, const struct cli_args *a, const char *path,
                       struct reply *ret, struct bt_err *err)
 {

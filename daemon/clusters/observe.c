@@ -6,6 +6,7 @@
 
 #include "daemon/sched/plan.h"
 #include "lib/base/hostlist.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
@@ -28,6 +29,7 @@ void observe_done(struct observer *o)
 struct model {
     const struct wire_node *from;
     size_t n;
+    struct bt_map by_name; /* hash of a node's name -> index */
     struct plan_node *nodes;
     struct plan_running *running;
     size_t n_running;
@@ -40,6 +42,7 @@ struct model {
 
 static void model_done(struct model *m)
 {
+    bt_map_done(&m->by_name);
     bt_free(m->nodes);
     bt_free(m->running);
     bt_free(m->parts);
@@ -86,21 +89,21 @@ static int place_on(void *arg, const char *name)
 {
     struct placing *p = arg;
     struct model *m = p->m;
+    const struct wire_node *node;
+    uint32_t i;
+    uint64_t mask;
 
-    for (size_t i = 0; i < m->n; i++) {
-        uint64_t mask;
-
-        if (!bt_streq(m->from[i].name, name))
-            continue;
-        mask = lowest(m->nodes[i].free_mask, share(p->job, size_of(&m->from[i]), m->from[i].cpus));
-        if (!mask)
-            return 0;
-        m->nodes[i].free_mask &= ~mask;
-        BT_GROW(m->parts, m->n_parts, m->cap_parts);
-        m->parts[m->n_parts++] = (struct plan_part){.node = (uint32_t)i, .mask = mask};
+    if (!bt_map_get(&m->by_name, bt_map_hash(name, strlen(name)), &i) ||
+        !bt_streq(m->from[i].name, name))
+        return 0; /* a node outside the partition */
+    node = &m->from[i];
+    mask = lowest(m->nodes[i].free_mask, share(p->job, size_of(node), node->cpus));
+    if (!mask)
         return 0;
-    }
-    return 0; /* a node outside the partition */
+    m->nodes[i].free_mask &= ~mask;
+    BT_GROW(m->parts, m->n_parts, m->cap_parts);
+    m->parts[m->n_parts++] = (struct plan_part){.node = i, .mask = mask};
+    return 0;
 }
 
 static void add_running(struct model *m, const struct wire_queued *j, int64_t now_us)
@@ -163,6 +166,7 @@ static void model_make(struct model *m, const struct wire_node *nodes, size_t n_
         m->nodes[i] = (struct plan_node){.usable_mask = all,
                                          .free_mask = all,
                                          .state = *nodes[i].trouble ? PLAN_DRAINING : PLAN_UP};
+        bt_map_put(&m->by_name, bt_map_hash(nodes[i].name, strlen(nodes[i].name)), (uint32_t)i);
     }
     for (size_t i = 0; i < n_jobs; i++) {
         if (jobs[i].state == WIRE_RUNNING)

@@ -72,7 +72,7 @@ int request_known(struct core *c, struct bt_uuid id, const uint8_t body[32],
     if (!bt_map_get(&c->by_request, key_of(id), &at))
         return 0;
     had = &c->requests[at].row;
-    if (memcmp(had->body_sha256.b, body, sizeof had->body_sha256.b))
+    if (!bt_uuid_eq(had->id, id) || memcmp(had->body_sha256.b, body, sizeof had->body_sha256.b))
         return bt_fail(err, BT_ERR_DUPLICATE_ID, "this id was used for another request");
     *ret_answer = had->answer;
     return 0;

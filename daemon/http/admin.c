@@ -172,6 +172,18 @@ static void digest_of(const struct call *c, enum admin_op op, uint8_t ret[32])
     bt_sha256(what.p, what.n, ret);
 }
 
+void admin_post(struct call *c, struct event *ev, enum admin_op op, int rc, struct bt_err *err)
+{
+    if (rc < 0) {
+        event_free(ev);
+        http_fail(c, err);
+        return;
+    }
+    digest_of(c, op, ev->u.admin.body_sha256);
+    ev->u.admin.op = op;
+    http_post(c, ev, NULL);
+}
+
 /* The event of a verb, or NULL after the call was answered. */
 static struct event *begin(struct call *c, enum admin_op op, const struct json_field *fields,
                            size_t n, struct said *s)

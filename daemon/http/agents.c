@@ -116,14 +116,8 @@ static int read_live(const struct json *list, struct ev_node_report *e, struct b
     if (n > LIVE_MAX)
         return bt_fail(err, BT_ERR_TOO_LARGE, "a node runs at most %d attempts", LIVE_MAX);
     e->live = bt_new_n(struct live_attempt, n);
-    for (size_t i = 0; i < n; i++) {
-        int rc = json_read(json_at(list, i), fields, BT_ARRAY_LEN(fields), &e->live[i], err);
-
-        if (rc < 0)
-            return rc;
-        e->n_live++;
-    }
-    return 0;
+    return json_read_rows(list, fields, BT_ARRAY_LEN(fields), e->live, sizeof *e->live, &e->n_live,
+                          err);
 }
 
 void agent_heartbeat(struct call *c)
@@ -206,14 +200,8 @@ static int read_links(const struct json *list, struct ev_trial_ended *e, struct 
     if (n > LINKS_MAX)
         return bt_fail(err, BT_ERR_TOO_LARGE, "a trial has at most %d links", LINKS_MAX);
     e->links = bt_new_n(struct trial_link, n);
-    for (size_t i = 0; i < n; i++) {
-        int rc = json_read(json_at(list, i), fields, BT_ARRAY_LEN(fields), &e->links[i], err);
-
-        if (rc < 0)
-            return rc;
-        e->n_links++;
-    }
-    return 0;
+    return json_read_rows(list, fields, BT_ARRAY_LEN(fields), e->links, sizeof *e->links,
+                          &e->n_links, err);
 }
 
 void agent_trial_ended(struct call *c)

@@ -150,6 +150,10 @@ void dry_run_answer(struct call *c, const struct reply *r); /* with what the pla
 void send_jobs(struct call *c);
 /* Fills the nulls that only the plan in memory knows, in the text of one job or of a list. */
 void merge_plans(struct call *c, struct bt_buf *json);
+/* Posts the administrator's event with the digest of what was asked for, or answers `rc`'s error.
+ */
+void admin_post(struct call *c, struct event *ev, enum admin_op op, int rc, struct bt_err *err);
+
 handler_fn job_submit, job_cancel, job_hold, job_release, job_result, job_watch, job_log,
     job_explain, job_list, job_get;
 handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,

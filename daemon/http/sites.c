@@ -58,18 +58,9 @@ void admin_site(struct call *c)
 {
     struct event *ev = http_event(c, EV_ADMIN);
     struct bt_err err = {0};
-    size_t n;
-    const char *body = serve_body(c->r, &n);
     int rc = read_post(c, &ev->u.admin, &err);
 
-    if (rc < 0) {
-        event_free(ev);
-        http_fail(c, &err);
-        return;
-    }
-    bt_sha256(body ? body : "", n, ev->u.admin.body_sha256);
-    ev->u.admin.op = ADMIN_SITE;
-    http_post(c, ev, NULL);
+    admin_post(c, ev, ADMIN_SITE, rc, &err);
 }
 
 /* ---- lists of Unix accounts ---- */
@@ -99,11 +90,9 @@ static int read_maps(struct call *c, struct ev_admin *a, struct bt_err *err)
     }
     if (rc == 0 && (json_is(list) != JSON_IS_ARRAY || n > MAPS_MAX))
         rc = bt_fail(err, BT_ERR_INVALID, "maps is a list of at most %d", MAPS_MAX);
-    for (size_t i = 0; rc == 0 && i < n; i++) {
-        rc = json_read(json_at(list, i), map_fields, BT_ARRAY_LEN(map_fields), &a->maps[a->n_maps],
-                       err);
-        a->n_maps += rc == 0;
-    }
+    if (rc == 0)
+        rc = json_read_rows(list, map_fields, BT_ARRAY_LEN(map_fields), a->maps, sizeof *a->maps,
+                            &a->n_maps, err);
     return rc;
 }
 
@@ -111,17 +100,9 @@ void admin_unixmaps(struct call *c)
 {
     struct event *ev = http_event(c, EV_ADMIN);
     struct bt_err err = {0};
-    size_t n;
-    const char *body = serve_body(c->r, &n);
+    int rc = read_maps(c, &ev->u.admin, &err);
 
-    if (read_maps(c, &ev->u.admin, &err) < 0) {
-        event_free(ev);
-        http_fail(c, &err);
-        return;
-    }
-    bt_sha256(body ? body : "", n, ev->u.admin.body_sha256);
-    ev->u.admin.op = ADMIN_UNIXMAPS;
-    http_post(c, ev, NULL);
+    admin_post(c, ev, ADMIN_UNIXMAPS, rc, &err);
 }
 
 /* ---- reads ---- */

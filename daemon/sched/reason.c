@@ -57,9 +57,9 @@ static void add_number(struct bt_buf *to, uint32_t v)
         bt_buf_printf(to, "%" PRIu32, v);
 }
 
-/* Appends the value of the placeholder at p ("{job}…"); returns what follows it, or NULL. */
-static const char *placeholder(const char *p, const struct plan_slot *slot,
-                               const struct plan_names *names, struct bt_buf *to)
+/* Appends what the name at p ("{job}…") stands for; returns what follows it, or NULL. */
+static const char *add_named(const char *p, const struct plan_slot *slot,
+                             const struct plan_names *names, struct bt_buf *to)
 {
     size_t n = strcspn(p, "}") + 1;
     char text[BT_TIME_MAX];
@@ -82,7 +82,7 @@ static void add_sentence(const char *p, const struct plan_slot *slot,
                          const struct plan_names *names, struct bt_buf *to)
 {
     while (*p) {
-        const char *next = *p == '{' ? placeholder(p, slot, names, to) : NULL;
+        const char *next = *p == '{' ? add_named(p, slot, names, to) : NULL;
         if (next) {
             p = next;
         } else {

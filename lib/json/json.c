@@ -198,3 +198,16 @@ int json_read(const struct json *object, const struct json_field *fields, size_t
         free_strings(fields, n, to);
     return rc;
 }
+
+int json_read_rows(const struct json *array, const struct json_field *fields, size_t n, void *rows,
+                   size_t size, int32_t *ret_n, struct bt_err *err)
+{
+    for (size_t i = 0; i < json_len(array); i++) {
+        int rc = json_read(json_at(array, i), fields, n, (char *)rows + i * size, err);
+
+        if (rc < 0)
+            return rc;
+        ++*ret_n;
+    }
+    return 0;
+}

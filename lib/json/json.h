@@ -90,6 +90,11 @@ struct json_field {
 int json_read(const struct json *object, const struct json_field *fields, size_t n, void *to,
               struct bt_err *err) BT_MUSTUSE;
 
+/* The same for each object of an array into rows[], which have `size` bytes and are enough;
+ * *ret_n counts those that were read. */
+int json_read_rows(const struct json *array, const struct json_field *fields, size_t n, void *rows,
+                   size_t size, int32_t *ret_n, struct bt_err *err) BT_MUSTUSE;
+
 /* ---- writing ---- */
 
 /* Appends compact JSON to `to`. In an object every call has a key, in an array key is NULL. */

@@ -10,17 +10,7 @@ setup_file() {
     STATE=$(mktemp -d "${TMPDIR:-/tmp}/beamtime-quickstart.XXXXXX")
     chmod 711 "$STATE"
     export STATE BT_BUILD_ROOT=$BUILD QUICKSTART_STEPS=10
-    mkdir "$STATE/corpus"
-    chmod 755 "$STATE/corpus"
-    local lang i
-    for lang in cs fr; do
-        for ((i = 0; i < 2000; i++)); do
-            echo "$lang $i: a line to learn from, and the next one is much the same"
-        done >"$STATE/corpus/$lang.txt"
-    done
-    # What fetch-corpus finds complete it leaves alone.
-    printf 'file\tlanguage\ncs.txt\tcs\nfr.txt\tfr\n' >"$STATE/corpus/SOURCES.tsv"
-    chmod 644 "$STATE"/corpus/*
+    small_corpus "$STATE/corpus"
 }
 teardown_file() {
     [ -n "${STATE-}" ] || return 0

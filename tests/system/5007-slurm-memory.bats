@@ -35,22 +35,21 @@ drained() { at geneva sinfo -h -N -t drain,drained,draining -o %N | grep -qx "$1
 not_drained() { ! drained "$1"; }
 is_up() { nodes_up geneva 2; }
 
-controller_starts() {
-    "$SOURCE/tests/slurm/testbed" controller "$SLURM_DIR" 3>&-
+controller_returns() {
+    controller_starts geneva
     await 60 site_says 'reachable     yes'
 }
 remember() { # what the controller knows now is what it will know again after forget
     end_process "$(controller geneva)"
     rm -rf "$SLURM_DIR/state.before"
     cp -a "$SLURM_DIR/state" "$SLURM_DIR/state.before"
-    controller_starts
+    controller_returns
 }
 forget() {
-    kill -KILL "$(controller geneva)"
-    await 20 gone "$(controller geneva)"
+    controller_kill geneva
     rm -rf "$SLURM_DIR/state"
     mv "$SLURM_DIR/state.before" "$SLURM_DIR/state"
-    controller_starts
+    controller_returns
 }
 
 # $1 freezes what would see the end in Slurm; the end itself the agent tells.
@@ -64,8 +63,7 @@ end_is_forgotten() { # NAME HOW
     let_go "$1"
     run -0 as ana job wait "$job"
     await 60 nothing_in_slurm
-    kill -KILL "$(controller geneva)"
-    await 20 gone "$(controller geneva)"
+    controller_kill geneva
     rm -rf "$SLURM_DIR/state"
     mv "$SLURM_DIR/state.before" "$SLURM_DIR/state"
     "$SOURCE/tests/slurm/testbed" controller "$SLURM_DIR" 3>&- # it runs again, for its 20 minutes

@@ -178,3 +178,17 @@ json() { # JQ-FILTER COMMAND...
 
 job_state() { json .state as ana job show "$1" --json; }
 job_is() { [ "$(job_state "$1")" = "$2" ]; }
+
+# Two languages for quickstart; what fetch-corpus finds complete it leaves alone.
+small_corpus() { # DIR
+    local lang i
+    mkdir "$1"
+    chmod 755 "$1"
+    for lang in cs fr; do
+        for ((i = 0; i < 2000; i++)); do
+            echo "$lang $i: a line to learn from, and the next one is much the same"
+        done >"$1/$lang.txt"
+    done
+    printf 'file\tlanguage\ncs.txt\tcs\nfr.txt\tfr\n' >"$1/SOURCES.tsv"
+    chmod 644 "$1"/*
+}

@@ -94,6 +94,38 @@ static void each_wrong_document_gets_its_sentence(void **state)
     }
 }
 
+static void rows_are_read_up_to_the_first_wrong_one(void **state)
+{
+    struct row {
+        int32_t a;
+    };
+    static const struct json_field columns[] = {
+        {"a", JSON_F_I32, offsetof(struct row, a), true, .min = 0, .max = 9},
+    };
+    static const struct {
+        const char *text;
+        int rc, n;
+    } cases[] = {
+        {"[]", 0, 0},
+        {"[{\"a\":1},{\"a\":2}]", 0, 2},
+        {"[{\"a\":1},{\"a\":10},{\"a\":2}]", -BT_ERR_INVALID, 1},
+        {"[7]", -BT_ERR_INVALID, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        JSON_AUTO struct json *j = NULL;
+        struct row rows[3] = {{0}};
+        int32_t n = 0;
+
+        assert_int_equal(json_parse(cases[i].text, strlen(cases[i].text), 256, &j, NULL), 0);
+        assert_int_equal(json_read_rows(j, columns, 1, rows, sizeof *rows, &n, NULL), cases[i].rc);
+        assert_int_equal(n, cases[i].n);
+        for (int32_t k = 0; k < n; k++)
+            assert_int_equal(rows[k].a, k + 1);
+    }
+}
+
 static void parsing_is_strict_and_bounded(void **state)
 {
     static const char *const bad[] = {"",    "{",     "{\"a\":1,\"a\":2}", "{\"a\":01}",
@@ -142,6 +174,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_reads_every_kind),
         cmocka_unit_test(each_wrong_document_gets_its_sentence),
+        cmocka_unit_test(rows_are_read_up_to_the_first_wrong_one),
         cmocka_unit_test(parsing_is_strict_and_bounded),
         cmocka_unit_test(the_writer_nests_and_escapes),
     };
