@@ -112,6 +112,8 @@ static int ask(const struct settings *set, const struct identity *id, const stru
                                "take the token",
                                id->ca),
                        "get it from the operator and name it with --ca-file");
+    if (set->relay && *set->relay)
+        ns.relay = set->relay;
     rc = net_client_new(&ns, &net, err);
     if (rc == 0)
         rc = net_post(net, "/v1/enrol", body->p, reply, err);

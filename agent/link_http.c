@@ -27,6 +27,7 @@ enum {
 
 struct link_http {
     char *url;
+    char *relay; /* NULL: none */
     struct identity id;
     pthread_mutex_t lock; /* over what follows */
     struct net_client *idle[IDLE_MAX];
@@ -119,6 +120,7 @@ static int borrow(struct link_http *of, struct net_client **ret, struct bt_err *
                                .ca_file = of->id.ca,
                                .cert_file = of->id.cert,
                                .key_file = of->id.key,
+                               .relay = of->relay,
                                .program = "beamtime-agent"};
 
     int rc = 0;
@@ -219,6 +221,8 @@ int link_http_new(const struct settings *set, char *node, size_t size, struct li
     pthread_condattr_destroy(&attr);
     identity_of(set, &h->id);
     h->url = bt_strdup(set->url);
+    if (set->relay && *set->relay)
+        h->relay = bt_strdup(set->relay);
     rc = read_name(set, &h->id, node, size, err);
     if (rc < 0) {
         link_http_free(h);
@@ -239,5 +243,6 @@ void link_http_free(struct link_http *h)
     pthread_mutex_destroy(&h->lock);
     identity_done(&h->id);
     bt_free(h->url);
+    bt_free(h->relay);
     bt_free(h);
 }

@@ -316,8 +316,9 @@ int measure_invite(const struct settings *set, struct trial_part *part, struct b
 {
     uint8_t random[32];
     char host[128];
+    const char *facility = set->relay && *set->relay ? set->relay : set->url;
     int rc = set->address && *set->address ? (bt_copy(host, sizeof host, set->address) ? 0 : -1)
-                                           : meet_address(set->url, host, sizeof host, err);
+                                           : meet_address(facility, host, sizeof host, err);
     int port = rc < 0 ? rc : meet_port(err);
 
     if (port < 0)

@@ -10,8 +10,8 @@
 /* A port of loopback that is free now; rank 0 binds it a moment later and fails loudly if
  * somebody took it. */
 int meet_port(struct bt_err *err) BT_MUSTUSE;
-/* The numeric address of this machine from which packets go to the host of a URL; nothing is sent.
- */
+/* The numeric address of this machine from which packets go to the host of a URL (or to a
+ * "host:port"); nothing is sent. */
 int meet_address(const char *url, char *ret, size_t size, struct bt_err *err) BT_MUSTUSE;
 /* A new secret of 64 hex digits that only the file's owner reads. */
 int meet_secret(const char *path, struct bt_err *err) BT_MUSTUSE;

@@ -460,10 +460,14 @@ static void sweep_checkpoints(struct node *n)
     n->sweep_due_us = bt_mono_us() + SWEEP_S * BT_US_PER_S;
 }
 
-static bool is_loopback(const char *url)
+/* Through a relay it is elsewhere, whatever its name. */
+static bool is_here(const struct settings *set)
 {
+    const char *url = set->url;
     const char *host = strstr(url, "://");
 
+    if (set->relay && *set->relay)
+        return false;
     host = host ? host + 3 : url;
     return bt_starts(host, "127.") || bt_starts(host, "localhost:") || bt_starts(host, "[::1]");
 }
@@ -523,7 +527,7 @@ int node_run(const struct settings *set, const struct node_plan *plan,
                      .maker = maker,
                      .attempts = bt_printf("%s/attempts", set->state_dir),
                      .seq = -1,
-                     .daemon_is_here = is_loopback(set->url)};
+                     .daemon_is_here = is_here(set)};
     int rc = begin(&n, err);
 
     n.measure_due_us =

@@ -22,6 +22,8 @@ struct net_client {
     CURL *curl;
     char *url;
     char *agent;
+    char *relay; /* NULL: none */
+    struct curl_slist *connect_to;
     int deadline_ms;
     int unreachable_ms;
     const atomic_bool *cancel;
@@ -67,6 +69,16 @@ static void set_tls(CURL *h, const struct net_settings *s)
     }
 }
 
+/* Every host and port stands for the relay's. */
+static void set_relay(struct net_client *c, const char *relay)
+{
+    BT_AUTO char *all = bt_printf("::%s", relay);
+
+    c->relay = bt_strdup(relay);
+    c->connect_to = curl_slist_append(NULL, all);
+    curl_easy_setopt(c->curl, CURLOPT_CONNECT_TO, c->connect_to);
+}
+
 int net_client_new(const struct net_settings *s, struct net_client **ret, struct bt_err *err)
 {
     struct net_client *c;
@@ -96,6 +108,8 @@ int net_client_new(const struct net_settings *s, struct net_client **ret, struct
     c->unreachable_ms = s->unreachable_ms ? s->unreachable_ms : 5000;
     c->cancel = s->cancel;
     set_tls(c->curl, s);
+    if (s->relay)
+        set_relay(c, s->relay);
     *ret = c;
     return 0;
 }
@@ -105,6 +119,8 @@ void net_client_free(struct net_client *c)
     if (!c)
         return;
     curl_easy_cleanup(c->curl);
+    curl_slist_free_all(c->connect_to);
+    bt_free(c->relay);
     bt_free(c->url);
     bt_free(c->agent);
     bt_free(c);
@@ -308,6 +324,22 @@ static const char *why(const struct net_client *c, CURLcode rc)
     return c->why[0] ? c->why : curl_easy_strerror(rc);
 }
 
+/* Either the relay was not reached, or it cut the connection because it does not reach the server.
+ */
+static int relay_error(const struct net_client *c, CURLcode rc, struct bt_err *err)
+{
+    if (no_connection(rc))
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_UNREACHABLE,
+                               "the relay %.60s to %.60s cannot be reached: %.80s", c->relay,
+                               c->url, why(c, rc)),
+                       "check the relay's address, and that beamtime-relay runs there");
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_UNREACHABLE, "%.60s is not reached through the relay %.60s",
+                           c->url, c->relay),
+                   "beamtime-relay says there whether it reaches the facility");
+}
+
 static int transport_error(const struct attempt *a, CURLcode rc, struct bt_err *err)
 {
     const struct net_client *c = a->c;
@@ -332,6 +364,8 @@ static int transport_error(const struct attempt *a, CURLcode rc, struct bt_err *
                        bt_fail(err, BT_ERR_UNAUTHENTICATED,
                                "the client certificate cannot be used: %.100s", why(c, rc)),
                        "beamtime enrol");
+    if (c->relay && (no_connection(rc) || rc == CURLE_SSL_CONNECT_ERROR))
+        return relay_error(c, rc, err);
     if (no_connection(rc))
         return bt_next(
             err,

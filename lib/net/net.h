@@ -25,6 +25,9 @@ struct net_settings {
     const char *ca_file;   /* the facility's root: nobody else is believed; NULL only for http:// */
     const char *cert_file; /* leaf and intermediate; NULL: no identity (enrolment, public pages) */
     const char *key_file;
+    /* "host:port" of a relay of TCP connections to which all of them go; certificates are still
+     * those of url's host. NULL: straight to url */
+    const char *relay;
     const char *program;       /* for User-Agent; may be NULL */
     int deadline_ms;           /* of a call with all its retries; 0: 60 s */
     int unreachable_ms;        /* gives up when no connection came about for this long; 0: 5 s */

@@ -113,6 +113,7 @@ END
     [ -x "$BUILD/daemon/beamtimed" ] || skip "beamtimed is not built"
     diff <("$BUILD/daemon/beamtimed" --print-config) <(tail -n +2 "$SOURCE/deploy/beamtimed.conf")
     diff <("$BUILD/agent/beamtime-agent" --print-config) <(tail -n +2 "$SOURCE/deploy/agent.conf")
+    diff <("$BUILD/daemon/clusters/relay/beamtime-relay" --print-config) <(tail -n +2 "$SOURCE/deploy/relay.conf")
 }
 
 @test "every next step that a program names is a command" {

@@ -7,7 +7,10 @@
 #   setup_file() { slurm_needed; facility_start; people_start; site_start geneva 4; }
 #   teardown_file() { sites_end; facility_end; }
 #
+# Agents run with the options of $NODE_EXTRA besides, by the command $NODE_INSIDE (both arrays).
 # Every testbed takes its ports from 20000 up, by the process number, so that files run side by side.
+
+NODE_EXTRA=() NODE_INSIDE=()
 
 slurm_needed() {
     [ -x "$BUILD/daemon/clusters/helper/beamtime-slurm" ] || skip "beamtime-slurm is not built"
@@ -50,20 +53,21 @@ nodes_up() { # SITE N
 node_options() { # SITE NODE
     node_options=(--state-dir "$FACILITY/sites/$1/$2" --url "https://127.0.0.1:$(port agents)"
         --enrol-url "$URL" --ca-file "$FACILITY/pki/root.pem" --libexec-dir "$FACILITY/libexec"
-        --job-user "$(site_user)" --class h200 --accelerators 8 --shepherds slurm)
+        --job-user "$(site_user)" --class h200 --accelerators 8 --shepherds slurm "${NODE_EXTRA[@]}")
 }
 node_enrol() { # SITE NODE
     node_options "$@"
     mkdir -p "$FACILITY/sites/$1/$2"
     chmod 711 "$FACILITY/sites/$1/$2"
     as council -q token new "$2" --kind agent --file "$FACILITY/$2.token"
-    "$BUILD/agent/beamtime-agent" "${node_options[@]}" --token-file "$FACILITY/$2.token" enrol
+    "${NODE_INSIDE[@]}" "$BUILD/agent/beamtime-agent" "${node_options[@]}" \
+        --token-file "$FACILITY/$2.token" enrol
 }
 node_start() { # SITE NODE
     node_options "$@"
     (
         cd /
-        exec setsid "$BUILD/agent/beamtime-agent" "${node_options[@]}" </dev/null \
+        exec setsid "${NODE_INSIDE[@]}" "$BUILD/agent/beamtime-agent" "${node_options[@]}" </dev/null \
             >>"$FACILITY/sites/$1/$2.log" 2>&1 3>&-
     ) &
     echo $! >"$FACILITY/sites/$1/$2.pid"

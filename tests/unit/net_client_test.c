@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "daemon/clusters/relay/relay.h"
 #include "lib/base/file.h"
 #include "lib/base/str.h"
 #include "lib/crypto/hash.h"
@@ -393,6 +394,103 @@ static void nobody_there_is_unreachable_soon(void **state)
     net_client_free(c);
 }
 
+/* ---- through a relay ---- */
+
+struct relaying {
+    struct relay *r;
+    pthread_t thread;
+    atomic_bool stop;
+    char at[32];
+};
+
+static void *keep_relaying(void *arg)
+{
+    struct relaying *y = arg;
+
+    while (!atomic_load(&y->stop))
+        if (relay_turn(y->r, 20, NULL) < 0)
+            abort();
+    return NULL;
+}
+
+static void relay_to(struct relaying *y, int port)
+{
+    char to[32];
+    struct relay_settings set = {.listen = "127.0.0.1:0",
+                                 .to = to,
+                                 .connections = 16,
+                                 .per_address = 16,
+                                 .handshakes = 4,
+                                 .connect_ms = 60000,
+                                 .idle_ms = 60000,
+                                 .first_ms = 60000};
+
+    atomic_init(&y->stop, false);
+    snprintf(to, sizeof to, "127.0.0.1:%d", port);
+    assert_int_equal(relay_open(&set, &y->r, NULL), 0);
+    snprintf(y->at, sizeof y->at, "127.0.0.1:%d", relay_port(y->r));
+    assert_int_equal(pthread_create(&y->thread, NULL, keep_relaying, y), 0);
+}
+
+static void relay_ends(struct relaying *y)
+{
+    atomic_store(&y->stop, true);
+    pthread_join(y->thread, NULL);
+    relay_close(y->r);
+}
+
+static int ask_through(const char *relay, const char *url, struct net_reply *r, struct bt_err *err)
+{
+    char ca_file[96], cert_file[96], key_file[96];
+    struct net_settings n = {.url = url,
+                             .ca_file = ca_file,
+                             .cert_file = cert_file,
+                             .key_file = key_file,
+                             .relay = relay,
+                             .deadline_ms = 60000,
+                             .unreachable_ms = 30000};
+    struct net_request q = {.path = "/who", .once = true};
+    struct net_client *c;
+
+    snprintf(ca_file, sizeof ca_file, "%s/ca.pem", dir);
+    snprintf(cert_file, sizeof cert_file, "%s/cert.pem", dir);
+    snprintf(key_file, sizeof key_file, "%s/key.pem", dir);
+    assert_int_equal(net_client_new(&n, &c, NULL), 0);
+    int rc = net_call(c, &q, r, err);
+    net_client_free(c);
+    return rc;
+}
+
+static void both_ends_are_verified_through_a_relay(void **state)
+{
+    struct pki_leaf jana = pki_person(&pki, "jana");
+    struct net_client *direct;
+    struct net_reply r;
+    struct relaying y;
+    struct bt_err err;
+    struct app a;
+
+    (void)state;
+    direct = start(&a, pki.ca_pem, &jana);
+    relay_to(&y, server_port(a.s));
+    /* The url's name need not lead anywhere from here: it only is what the certificate says. */
+    assert_int_equal(ask_through(y.at, "https://localhost:1", &r, &err), 0);
+    assert_string_equal(r.body, "jana");
+    net_reply_done(&r);
+    assert_int_equal(ask_through(y.at, "https://elsewhere.invalid:1", &r, &err), -BT_ERR_SIGNATURE);
+    net_reply_done(&r);
+    stop(&a, direct);
+    assert_int_equal(ask_through(y.at, "https://localhost:1", &r, &err), -BT_ERR_UNREACHABLE);
+    assert_non_null(strstr(err.text, "https://localhost:1 is not reached through the relay 127."));
+    net_reply_done(&r);
+    relay_ends(&y);
+    assert_int_equal(ask_through(y.at, "https://localhost:1", &r, &err), -BT_ERR_UNREACHABLE);
+    assert_non_null(strstr(err.text, "the relay 127."));
+    assert_non_null(strstr(err.next, "beamtime-relay"));
+    net_reply_done(&r);
+    pki_leaf_done(&jana);
+}
+
 static void wrong_settings_are_named(void **state)
 {
     struct net_settings n = {.url = "ftp://x"};
@@ -481,6 +579,7 @@ int main(void)
         cmocka_unit_test(a_lost_answer_is_asked_for_again_with_the_same_key),
         cmocka_unit_test(a_write_whose_answer_never_comes_has_an_unknown_outcome),
         cmocka_unit_test(nobody_there_is_unreachable_soon),
+        cmocka_unit_test(both_ends_are_verified_through_a_relay),
         cmocka_unit_test(wrong_settings_are_named),
         cmocka_unit_test(what_is_escaped_is_one_segment),
         cmocka_unit_test(profiles_are_saved_and_chosen),
