@@ -194,6 +194,11 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
             out_json(&reply);
         else
             out_items(app, node, &how, bt_now_us(), &text);
+        if (app->format != OUT_JSON && *out_str(node, "leaf_switch"))
+            bt_buf_printf(&text, "switch %s below %s (leaf %lld, pod %lld)\n",
+                          out_str(node, "leaf_switch"), out_str(node, "pod_switch"),
+                          (long long)json_i64(json_get(node, "leaf"), 0),
+                          (long long)json_i64(json_get(node, "pod"), 0));
         if (app->format != OUT_JSON)
             say_pairs(node, &text);
         out_text(&text);

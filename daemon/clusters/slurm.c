@@ -74,6 +74,8 @@ static void tell_nodes(struct driver *d)
         bt_copy(n->told, sizeof n->told, to->trouble);
         bt_copy(to->name, sizeof to->name, n->node.name);
         bt_copy(to->class, sizeof to->class, n->node.class);
+        bt_copy(to->leaf, sizeof to->leaf, n->node.leaf);
+        bt_copy(to->pod, sizeof to->pod, n->node.pod);
         to->n_acc = n->node.n_acc ? n->node.n_acc : BT_MIN(n->node.cpus, 64);
         e->n_nodes++;
     }
@@ -177,6 +179,8 @@ static void take_nodes(struct driver *d, const struct wire_reply *r)
         if (i < d->n_nodes && bt_streq(old[i].node.name, r->nodes[i].name)) {
             nodes[i].others = old[i].others;
             bt_copy(nodes[i].told, sizeof nodes[i].told, old[i].told);
+            d->tell_all |= !bt_streq(old[i].node.leaf, r->nodes[i].leaf) ||
+                           !bt_streq(old[i].node.pod, r->nodes[i].pod);
         } else {
             d->tell_all = true;
         }

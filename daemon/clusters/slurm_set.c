@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "daemon/clusters/slurm_set.h"
 #include "daemon/clusters/site_check.h"
+#include "daemon/clusters/site_topo.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/base/log.h"
+#include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/base/time.h"
@@ -208,12 +210,29 @@ static void item(struct json_writer *w, const char *node, const char *what, cons
     jw_end_object(w);
 }
 
-static const struct json *row_of(const struct json *nodes, const char *name)
+/* The facility's rows of a site's nodes, by name. */
+struct rows_by_name {
+    const struct json *nodes;
+    struct bt_map at;
+};
+
+static struct rows_by_name rows_by_name(const struct json *nodes)
 {
-    for (size_t i = 0; i < json_len(nodes); i++)
-        if (bt_streq(json_str(json_get(json_at(nodes, i), "node"), ""), name))
-            return json_at(nodes, i);
-    return NULL;
+    struct rows_by_name r = {.nodes = nodes};
+
+    for (size_t i = 0; i < json_len(nodes); i++) {
+        const char *name = json_str(json_get(json_at(nodes, i), "node"), "");
+
+        bt_map_put(&r.at, bt_map_hash(name, strlen(name)), (uint32_t)i);
+    }
+    return r;
+}
+
+static const struct json *row_of(const struct rows_by_name *r, const char *name)
+{
+    uint32_t i;
+
+    return bt_map_get(&r->at, bt_map_hash(name, strlen(name)), &i) ? json_at(r->nodes, i) : NULL;
 }
 
 static void diff_node(const struct wire_node *n, const struct json *row, struct json_writer *w)
@@ -247,27 +266,58 @@ static void diff_node(const struct wire_node *n, const struct json *row, struct 
         item(w, n->name, "slurm", "idle", n->trouble, resume);
 }
 
-static bool has_node(const struct driver *d, const char *name)
+/* What the facility has and the cluster has not. */
+static void diff_missing(const struct driver *d, const struct json *rows, struct json_writer *w)
 {
-    for (size_t i = 0; i < d->n_nodes; i++)
-        if (bt_streq(d->nodes[i].node.name, name))
-            return true;
-    return false;
+    struct bt_map there = {0};
+
+    for (size_t i = 0; i < d->n_nodes; i++) {
+        const char *name = d->nodes[i].node.name;
+
+        bt_map_put(&there, bt_map_hash(name, strlen(name)), (uint32_t)i);
+    }
+    for (size_t i = 0; d->n_nodes && i < json_len(rows); i++) {
+        const char *name = json_str(json_get(json_at(rows, i), "node"), "");
+
+        if (!bt_map_get(&there, bt_map_hash(name, strlen(name)), &(uint32_t){0}))
+            item(w, name, "node", "in Slurm", "only here", "add it to slurm.conf, or drain it");
+    }
+    bt_map_done(&there);
+}
+
+static void diff_switches(const struct driver *d, const struct rows_by_name *rows,
+                          struct json_writer *w)
+{
+    BT_AUTO struct topo_node *v = bt_new_n(struct topo_node, d->n_nodes + 1);
+
+    for (size_t i = 0; i < d->n_nodes; i++) {
+        const struct wire_node *n = &d->nodes[i].node;
+        const struct json *row = row_of(rows, n->name);
+
+        v[i] = (struct topo_node){.node = n->name,
+                                  .leaf = n->leaf,
+                                  .pod = n->pod,
+                                  .agent_leaf = (int32_t)json_i64(json_get(row, "agent_leaf"), 0),
+                                  .agent_pod = (int32_t)json_i64(json_get(row, "agent_pod"), 0)};
+    }
+    (void)topo_diff(v, d->n_nodes, w);
 }
 
 /* Those of its nodes that take no work from here; on a site that is only observed, from anybody. */
 static int n_differ(const struct driver *d, const struct json *nodes)
 {
+    struct rows_by_name rows = rows_by_name(nodes);
     int n = 0;
 
     for (size_t i = 0; i < d->n_nodes; i++) {
         const struct wire_node *node = &d->nodes[i].node;
-        const struct json *row = row_of(nodes, node->name);
+        const struct json *row = row_of(&rows, node->name);
 
         n += *node->trouble ||
              (!d->conf.observe && (!json_bool(json_get(row, "registered"), false) ||
                                    bt_streq(json_str(json_get(row, "reason"), ""), "silent")));
     }
+    bt_map_done(&rows.at);
     return n;
 }
 
@@ -309,7 +359,7 @@ int clusters_check(struct clusters *c, const char *site, const struct json *row,
 int clusters_diff(struct clusters *c, const char *site, const struct json *row,
                   struct json_writer *w, struct bt_err *err)
 {
-    const struct json *nodes = json_get(row, "nodes");
+    struct rows_by_name rows;
     struct driver *d;
 
     pthread_mutex_lock(&c->lock);
@@ -317,18 +367,16 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
     pthread_mutex_unlock(&c->lock);
     if (!d)
         return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to compare with", site);
+    rows = rows_by_name(json_get(row, "nodes"));
     pthread_mutex_lock(&d->lock);
     if (!d->reachable)
         item(w, "-", "cluster", "reachable", d->text, d->next);
     for (size_t i = 0; i < d->n_nodes; i++)
-        diff_node(&d->nodes[i].node, row_of(nodes, d->nodes[i].node.name), w);
-    for (size_t i = 0; d->n_nodes && i < json_len(nodes); i++) {
-        const char *name = json_str(json_get(json_at(nodes, i), "node"), "");
-
-        if (!has_node(d, name))
-            item(w, name, "node", "in Slurm", "only here", "add it to slurm.conf, or drain it");
-    }
+        diff_node(&d->nodes[i].node, row_of(&rows, d->nodes[i].node.name), w);
+    diff_switches(d, &rows, w);
+    diff_missing(d, rows.nodes, w);
     pthread_mutex_unlock(&d->lock);
+    bt_map_done(&rows.at);
     return 0;
 }
 

@@ -86,6 +86,7 @@ static const struct json_field node_fields[] = {
     TEXT(wire_node, name, true),     TEXT(wire_node, class, true),
     NUMBER(wire_node, n_acc, 0, 64), NUMBER(wire_node, cpus, 0, 65536),
     TEXT(wire_node, trouble, true),  FLAG(wire_node, duplicate),
+    TEXT(wire_node, leaf, false),    TEXT(wire_node, pod, false),
 };
 
 static const struct json_field conf_fields[] = {

@@ -93,6 +93,8 @@ struct wire_node {
     int32_t cpus;
     char trouble[64]; /* why Slurm gives it no work; "" it does */
     bool duplicate;   /* drained because a job's number was given away while the job ran there */
+    char leaf[64];    /* its switch; "" the cluster has no topology, or leaves it out */
+    char pod[64];     /* the switch above, or the same where there is none */
 };
 
 /* Any job of the cluster, as somebody who only watches sees it. */

@@ -267,6 +267,8 @@ struct site_node {
     char class[JOB_CLASS_MAX];
     int32_t n_acc;
     char trouble[80]; /* why it takes no work, "" if it does */
+    char leaf[64];    /* its switch as the cluster names it; "" it names none */
+    char pod[64];     /* the switch above */
 };
 
 struct ev_site {

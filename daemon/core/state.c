@@ -253,8 +253,8 @@ void name_put(struct core *c, enum name_kind kind, int32_t nation, const char *n
     bt_map_put(&c->by_name, name_key(kind, nation, name), (uint32_t)index);
 }
 
-static bool name_get(const struct core *c, enum name_kind kind, int32_t nation, const char *name,
-                     uint32_t *ret)
+bool name_get(const struct core *c, enum name_kind kind, int32_t nation, const char *name,
+              uint32_t *ret)
 {
     return bt_map_get(&c->by_name, name_key(kind, nation, name), ret);
 }

@@ -207,6 +207,7 @@ struct core {
     struct trial **trials;     /* those that run: few */
     uint32_t n_trials, cap_trials;
     int64_t last_trial;         /* id */
+    int32_t last_switch;        /* the highest number of a leaf or pod */
     struct leaf_switch *leaves; /* made anew when nodes have changed */
     int32_t *leaf_nodes;        /* indexes of nodes, by leaf */
     int32_t n_leaves;
@@ -278,8 +279,18 @@ int64_t peak_gflops_of(const struct core *c, const char *class_name, int64_t at_
 const char *unixname_of(const struct core *c, int32_t person, int32_t site);
 
 /* Names under which things are indexed. */
-enum name_kind { NAME_NATION, NAME_INSTITUTION, NAME_PERSON, NAME_PROJECT, NAME_SITE, NAME_NODE };
+enum name_kind {
+    NAME_NATION,
+    NAME_INSTITUTION,
+    NAME_PERSON,
+    NAME_PROJECT,
+    NAME_SITE,
+    NAME_NODE,
+    NAME_SWITCH /* of a site: its number */
+};
 void name_put(struct core *c, enum name_kind kind, int32_t nation, const char *name, int32_t index);
+bool name_get(const struct core *c, enum name_kind kind, int32_t nation, const char *name,
+              uint32_t *ret);
 
 /* ---- emitting (emit.c): memory → rows of the current batch ---- */
 void emit_job_state(struct core *c, struct job *j);
@@ -352,6 +363,9 @@ int64_t attempt_charge(const struct job *j); /* of the ended attempt, within its
 /* A facility's failure: refunded whole, tried again while the job allows it. */
 void facility_failed(struct core *c, uint32_t slot, const char *why);
 void node_set_state(struct core *c, struct node *n, const char *state, const char *reason);
+/* The node's place in the fabric from what its cluster and its agent said of it. */
+void node_place(struct core *c, struct node *n);
+void node_placed(struct core *c, const struct node *n); /* as loaded: the numbers are in use */
 /* An agent speaks for its own node, a helper for all of its site's. */
 int agent_speaks(struct core *c, const struct event *ev, const char *node, struct bt_err *err);
 void step_measured(struct core *c, const struct event *ev);

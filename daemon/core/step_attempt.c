@@ -313,10 +313,9 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
     node_classed(c, n, word_of(c, e->class));
     class_note(c, n->class_word);
     n->row.n_acc = e->n_acc;
-    if (e->pod || e->leaf) {
-        n->row.pod = e->pod;
-        n->row.leaf = e->leaf;
-    }
+    n->row.agent_pod = e->pod;
+    n->row.agent_leaf = e->leaf;
+    node_place(c, n);
     n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */
     bt_free(n->row.inventory);
     n->row.inventory = bt_strdup(e->inventory ? e->inventory : "{}");

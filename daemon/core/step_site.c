@@ -52,6 +52,64 @@ static bool is_of(struct core *c, const struct site *s, struct node *n)
     return true;
 }
 
+static void note_number(struct core *c, int32_t number)
+{
+    c->last_switch = BT_MAX(c->last_switch, number);
+}
+
+void node_placed(struct core *c, const struct node *n)
+{
+    const struct row_node *r = &n->row;
+
+    note_number(c, BT_MAX(BT_MAX(r->leaf, r->pod), BT_MAX(r->agent_leaf, r->agent_pod)));
+    if (r->leaf_switch)
+        name_put(c, NAME_SWITCH, r->site, r->leaf_switch, r->leaf);
+    if (r->pod_switch)
+        name_put(c, NAME_SWITCH, r->site, r->pod_switch, r->pod);
+}
+
+/* A switch keeps its number as long as a node of it is known. */
+static int32_t switch_number(struct core *c, int32_t site, const char *name)
+{
+    uint32_t number;
+
+    if (name_get(c, NAME_SWITCH, site, name, &number))
+        return (int32_t)number;
+    name_put(c, NAME_SWITCH, site, name, ++c->last_switch);
+    return c->last_switch;
+}
+
+void node_place(struct core *c, struct node *n)
+{
+    struct row_node *r = &n->row;
+
+    note_number(c, BT_MAX(r->agent_leaf, r->agent_pod));
+    r->leaf = r->leaf_switch ? switch_number(c, r->site, r->leaf_switch) : r->agent_leaf;
+    r->pod = r->pod_switch ? switch_number(c, r->site, r->pod_switch) : r->agent_pod;
+}
+
+static bool renamed(char **to, const char *name)
+{
+    if (bt_streq(*to ? *to : "", name))
+        return false;
+    bt_free(*to);
+    *to = *name ? bt_strdup(name) : NULL;
+    return true;
+}
+
+/* What the cluster says of its switches counts before what agents were told. */
+static void take_switches(struct core *c, struct node *n, const struct site_node *at)
+{
+    bool leaf = renamed(&n->row.leaf_switch, at->leaf);
+    bool pod = renamed(&n->row.pod_switch, at->pod);
+
+    if (!leaf && !pod)
+        return;
+    node_place(c, n);
+    row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
+    nodes_changed(c);
+}
+
 /* Only what the cluster itself took down does it bring up again. */
 static void judge_node(struct core *c, struct node *n, const char *trouble)
 {
@@ -83,8 +141,10 @@ void step_site(struct core *c, const struct event *ev)
 
         if (!n)
             n = node_found(c, s, &e->nodes[i]);
-        if (is_of(c, s, n))
-            judge_node(c, n, e->nodes[i].trouble);
+        if (!is_of(c, s, n))
+            continue;
+        take_switches(c, n, &e->nodes[i]);
+        judge_node(c, n, e->nodes[i].trouble);
     }
 }
 

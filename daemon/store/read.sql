@@ -120,6 +120,7 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
     'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
     'measure_asked_at', rfc3339(d.measure_us), 'pod', d.pod, 'leaf', d.leaf,
+    'leaf_switch', d.leaf_switch, 'pod_switch', d.pod_switch,
     'pairs', CASE WHEN $1::text IS NOT NULL THEN (SELECT json_agg(json_build_object('leaf',
         p.leaf_a + p.leaf_b - d.leaf, 'busbw_mb_per_s', p.busbw_mbs, 'state', p.state,
         'measured_at', rfc3339(p.measured_us), 'nodes', json_build_array(p.node_a, p.node_b))
@@ -142,7 +143,8 @@ SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier
         WHERE a.site = s.id AND a.ended_us IS NULL),
     'nodes', coalesce((SELECT json_agg(json_build_object('node', d.name, 'class', d.class_name,
         'accelerators', d.n_acc, 'state', d.state, 'reason', nullif(d.reason, '-'),
-        'registered', coalesce(d.inventory, '{}') <> '{}') ORDER BY d.name)
+        'leaf_switch', d.leaf_switch, 'pod_switch', d.pod_switch, 'agent_leaf', d.agent_leaf,
+        'agent_pod', d.agent_pod, 'registered', coalesce(d.inventory, '{}') <> '{}') ORDER BY d.name)
         FROM node d WHERE d.site = s.id), '[]'), 'pairs', coalesce((SELECT json_agg(
         json_build_object('class', p.class_name, 'leaf_a', p.leaf_a, 'leaf_b', p.leaf_b,
             'busbw_mb_per_s', p.busbw_mbs, 'state', p.state, 'measured_at', rfc3339(p.measured_us),
@@ -290,18 +292,20 @@ found AS (
     FROM site WHERE state NOT IN ('up', 'removed')
     UNION ALL
     SELECT 2, format('%s of %s nodes of pod %s at %s are %s (leaf %s): %s accelerators%s', n, total,
-        pod, site, state, leaves, acc, ', ' || reason), format('beamtime %s', CASE
+        coalesce(pod_switch, pod::text), site, state, leaves, acc, ', ' || reason), format('beamtime %s', CASE
         WHEN reason LIKE 'slurm: %' THEN 'site diff ' || site WHEN n > 1 THEN 'node summary'
         WHEN state = 'down' THEN 'node show ' || one ELSE 'node resume ' || one END)
-    FROM (SELECT s.name AS site, d.pod, d.state, nullif(d.reason, '-') AS reason, count(*) AS n,
+    FROM (SELECT s.name AS site, d.pod, d.pod_switch, d.state, nullif(d.reason, '-') AS reason, count(*) AS n,
             sum(d.n_acc) AS acc, min(d.name) AS one,
-            string_agg(DISTINCT d.leaf::text, ', ') AS leaves, (SELECT count(*) FROM node o
+            string_agg(DISTINCT coalesce(d.leaf_switch, d.leaf::text), ', ') AS leaves, (SELECT count(*) FROM node o
                 WHERE o.site = d.site AND o.pod = d.pod) AS total
         FROM node d JOIN site s ON s.id = d.site WHERE d.state <> 'up' AND s.state <> 'removed'
-        GROUP BY s.name, d.site, d.pod, d.state, d.reason) g
+        GROUP BY s.name, d.site, d.pod, d.pod_switch, d.state, d.reason) g
     UNION ALL
     SELECT 2, format('leaf switches %s and %s at %s are slow: %s GB/s between their %s nodes (%s, %s)',
-        p.leaf_a, p.leaf_b, s.name, round(p.busbw_mbs / 1000.0, 2), p.class_name, p.node_a, p.node_b),
+        coalesce((SELECT min(leaf_switch) FROM node WHERE site = s.id AND leaf = p.leaf_a),
+            p.leaf_a::text), coalesce((SELECT min(leaf_switch) FROM node WHERE site = s.id
+            AND leaf = p.leaf_b), p.leaf_b::text), s.name, round(p.busbw_mbs / 1000.0, 2), p.class_name, p.node_a, p.node_b),
         format('beamtime site show %s', s.name)
     FROM switch_pair p JOIN site s ON s.id = p.site WHERE p.state = 'slow' AND s.state <> 'removed'
     UNION ALL

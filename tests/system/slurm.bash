@@ -63,11 +63,11 @@ node_enrol() { # SITE NODE
     "${NODE_INSIDE[@]}" "$BUILD/agent/beamtime-agent" "${node_options[@]}" \
         --token-file "$FACILITY/$2.token" enrol
 }
-node_start() { # SITE NODE
+node_start() { # SITE NODE [OPTION...]
     node_options "$@"
     (
         cd /
-        exec setsid "${NODE_INSIDE[@]}" "$BUILD/agent/beamtime-agent" "${node_options[@]}" </dev/null \
+        exec setsid "${NODE_INSIDE[@]}" "$BUILD/agent/beamtime-agent" "${node_options[@]}" "${@:3}" </dev/null \
             >>"$FACILITY/sites/$1/$2.log" 2>&1 3>&-
     ) &
     echo $! >"$FACILITY/sites/$1/$2.pid"

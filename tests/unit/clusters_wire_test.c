@@ -112,6 +112,8 @@ static int two_nodes(void *arg, bool fresh, const char *partition, struct wire_r
     bt_copy(ret->nodes[1].name, 64, "n2");
     bt_copy(ret->nodes[1].class, 16, "cpu");
     bt_copy(ret->nodes[1].trouble, 64, "drained: fan");
+    bt_copy(ret->nodes[1].leaf, 64, "leaf1");
+    bt_copy(ret->nodes[1].pod, 64, "spine");
     ret->n = 2;
     return 0;
 }
@@ -212,6 +214,9 @@ static void the_helper_answers_each_request_once_in_order(void **unused)
     assert_int_equal(2, back.n);
     assert_string_equal("h200", back.nodes[0].class);
     assert_string_equal("drained: fan", back.nodes[1].trouble);
+    assert_string_equal("", back.nodes[0].leaf);
+    assert_string_equal("leaf1", back.nodes[1].leaf);
+    assert_string_equal("spine", back.nodes[1].pod);
     wire_reply_done(&back);
     r.fresh = false;
     back = ask(&r, &cancelled);

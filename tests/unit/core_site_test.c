@@ -130,6 +130,89 @@ static void nothing_starts_where_the_cluster_does_not_answer(void **state)
     fixture_compare(f);
 }
 
+/* One node as its cluster places it. */
+static const struct row_node *stands(struct fixture *f, const char *node, const char *leaf,
+                                     const char *pod)
+{
+    struct event *ev = event_new(EV_SITE);
+    struct ev_site *e = &ev->u.site;
+
+    ev->who.kind = WHO_INSIDE;
+    bt_copy(e->site, sizeof e->site, "geneva");
+    e->reachable = true;
+    e->n_nodes = 1;
+    e->nodes = bt_new(struct site_node);
+    e->nodes[0].n_acc = 8;
+    bt_copy(e->nodes[0].name, sizeof e->nodes[0].name, node);
+    bt_copy(e->nodes[0].class, sizeof e->nodes[0].class, "h200");
+    bt_copy(e->nodes[0].leaf, sizeof e->nodes[0].leaf, leaf);
+    bt_copy(e->nodes[0].pod, sizeof e->nodes[0].pod, pod);
+    fixture_step(f, ev);
+    fixture_compare(f);
+    return &node_find(f->core, node)->row;
+}
+
+static void the_cluster_says_which_switch_a_node_is_on(void **state)
+{
+    struct fixture *f = *state;
+    const struct row_node *n;
+    int32_t left, right, top;
+
+    add(f);
+    left = stands(f, "g1", "left", "top")->leaf;
+    top = node_find(f->core, "g1")->row.pod;
+    n = stands(f, "g2", "right", "top");
+    right = n->leaf;
+    assert_true(left && right && top);
+    assert_true(left != right && left != top && right != top);
+    assert_int_equal(top, n->pod);
+    assert_int_equal(left, stands(f, "g3", "left", "top")->leaf);
+    /* it moves, and a switch without another above is its own pod */
+    assert_int_equal(right, stands(f, "g3", "right", "top")->leaf);
+    n = stands(f, "g3", "alone", "alone");
+    assert_true(n->leaf > top);
+    assert_int_equal(n->leaf, n->pod);
+}
+
+static void told_by_its_agent(struct fixture *f, const char *node, int32_t leaf)
+{
+    struct event *ev = fixture_event(EV_NODE_REPORT, node);
+    struct ev_node_report *e = &ev->u.node_report;
+
+    bt_copy(e->node, sizeof e->node, node);
+    bt_copy(e->class, sizeof e->class, "h200");
+    e->n_acc = 8;
+    e->registers = true;
+    e->leaf = leaf;
+    e->pod = 1;
+    assert_int_equal(200, fixture_step(f, ev)->http);
+}
+
+static void an_agents_switch_counts_only_where_the_cluster_names_none(void **state)
+{
+    struct fixture *f = *state;
+    const struct row_node *n;
+
+    add(f);
+    assert_int_equal(0, stands(f, "g1", "", "")->leaf);
+    fixture_enrol(f, "", "agent", "g1", "g");
+    told_by_its_agent(f, "g1", 30);
+    n = stands(f, "g1", "", "");
+    assert_int_equal(30, n->leaf);
+    n = stands(f, "g1", "left", "top");
+    assert_true(n->leaf > 30); /* no number that an agent uses */
+    told_by_its_agent(f, "g1", 40);
+    n = stands(f, "g1", "left", "top");
+    assert_true(n->leaf != 40);
+    assert_int_equal(40, n->agent_leaf);
+    n = stands(f, "g1", "", "");
+    assert_int_equal(40, n->leaf);
+    assert_int_equal(1, n->pod);
+    assert_null(n->leaf_switch);
+    told_by_its_agent(f, "g1", 0);
+    assert_int_equal(0, node_find(f->core, "g1")->row.leaf);
+}
+
 static void unplace(struct fixture *f, struct bt_uuid id, int32_t attempt)
 {
     struct event *ev = event_new(EV_UNPLACED);
@@ -244,6 +327,10 @@ static void a_list_of_accounts_is_done_whole_or_not_at_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_cluster_says_which_switch_a_node_is_on, core_setup,
+                                        core_teardown),
+        cmocka_unit_test_setup_teardown(an_agents_switch_counts_only_where_the_cluster_names_none,
+                                        core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(a_slurm_site_needs_its_configuration, core_setup,
                                         core_teardown),
         cmocka_unit_test_setup_teardown(a_cluster_brings_nodes_that_work_once_their_agents_speak,

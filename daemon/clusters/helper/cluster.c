@@ -16,7 +16,8 @@ enum {
 
 struct cluster {
     char *path;
-    time_t nodes_at; /* last_update of what the daemon has */
+    time_t nodes_at;   /* last_update of what the daemon has */
+    uint64_t topology; /* its sum, as the daemon has it */
     time_t jobs_at;
     uid_t slurm_user;
     int64_t recent_until; /* while a job of ours has ended lately, lists are new */
@@ -162,10 +163,9 @@ static int resume(void *arg, const char *node, struct bt_err *err)
     return slurm_update_node(&u) != 0 ? cluster_failed("resume a node", err) : 0;
 }
 
-static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
-                 struct bt_err *err)
+static int list_nodes(struct cluster *c, bool fresh, const char *partition,
+                      const struct topology *topology, struct wire_reply *ret, struct bt_err *err)
 {
-    struct cluster *c = arg;
     node_info_msg_t *m = NULL;
 
     errno = 0;
@@ -187,11 +187,29 @@ static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply
         read_gres(from->gres, n);
         read_trouble(from, n);
         n->duplicate = is_duplicate(from);
+        cluster_place(topology, n);
         ret->n++;
     }
     c->nodes_at = m->last_update;
     slurm_free_node_info_msg(m);
     return 0;
+}
+
+/* Switches are no part of the nodes' own change stamp, but of what is said about them. */
+static int nodes(void *arg, bool fresh, const char *partition, struct wire_reply *ret,
+                 struct bt_err *err)
+{
+    struct cluster *c = arg;
+    struct topology *t = NULL;
+    int rc = cluster_topology(&t, err);
+
+    if (rc < 0)
+        return rc;
+    rc = list_nodes(c, fresh || c->topology != cluster_topology_sum(t), partition, t, ret, err);
+    if (rc == 0)
+        c->topology = cluster_topology_sum(t);
+    cluster_topology_free(t);
+    return rc;
 }
 
 /* ---- jobs ---- */

@@ -21,4 +21,11 @@ int cluster_queue(void *arg, bool fresh, const char *partition, struct wire_repl
 /* Whether "a,b,c" names the partition; "" is in every list. */
 bool cluster_in_list(const char *list, const char *partition);
 
+/* topo.c: the switches of its nodes, from slurm_load_topo; none without topology/tree. */
+struct topology;
+int cluster_topology(struct topology **ret, struct bt_err *err) BT_MUSTUSE;
+void cluster_topology_free(struct topology *t);
+uint64_t cluster_topology_sum(const struct topology *t); /* another one when anything changed */
+void cluster_place(const struct topology *t, struct wire_node *n); /* fills leaf and pod */
+
 #endif

@@ -3,7 +3,8 @@
  *
  * Read in slurm.h of the release branches, not tried: 23.02 makes state_reason uint32_t; 23.11
  * makes hostlist_t a pointer's target; 24.11 drops slurm_get_errno (we read errno); 25.11 moves
- * job ids into step_id; 26.05 asks for SLURM_BACKWARD_COMPAT and renames slurm_free_ctl_conf. */
+ * job ids into step_id; 26.05 asks for SLURM_BACKWARD_COMPAT and renames slurm_free_ctl_conf. 25.05
+ * hides what slurm_load_topo gives: there nodes have no switches until somebody can try it. */
 #ifndef BT_CLUSTERS_HELPER_COMPAT_H
 #define BT_CLUSTERS_HELPER_COMPAT_H
 
@@ -29,6 +30,10 @@ typedef hostlist_t compat_hosts;
 #else
 #define compat_submitted(response) ((response)->job_id)
 #define compat_job_id(info) ((info)->job_id)
+#endif
+
+#if SLURM_VERSION_NUMBER < SLURM_VERSION_NUM(25, 5, 0)
+#define COMPAT_HAS_TOPOLOGY 1
 #endif
 
 #if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(26, 5, 0)
