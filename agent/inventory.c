@@ -96,8 +96,16 @@ static void cpus_of(hwloc_topology_t t, int first, int last, char out[CPUS_TEXT]
     hwloc_bitmap_free(set);
 }
 
+/* Its own memory; that of the machine is shared by what has none. */
+static int64_t memory_of(hwloc_topology_t t, const struct gpu *gpus, int i, int n_gpus, int n)
+{
+    if (n_gpus)
+        return gpus[i].memory_bytes;
+    return (int64_t)hwloc_get_root_obj(t)->total_memory / n;
+}
+
 static void write_accelerators(struct json_writer *w, hwloc_topology_t t, const char *class,
-                               int n_gpus, int groups)
+                               const struct gpu *gpus, int n_gpus, int groups)
 {
     int cores = BT_MAX(1, count(t, HWLOC_OBJ_CORE));
     int n = n_gpus ? n_gpus : BT_MIN(groups ? groups : cores, GROUPS_MAX);
@@ -114,6 +122,7 @@ static void write_accelerators(struct json_writer *w, hwloc_topology_t t, const 
         jw_i64(w, "index", i);
         jw_str(w, "class", class);
         jw_str(w, "cpus", cpus);
+        jw_i64(w, "memory_bytes", memory_of(t, gpus, i, n_gpus, n));
         jw_end_object(w);
     }
     jw_end_array(w);
@@ -134,7 +143,7 @@ static void write_all(struct bt_buf *to, hwloc_topology_t t, const char *class, 
     write_cpu(&w, t);
     write_gpus(&w, gpus, n);
     jw_str(&w, "cgroup", cage_kind_name(cage.kind));
-    write_accelerators(&w, t, class, n, groups);
+    write_accelerators(&w, t, class, gpus, n, groups);
     jw_end_object(&w);
 }
 

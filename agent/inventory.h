@@ -22,8 +22,8 @@ struct gpu {
 };
 
 /* Appends {"hostname","machine","kernel","memory_bytes","packages","cores","threads","numa":[…],
- * "gpus":[…],"cgroup","class","accelerators":[{"index","class","cpus"}…]}. `class` "auto" or a
- * name; `groups` of cores when there are no GPUs, 0 for one a core (at most 64). */
+ * "gpus":[…],"cgroup","class","accelerators":[{"index","class","cpus","memory_bytes"}…]}. `class`
+ * "auto" or a name; `groups` of cores when there are no GPUs, 0 for one a core (at most 64). */
 int inventory_write(const char *class, int groups, struct bt_buf *to,
                     struct bt_err *err) BT_MUSTUSE;
 

@@ -167,6 +167,7 @@ int cmd_node_show(struct app *app, const struct cli_args *a, struct bt_err *err)
                                           {"SITE", "site", OUT_STR, 0},
                                           {"CLASS", "class", OUT_STR, 0},
                                           {"ACC", "accelerators", OUT_NUM, 0},
+                                          {"GB", "memory_gb", OUT_NUM, 0},
                                           {"BUSY", "busy", OUT_NUM, 0},
                                           {"STATE", "state", OUT_STATE, 0},
                                           {"REASON", "reason", OUT_STR, 0},

@@ -133,9 +133,14 @@ static void show_head(const struct json *j, struct bt_buf *to)
     bt_buf_str(to, "  ");
     if (json_i64(json_get(j, "min_accelerators"), 0))
         bt_buf_printf(to, "%" PRId64 " to ", json_i64(json_get(j, "min_accelerators"), 0));
-    bt_buf_printf(to, "%" PRId64 " × %s, %s      %s · %s · %s · tier %" PRId64,
-                  json_i64(json_get(j, "accelerators"), 0),
-                  *out_str(j, "class") ? out_str(j, "class") : "any",
+    bt_buf_printf(to, "%" PRId64 " × %s, ", json_i64(json_get(j, "accelerators"), 0),
+                  *out_str(j, "class") ? out_str(j, "class") : "any");
+    if (json_i64(json_get(j, "memory_gb"), 0))
+        bt_buf_printf(to, "%" PRId64 " GB or more, ", json_i64(json_get(j, "memory_gb"), 0));
+    if (json_i64(json_get(j, "bandwidth_gb_per_s"), 0))
+        bt_buf_printf(to, "%" PRId64 " GB/s or more, ",
+                      json_i64(json_get(j, "bandwidth_gb_per_s"), 0));
+    bt_buf_printf(to, "%s      %s · %s · %s · tier %" PRId64,
                   text_duration(json_i64(json_get(j, "walltime_s"), 0), out), out_str(j, "nation"),
                   out_str(j, "project"), out_str(j, "person"), json_i64(json_get(j, "tier"), 0));
 }
@@ -343,6 +348,28 @@ static void explain_moves(const struct json *promises, struct bt_buf *to)
     }
 }
 
+/* How many nodes have the memory and bandwidth that it asks for, and why others have not. */
+static void explain_fit(const struct json *fit, struct bt_buf *to)
+{
+    static const char *const why[][2] = {{"small", "have less memory"},
+                                         {"slow", "were measured slower"},
+                                         {"unmeasured", "were never measured"}};
+    const char *between = ": ";
+
+    if (!fit)
+        return;
+    bt_buf_printf(to, "\n  fit       %" PRId64 " of the %" PRId64 " nodes of its class",
+                  json_i64(json_get(fit, "fit"), 0), json_i64(json_get(fit, "nodes"), 0));
+    for (size_t i = 0; i < BT_ARRAY_LEN(why); i++) {
+        int64_t n = json_i64(json_get(fit, why[i][0]), 0);
+
+        if (!n)
+            continue;
+        bt_buf_printf(to, "%s%" PRId64 " %s", between, n, why[i][1]);
+        between = ", ";
+    }
+}
+
 static void explain_plan(const struct json *e, struct bt_buf *to)
 {
     int64_t in_front = json_i64(json_get(e, "in_front"), -1);
@@ -360,6 +387,7 @@ static void explain_plan(const struct json *e, struct bt_buf *to)
         bt_buf_str(to, "\n  waits for ");
         text_clean(to, out_str(json_get(e, "reason"), "text"));
     }
+    explain_fit(json_get(e, "fit"), to);
     if (in_front > 0)
         bt_buf_printf(to, "\n  in front  %" PRId64 " jobs of the plan", in_front);
     explain_front(json_get(e, "front"), to);

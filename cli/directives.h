@@ -24,6 +24,8 @@ enum directive_action {
     DIR_GPUS_PER_TASK,
     DIR_GRES, /* the last of those that count */
     DIR_CLASS,
+    DIR_MEMORY,
+    DIR_BANDWIDTH,
     DIR_LEVEL,
     DIR_REQUIRE_LEVEL,
     DIR_SWITCHES,

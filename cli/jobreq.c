@@ -3,6 +3,7 @@
 #include "cli/jobreq.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -124,6 +125,31 @@ static int set_class(const struct set *s, const char *value, size_t n)
         return bt_fail(s->err, BT_ERR_INVALID, "--%s: '%s' is not the name of a class",
                        s->row->name, name);
     jobreq_replace(&s->r->class, name);
+    return 0;
+}
+
+/* "80G", "80GB", "0.5T" or "80": as the makers of accelerators count, in 10^9 bytes; rounded up. */
+static int set_memory(const struct set *s)
+{
+    size_t n = strspn(s->value, "0123456789.");
+    const char *unit = s->value + n;
+    BT_AUTO char *number = bt_strndup(s->value, n);
+    double gb = 0;
+
+    if (!*unit || bt_streq(unit, "G") || bt_streq(unit, "GB") || bt_streq(unit, "g"))
+        unit = "1";
+    else if (bt_streq(unit, "T") || bt_streq(unit, "TB") || bt_streq(unit, "t"))
+        unit = "1000";
+    else
+        return bt_fail(s->err, BT_ERR_INVALID, "--%s is '%.40s', not a size such as 80G",
+                       s->row->name, s->value);
+    if (bt_parse_f64(number, "--memory", &gb, s->err) < 0)
+        return -(int)s->err->code;
+    gb = ceil(bt_streq(unit, "1") ? gb : gb * 1000);
+    if (!(gb >= 1 && gb <= JOB_MAX_GB))
+        return bt_fail(s->err, BT_ERR_INVALID, "--%s is '%.40s', not from 1G to %dG", s->row->name,
+                       s->value, JOB_MAX_GB);
+    s->r->memory_gb = (int64_t)gb;
     return 0;
 }
 
@@ -481,6 +507,10 @@ static int set_one(const struct set *s)
         return set_name(s, &r->project, JOB_PROJECT_MAX);
     case DIR_CLASS:
         return set_class(s, s->value, strlen(s->value));
+    case DIR_MEMORY:
+        return set_memory(s);
+    case DIR_BANDWIDTH:
+        return set_number(s, 1, JOB_MAX_GB, &r->bandwidth_gb);
     case DIR_LEVEL:
     case DIR_REQUIRE_LEVEL:
     case DIR_SWITCHES:

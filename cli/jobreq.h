@@ -32,7 +32,8 @@ struct jobreq {
     int argc;
     char *name, *project, *class;
     struct jobreq_count count;
-    int level; /* enum topo_level, -1: not said */
+    int64_t memory_gb, bandwidth_gb; /* 0: not said */
+    int level;                       /* enum topo_level, -1: not said */
     bool level_required;
     int64_t walltime_s, grace_s; /* -1: not said */
     int signal;                  /* 0: not said */

@@ -135,6 +135,10 @@ static void write_accelerators(struct json_writer *w, const struct jobreq *r,
         jw_i64(w, "min", size->least);
     if (r->class)
         jw_str(w, "class", r->class);
+    if (r->memory_gb)
+        jw_i64(w, "memory_gb", r->memory_gb);
+    if (r->bandwidth_gb)
+        jw_i64(w, "bandwidth_gb_per_s", r->bandwidth_gb);
     if (size->per_node)
         jw_i64(w, "per_node", size->per_node);
     if (r->level >= 0) {

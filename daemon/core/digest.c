@@ -116,6 +116,8 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
                               j->min_accelerators,
                               j->array_task,
                               j->singleton,
+                              j->memory_gb,
+                              j->bandwidth_gb,
                               j->checkpointed,
                               j->end_us ? j->exit_code : 0,
                               j->end_us ? j->end_signal : 0};

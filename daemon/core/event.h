@@ -227,6 +227,7 @@ struct ev_node_report {
     int32_t n_live;
     bool trials;       /* it can take part in trials */
     int32_t pod, leaf; /* numbers of its switches; 0: not told */
+    int32_t memory_gb; /* of each of its accelerators, 10^9 bytes; 0: not told */
 };
 
 /* The agent's own collective benchmark between the accelerators of its node. */

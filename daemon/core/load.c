@@ -178,6 +178,8 @@ static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
     j->array_task = r->array_task == ROW_NULL32 ? 0 : r->array_task;
     j->min_accelerators = r->min_accelerators == ROW_NULL32 ? 0 : r->min_accelerators;
     j->singleton = r->singleton == 1;
+    j->memory_gb = r->memory_gb == ROW_NULL32 ? 0 : (uint16_t)r->memory_gb;
+    j->bandwidth_gb = r->bandwidth_gb == ROW_NULL32 ? 0 : (uint16_t)r->bandwidth_gb;
     j->submit_us = r->submit_us;
     j->embargo_days = (int16_t)r->embargo_days;
     j->rules = word_of(c, r->rules ? r->rules : "");

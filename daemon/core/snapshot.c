@@ -129,6 +129,13 @@ static int64_t back_of(const struct core *c, const struct node *n)
     return fresh && !n->reported && bt_streq(n->row.state, "up") ? c->now_us + BT_US_PER_S : 0;
 }
 
+uint32_t node_busbw_mbs(const struct node *n)
+{
+    int64_t most = (int64_t)JOB_MAX_GB * 1000;
+
+    return n->row.busbw_mbs == ROW_NULL64 ? 0 : (uint32_t)BT_MIN(BT_MAX(n->row.busbw_mbs, 1), most);
+}
+
 static struct plan_node node_of(const struct core *c, const struct node *n)
 {
     uint64_t all = (uint64_t)n->row.all_mask;
@@ -140,6 +147,8 @@ static struct plan_node node_of(const struct core *c, const struct node *n)
         .site = (uint32_t)BT_MAX(n->row.site - 1, 0),
         .pod = (uint32_t)n->row.pod,
         .leaf = (uint32_t)n->row.leaf,
+        .memory_gb = n->row.memory_gb == ROW_NULL32 ? 0 : (uint16_t)n->row.memory_gb,
+        .busbw_mbs = node_busbw_mbs(n),
         .accel_class = class_index(c, n->class_word),
         .tier = (uint8_t)n->row.tier,
         .state = plan_state_of(c, n),
@@ -216,7 +225,7 @@ void nodes_changed(struct core *c)
     c->plan_due = true;
 }
 
-const struct plan_limits *limits_of(struct core *c)
+struct plan_limits *limits_of(struct core *c)
 {
     if (!c->limits) {
         struct plan_node *nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes + 1);
@@ -304,6 +313,8 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .min_acc = (uint32_t)(j->min_accelerators ? j->min_accelerators : j->accelerators),
         .max_acc = (uint32_t)j->accelerators,
         .per_node = (uint32_t)j->per_node,
+        .memory_gb = j->memory_gb,
+        .busbw_gb = j->bandwidth_gb,
         .walltime_s = (uint32_t)(j->walltime_s + j->grace_s),
         .nation = (uint32_t)j->nation - 1,
         .project = (uint32_t)j->project - 1,

@@ -169,6 +169,7 @@ struct job {
     uint32_t rules;  /* word */
     uint16_t policy; /* index of the digest + 1 */
     uint16_t class_word, purpose_word;
+    uint16_t memory_gb, bandwidth_gb; /* 0: any */
     int16_t attempt, max_attempts, embargo_days, per_node, grace_s;
     uint8_t state, reason, verdict, tier, kind, level, requeue, signal, stop;
     bool level_required, after_ok, checkpointed, singleton;
@@ -408,7 +409,8 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
 bool may_yield(const struct job *j); /* may be stopped for an owned job and run again */
 void class_note(struct core *c, uint32_t word);
 void nodes_changed(struct core *c); /* the plan and the limits follow */
-const struct plan_limits *limits_of(struct core *c);
+struct plan_limits *limits_of(struct core *c);
+uint32_t node_busbw_mbs(const struct node *n); /* as measured; 0: never */
 struct leaf_job;
 /* Texts that a leaf_job borrows. The ledger names nobody: a person is known by a number whose
  * name stands in an erasable table. */

@@ -299,7 +299,8 @@ static struct node *node_add(struct core *c, const struct ev_node_report *e)
                                .until_us = ROW_NULL64,
                                .busbw_mbs = ROW_NULL64,
                                .measured_us = ROW_NULL64,
-                               .measure_us = ROW_NULL64}};
+                               .measure_us = ROW_NULL64,
+                               .memory_gb = ROW_NULL32}};
     name_put(c, NAME_NODE, 0, e->node, c->n_nodes - 1);
     return n;
 }
@@ -316,6 +317,7 @@ static void node_describe(struct core *c, struct node *n, const struct ev_node_r
     n->row.agent_pod = e->pod;
     n->row.agent_leaf = e->leaf;
     node_place(c, n);
+    n->row.memory_gb = e->memory_gb ? e->memory_gb : ROW_NULL32;
     n->row.all_mask = (int64_t)(mask | n->busy); /* never less than what is in use */
     bt_free(n->row.inventory);
     n->row.inventory = bt_strdup(e->inventory ? e->inventory : "{}");

@@ -81,6 +81,8 @@ static void take_value(struct core *c, struct node *n, int64_t mbs)
     n->row.busbw_mbs = mbs;
     n->row.measured_us = c->now_us;
     EMIT(c, node, n);
+    sched_limits_measured(c->limits, (uint32_t)(n - c->nodes), node_busbw_mbs(n));
+    c->plan_due = true; /* of jobs that ask for bandwidth */
     after = ladder_median(o, CLASS_MIN);
     judge(c, n, after);
     uint32_t low = ladder_slow(o, BT_MIN(before, after)),

@@ -32,6 +32,7 @@ static struct node *node_found(struct core *c, const struct site *s, const struc
                                .busbw_mbs = ROW_NULL64,
                                .measured_us = ROW_NULL64,
                                .measure_us = ROW_NULL64,
+                               .memory_gb = ROW_NULL32,
                                .inventory = bt_strdup("{}")},
                        .class_word = word_of(c, at->class)};
     name_put(c, NAME_NODE, 0, at->name, c->n_nodes - 1);

@@ -261,6 +261,8 @@ static struct plan_pending shape_of(struct core *c, const struct judging *g)
     struct job as = {.accelerators = s->accelerators,
                      .min_accelerators = s->min_accelerators,
                      .per_node = (int16_t)s->per_node,
+                     .memory_gb = (uint16_t)s->memory_gb,
+                     .bandwidth_gb = (uint16_t)s->bandwidth_gb,
                      .walltime_s = s->walltime_s,
                      .grace_s = (int16_t)s->grace_s,
                      .level = (uint8_t)s->level,
@@ -442,6 +444,8 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     j->embargo_days = (int16_t)s->embargo_days;
     j->min_accelerators = s->min_accelerators;
     j->singleton = s->singleton;
+    j->memory_gb = (uint16_t)s->memory_gb;
+    j->bandwidth_gb = (uint16_t)s->bandwidth_gb;
     j->after = s->after;
     j->after_ok = s->after_ok;
     if (t) {
@@ -500,6 +504,8 @@ static void emit_job(struct core *c, const struct job *j, const struct ev_submit
     r->array_task = t ? j->array_task : ROW_NULL32;
     r->min_accelerators = j->min_accelerators ? j->min_accelerators : ROW_NULL32;
     r->singleton = j->singleton ? 1 : ROW_NULL32;
+    r->memory_gb = j->memory_gb ? j->memory_gb : ROW_NULL32;
+    r->bandwidth_gb = j->bandwidth_gb ? j->bandwidth_gb : ROW_NULL32;
 }
 
 /* All tasks of an array that is waited for, as dependency_met. */

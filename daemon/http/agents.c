@@ -58,6 +58,19 @@ static char *value_text(const struct call *c, const char *member)
     return end < body + n ? bt_strndup(at, (size_t)(end + 1 - at)) : bt_strdup("{}");
 }
 
+/* The least of its accelerators' memories, to the nearest 10^9 bytes: what drivers keep for
+ * themselves differs by less. 0: not all of them tell. */
+static int32_t memory_of(const struct json *inventory)
+{
+    const struct json *list = json_get(inventory, "accelerators");
+    int64_t least = json_len(list) ? INT64_MAX : 0;
+
+    for (size_t i = 0; i < json_len(list); i++)
+        least = BT_MIN(least, json_i64(json_get(json_at(list, i), "memory_bytes"), 0));
+    least = BT_MAX(least, 0);
+    return (int32_t)BT_MIN(least / 1000000000 + (least % 1000000000 >= 500000000), JOB_MAX_GB);
+}
+
 void agent_register(struct call *c)
 {
     struct event *ev = http_event(c, EV_NODE_REPORT);
@@ -95,6 +108,7 @@ void agent_register(struct call *c)
         e->registers = true;
         e->pod = in.pod;
         e->leaf = in.leaf;
+        e->memory_gb = memory_of(in.inventory);
         e->inventory = value_text(c, "inventory");
         if (strlen(e->inventory) > INVENTORY_MAX)
             rc = bt_fail(&err, BT_ERR_TOO_LARGE, "the inventory has more than %d bytes",

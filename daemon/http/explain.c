@@ -37,6 +37,13 @@ static void write_change(struct json_writer *w, const struct plan_change *ch)
     case PLAN_SHORTER:
         snprintf(option, sizeof option, "--time %us", ch->value);
         break;
+    case PLAN_LESS_MEMORY:
+        snprintf(option, sizeof option, ch->value ? "--memory %uG" : "no --memory", ch->value);
+        break;
+    case PLAN_LESS_BANDWIDTH:
+        snprintf(option, sizeof option, ch->value ? "--min-bandwidth %u" : "no --min-bandwidth",
+                 ch->value);
+        break;
     default:
         snprintf(option, sizeof option, "another class of accelerators");
         break;
@@ -54,6 +61,17 @@ static void write_front(struct json_writer *w, const struct plan *p, const struc
     jw_str(w, "nation", plan_nation_of(p, f->nation));
     jw_str(w, "state", f->running ? "running" : "queued");
     when(w, f->running ? "ends_by" : "start_at", f->until_us);
+    jw_end_object(w);
+}
+
+static void write_fit(struct json_writer *w, const struct plan_fit *f)
+{
+    jw_object(w, "fit");
+    jw_i64(w, "nodes", f->nodes);
+    jw_i64(w, "fit", f->fit);
+    jw_i64(w, "small", f->small);
+    jw_i64(w, "slow", f->slow);
+    jw_i64(w, "unmeasured", f->unmeasured);
     jw_end_object(w);
 }
 
@@ -80,6 +98,8 @@ static void write_plan(struct json_writer *w, const struct plan *p, const struct
         jw_null(w, "behind");
     }
     jw_i64(w, "in_front", s->ahead);
+    if (ex->fit.nodes)
+        write_fit(w, &ex->fit);
     jw_array(w, "front");
     for (uint32_t i = 0; i < ex->n_front; i++)
         write_front(w, p, &ex->front[i]);

@@ -77,9 +77,10 @@ struct occupant {
 
 enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32, KNOWN_SHAPES = 4096 };
 
-/* Zones a (class, tier, per_node) may use. */
+/* Zones a (class, tier, per_node, memory, bandwidth) may use. */
 struct match {
     uint32_t zone_off, n_zones;
+    uint16_t memory_gb, busbw_gb;
     uint8_t accel_class, tier;
     uint32_t per_node;
     uint32_t most_nodes;            /* in one zone */

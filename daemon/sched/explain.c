@@ -1,6 +1,7 @@
 /* explain.c - why not sooner: what is in front of a job, and which small change would help.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
+#include <string.h>
 
 #include "daemon/sched/engine.h"
 #include "lib/base/attr.h"
@@ -198,6 +199,29 @@ static void try_class(struct plan_timeline *e, struct plan_pending ask, int32_t 
         add_change(e, ret, PLAN_OTHER_CLASS, value, best);
 }
 
+/* The most memory, or bandwidth, below what it asks for with which it starts before `than`. */
+static void try_less(struct plan_timeline *e, struct plan_pending ask, bool memory, int32_t than,
+                     struct plan_explain *ret)
+{
+    uint16_t *field = memory ? &ask.memory_gb : &ask.busbw_gb;
+    uint16_t wanted = *field;
+    for (uint16_t below = wanted; below;) {
+        uint16_t next = 0; /* the next amount that nodes have */
+        for (uint32_t z = 0; z < e->fabric.n_zones; z++) {
+            uint32_t has =
+                memory ? e->fabric.zones[z].memory_gb : e->fabric.zones[z].busbw_mbs / MBS;
+            if (has < below)
+                next = (uint16_t)BT_MAX(next, has);
+        }
+        below = *field = next;
+        int32_t start = start_as(e, &ask);
+        if (start >= than)
+            continue;
+        add_change(e, ret, memory ? PLAN_LESS_MEMORY : PLAN_LESS_BANDWIDTH, next, start);
+        return;
+    }
+}
+
 /* Fills the changes of a job that is planned at `than`; the plan's profiles are in place, without
  * the job itself. */
 static void fill_changes(struct plan_timeline *e, const struct plan_pending *ask, int32_t than,
@@ -210,6 +234,45 @@ static void fill_changes(struct plan_timeline *e, const struct plan_pending *ask
     try_fewer(e, *ask, than, ret);
     try_shorter(e, *ask, than, ret);
     try_class(e, *ask, than, ret);
+    try_less(e, *ask, true, than, ret);
+    try_less(e, *ask, false, than, ret);
+}
+
+/* ---- who would do ---- */
+
+static void fill_fit(const struct plan_input *in, const struct plan_pending *job,
+                     struct plan_fit *ret)
+{
+    *ret = (struct plan_fit){0};
+    for (uint32_t i = 0; (job->memory_gb || job->busbw_gb) && i < in->n_nodes; i++) {
+        const struct plan_node *d = &in->nodes[i];
+        if (!d->usable_mask || d->tier < job->tier || d->state > PLAN_DEGRADED ||
+            (job->accel_class != PLAN_CLASS_ANY && job->accel_class != d->accel_class) ||
+            (uint32_t)__builtin_popcountll(d->usable_mask) < job->per_node)
+            continue;
+        ret->nodes++;
+        if (d->memory_gb < job->memory_gb)
+            ret->small++;
+        else if (d->busbw_mbs >= job->busbw_gb * (uint32_t)MBS)
+            ret->fit++;
+        else if (d->busbw_mbs)
+            ret->slow++;
+        else
+            ret->unmeasured++;
+    }
+}
+
+/* Some zone holds nodes on both sides of what the job asks for: no job of the plan did so. */
+static bool is_uncut(const struct plan_timeline *e, const struct plan_pending *job)
+{
+    for (uint32_t i = 0; i < e->fabric.n_zones; i++) {
+        const struct fab_zone *z = &e->fabric.zones[i];
+        if ((z->memory_gb < job->memory_gb && z->memory_most >= job->memory_gb) ||
+            (z->busbw_mbs < job->busbw_gb * (uint32_t)MBS &&
+             z->busbw_most >= job->busbw_gb * (uint32_t)MBS))
+            return true;
+    }
+    return false;
 }
 
 /* ---- the two questions ---- */
@@ -230,8 +293,8 @@ int sched_explain(const struct plan_input *in, const struct plan_output *out, ui
     struct plan_timeline *e = out->timeline;
     uint32_t job = eng_find(e, handle);
     const struct eng_job *j = &e->jobs[job];
-    (void)in;
     *ret = (struct plan_explain){.slot = *slot};
+    fill_fit(in, &j->ask, &ret->fit);
     if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
         return 0;
     fill_front(e, &j->plan, job, ret);
@@ -243,6 +306,29 @@ int sched_explain(const struct plan_input *in, const struct plan_output *out, ui
     return 0;
 }
 
+/* A plan with the job in it, for one that asks to tell nodes apart as no job before it did. */
+static int explain_within(const struct plan_input *in, const struct plan_output *out,
+                          const struct plan_pending *job, struct plan_explain *ret,
+                          struct bt_err *err)
+{
+    struct plan_pending *v BT_AUTO = bt_new_n(struct plan_pending, in->n_pending + 1);
+    struct plan_input with = *in;
+    struct plan_output plan;
+    if (in->n_pending)
+        memcpy(v, in->pending, in->n_pending * sizeof *v);
+    v[in->n_pending] = *job;
+    v[in->n_pending].handle = PLAN_NONE - 1; /* behind all others */
+    with.pending = v;
+    with.n_pending++;
+    with.last = out;
+    int rc = sched_plan(&with, &plan, err);
+    if (rc < 0)
+        return rc;
+    rc = sched_explain(&with, &plan, PLAN_NONE - 1, ret, err);
+    sched_plan_done(&plan);
+    return rc;
+}
+
 int sched_explain_new(const struct plan_input *in, const struct plan_output *out,
                       const struct plan_pending *job, struct plan_explain *ret, struct bt_err *err)
 {
@@ -251,8 +337,11 @@ int sched_explain_new(const struct plan_input *in, const struct plan_output *out
         return rc;
     struct plan_timeline *e = out->timeline;
     struct eng_job j;
+    if (is_uncut(e, job))
+        return explain_within(in, out, job, ret, err);
     memo_clear(e);
     struct plan_explain x = {.slot = eng_provisional(e, job, in->now_us, &j)};
+    fill_fit(in, job, &x.fit);
     if (j.plan.mode != RESV_NONE) {
         fill_front(e, &j.plan, PLAN_NONE, &x);
         struct zone_time *kept = plan_time_in(e);

@@ -1,7 +1,8 @@
 /* fabric.h - the accelerators that are free now, and where a gang fits tightest.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Nodes that are alike (pod, class, enclave, size, coming maintenance) form a zone; the nodes of
+ * Nodes that are alike (pod, class, enclave, size, coming maintenance, and on the same side of each
+ * amount of memory or bandwidth that a waiting job asks for) form a zone; the nodes of
  * one leaf in one zone form racks of up to 64, so that a set of nodes is one word. A rack knows
  * for each k which of its nodes have exactly k accelerators free; a zone knows which counts of
  * whole free nodes its racks have. A placement is then a shift, a count of trailing zeros and one
@@ -13,7 +14,7 @@
 
 #include "daemon/sched/plan.h"
 
-enum { FAB_RACK = 64 };
+enum { FAB_RACK = 64, MBS = 1000 /* MB/s of a GB/s */ };
 
 struct fab_rack {
     uint32_t zone, leaf, n;
@@ -28,6 +29,8 @@ struct fab_zone {
     uint32_t window;                   /* list of its windows in fabric.window_sets; 0 = none */
     uint32_t racks_with[FAB_RACK + 1]; /* racks with exactly c whole free nodes */
     uint32_t nodes_with[PLAN_MAX_ACC + 1];
+    uint16_t memory_gb, memory_most; /* the least and the most of its nodes */
+    uint32_t busbw_mbs, busbw_most;
     uint8_t accel_class, tier;
 };
 
@@ -54,6 +57,7 @@ struct fabric {
     struct fab_window *windows;
     uint32_t *window_off; /* [set], n_window_sets + 1 entries */
     uint32_t n_kinds, n_zones, n_racks, n_nodes, n_window_sets, stride;
+    bool sisters; /* some pod has several zones of one kind */
 };
 
 /* Nodes of one rack, all of them whole, or one node and the mask taken of it. */

@@ -9,8 +9,16 @@
 
 /* What makes a node like another; sorted, in this order. */
 struct like {
-    uint8_t accel_class, tier, acc;
+    uint8_t accel_class, tier, acc, memory, busbw; /* memory, busbw: how many cuts it reaches */
     uint32_t site, pod, window, leaf, node;
+};
+
+/* Different amounts that waiting jobs ask for, the first of the queue; rising. Only nodes that such
+ * a job may use are told apart by its amount. */
+struct cuts {
+    uint32_t v[PLAN_MAX_CUTS];
+    uint32_t classes[PLAN_MAX_CUTS]; /* bits: nodes of these; all for a job that takes any */
+    uint8_t n;
 };
 
 /* A set of windows: a shorter set and one more. */
@@ -37,6 +45,8 @@ static int zone_order(const struct like *a, const struct like *b)
     d = d ? d : less(a->acc, b->acc);
     d = d ? d : less(a->site, b->site);
     d = d ? d : less(a->pod, b->pod);
+    d = d ? d : less(a->memory, b->memory);
+    d = d ? d : less(a->busbw, b->busbw);
     return d ? d : less(a->window, b->window);
 }
 
@@ -46,6 +56,36 @@ static int like_order(const void *x, const void *y)
     int d = zone_order(a, b);
     d = d ? d : less(a->leaf, b->leaf);
     return d ? d : less(a->node, b->node);
+}
+
+static void cut_at(struct cuts *c, uint32_t amount, uint8_t accel_class)
+{
+    uint32_t classes = accel_class < PLAN_MAX_CLASS ? UINT32_C(1) << accel_class : ~UINT32_C(0);
+    uint8_t i = 0;
+    while (i < c->n && c->v[i] < amount)
+        i++;
+    if (!amount)
+        return;
+    if (i < c->n && c->v[i] == amount) {
+        c->classes[i] |= classes;
+        return;
+    }
+    if (c->n == PLAN_MAX_CUTS)
+        return;
+    memmove(c->v + i + 1, c->v + i, (size_t)(c->n - i) * sizeof *c->v);
+    memmove(c->classes + i + 1, c->classes + i, (size_t)(c->n - i) * sizeof *c->classes);
+    c->v[i] = amount;
+    c->classes[i] = classes;
+    c->n++;
+}
+
+static uint8_t reaches(const struct cuts *c, uint32_t amount, uint8_t accel_class)
+{
+    uint8_t n = 0;
+    for (uint8_t i = 0; i < c->n; i++)
+        if (c->v[i] <= amount && c->classes[i] >> accel_class & 1)
+            n++;
+    return n;
 }
 
 static uint32_t set_step(struct sets *s, uint32_t set, uint32_t number, struct fab_window w)
@@ -173,6 +213,26 @@ static void cut_up(struct fabric *f, const struct like *v, uint32_t n)
     }
 }
 
+/* What all nodes of a zone have, and what the best of them has. */
+static void note_amounts(struct fabric *f, const struct plan_input *in)
+{
+    for (uint32_t i = 0; i < f->n_zones; i++)
+        f->zones[i].busbw_mbs = UINT32_MAX, f->zones[i].memory_gb = UINT16_MAX;
+    for (uint32_t i = 0; i < in->n_nodes; i++) {
+        const struct plan_node *n = &in->nodes[i];
+        if (f->slot_of[i] == PLAN_NONE)
+            continue;
+        struct fab_zone *z = &f->zones[f->racks[f->slot_of[i] / FAB_RACK].zone];
+        z->memory_gb = BT_MIN(z->memory_gb, n->memory_gb);
+        z->memory_most = BT_MAX(z->memory_most, n->memory_gb);
+        z->busbw_mbs = BT_MIN(z->busbw_mbs, n->busbw_mbs);
+        z->busbw_most = BT_MAX(z->busbw_most, n->busbw_mbs);
+    }
+    for (uint32_t i = 1; i < f->n_zones; i++)
+        f->sisters |=
+            f->zones[i].kind == f->zones[i - 1].kind && f->zones[i].pod == f->zones[i - 1].pod;
+}
+
 /* The arrays by rack and slot, everything free. */
 static void fill(struct fabric *f, const struct plan_input *in)
 {
@@ -211,7 +271,12 @@ void fab_init(struct fabric *f, const struct plan_input *in)
 {
     *f = (struct fabric){.n_nodes = in->n_nodes};
     struct sets sets = {0};
+    struct cuts memory = {.n = 0}, busbw = {.n = 0};
     uint32_t *set_of = window_sets(in, &sets);
+    for (uint32_t i = 0; i < in->n_pending; i++) {
+        cut_at(&memory, in->pending[i].memory_gb, in->pending[i].accel_class);
+        cut_at(&busbw, in->pending[i].busbw_gb * MBS, in->pending[i].accel_class);
+    }
     flatten_sets(f, &sets);
     struct like *v = bt_new_n(struct like, in->n_nodes + 1);
     uint32_t n = 0;
@@ -224,6 +289,8 @@ void fab_init(struct fabric *f, const struct plan_input *in)
         v[n++] = (struct like){.accel_class = node->accel_class,
                                .tier = node->tier,
                                .acc = (uint8_t)__builtin_popcountll(node->usable_mask),
+                               .memory = reaches(&memory, node->memory_gb, node->accel_class),
+                               .busbw = reaches(&busbw, node->busbw_mbs, node->accel_class),
                                .site = node->site,
                                .pod = node->pod,
                                .window = set_of[i],
@@ -232,6 +299,7 @@ void fab_init(struct fabric *f, const struct plan_input *in)
     }
     qsort(v, n, sizeof *v, like_order);
     cut_up(f, v, n);
+    note_amounts(f, in);
     fill(f, in);
     bt_free(v);
     bt_free(set_of);

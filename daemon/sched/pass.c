@@ -154,6 +154,7 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
     if (!queued)
         j->reason = b->stopping                                           ? PLAN_REASON_RECLAIM
                     : j->ask.level_required && j->ask.level >= PLAN_POD   ? PLAN_REASON_POD
+                    : j->ask.memory_gb || j->ask.busbw_gb                 ? PLAN_REASON_FILTER
                     : j->ask.accel_class != PLAN_CLASS_ANY || j->ask.tier ? PLAN_REASON_CLASS
                                                                           : PLAN_REASON_RESOURCES;
     else if (b->may_own && !j->may_own)

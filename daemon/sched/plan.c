@@ -129,6 +129,7 @@ static void carry(const struct plan_timeline *was, struct plan_timeline *e, stru
     bool same = o->ask.min_acc == j->ask.min_acc && o->len == j->len &&
                 o->ask.per_node == j->ask.per_node && o->ask.accel_class == j->ask.accel_class &&
                 o->ask.tier == j->ask.tier && o->ask.level == j->ask.level &&
+                o->ask.memory_gb == j->ask.memory_gb && o->ask.busbw_gb == j->ask.busbw_gb &&
                 o->ask.level_required == j->ask.level_required;
     struct resv r = o->cert;
     r.zone = zone_map(&was->fabric, &e->fabric, r.zone);
@@ -161,6 +162,8 @@ static void find_cause(struct plan_timeline *e, const struct plan_input *in)
         now += (uint64_t)b->zones[i].n_nodes * b->zones[i].acc;
     if (now < was || a->n_window_sets != b->n_window_sets)
         e->cause = PLAN_CAUSE_CAPACITY;
+    else if (now == was && b->n_zones > a->n_zones)
+        e->cause = PLAN_CAUSE_DIVIDED;
 }
 
 static struct plan_timeline *build(const struct plan_input *in)
@@ -333,7 +336,8 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
                             .owned = j->may_own};
     if (j->plan.mode == RESV_NONE) {
         s->start_us = s->floor_us = s->promise_us = INT64_MAX;
-        s->reason = PLAN_REASON_IMPOSSIBLE;
+        s->reason =
+            j->ask.memory_gb || j->ask.busbw_gb ? PLAN_REASON_FILTER_DOWN : PLAN_REASON_IMPOSSIBLE;
         return;
     }
     s->need_nodes = j->plan.nodes;

@@ -31,6 +31,7 @@ enum {
     PLAN_MAX_NODES = 1 << 20,
     PLAN_MAX_PENDING = 1 << 20,
     PLAN_MAX_WALLTIME_S = 366 * 86400,
+    PLAN_MAX_CUTS = 8, /* amounts of memory, and of bandwidth, that one plan tells nodes apart by */
 };
 
 enum plan_level { PLAN_ANY, PLAN_SITE, PLAN_POD, PLAN_LEAF, PLAN_NODE };
@@ -65,6 +66,8 @@ struct plan_node {
                                  reports them empty) */
     int64_t back_us;          /* not up: when it is expected back; 0 = unknown */
     uint32_t site, pod, leaf; /* facility-wide indexes; a leaf lies in one pod, a pod in one site */
+    uint32_t busbw_mbs;       /* measured between its accelerators, 10^6 bytes/s; 0 = never */
+    uint16_t memory_gb;       /* of each accelerator, 10^9 bytes; 0 = not known */
     uint8_t accel_class;
     uint8_t tier;  /* its enclave: runs jobs of this tier or lower */
     uint8_t state; /* enum plan_node_state */
@@ -125,8 +128,10 @@ struct plan_pending {
     uint32_t walltime_s;       /* 1..PLAN_MAX_WALLTIME_S */
     uint32_t expected_s;       /* historical low estimate of its run time; 0 = walltime_s */
     uint32_t nation, project, person; /* into shares; PLAN_NONE = none */
-    uint32_t after; /* handle of the job that must end first (its last dependency); PLAN_NONE */
-    uint8_t level;  /* enum plan_level */
+    uint32_t after;     /* handle of the job that must end first (its last dependency); PLAN_NONE */
+    uint16_t memory_gb; /* accelerators with so much, nodes measured at so much bandwidth, or */
+    uint16_t busbw_gb;  /* more, 10^9 bytes and bytes/s; 0 = any */
+    uint8_t level;      /* enum plan_level */
     bool level_required; /* else only preferred */
     uint8_t accel_class; /* or PLAN_CLASS_ANY */
     uint8_t tier;
@@ -224,26 +229,35 @@ int sched_spare_slot(struct plan_spare *s, const struct plan_pending *job, int64
                      struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
 
 /* What the facility could run at most, with every node up and empty: made once for a set of nodes
- * (1 ms for 12,500), asked at each submission (below 1 µs). Only the nodes of `in` are read. */
+ * (1 ms for 12,500), asked at each submission (below 1 µs; 1 ms for an amount of memory or
+ * bandwidth that was not asked for lately). Only the nodes of `in` are read. */
 struct plan_limits;
 struct plan_limits *sched_limits(const struct plan_input *in);
 void sched_limits_free(struct plan_limits *l);
+void sched_limits_measured(struct plan_limits *l, uint32_t node, uint32_t busbw_mbs);
 
 /* 0 if the whole facility, empty and up, could run it; else BT_ERR_IMPOSSIBLE and one sentence;
  * BT_ERR_INVALID for a malformed request. */
-int sched_limits_allow(const struct plan_limits *l, const struct plan_pending *job,
+int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job,
                        struct bt_err *err) BT_MUSTUSE;
 
 /* Both in one. */
 int sched_possible(const struct plan_input *in, const struct plan_pending *job,
                    struct bt_err *err) BT_MUSTUSE;
 
-enum { PLAN_MAX_FRONT = 8, PLAN_MAX_CHANGES = 4 };
+enum { PLAN_MAX_FRONT = 8, PLAN_MAX_CHANGES = 6 };
 
-enum plan_change_kind { PLAN_FEWER, PLAN_LOOSER, PLAN_SHORTER, PLAN_OTHER_CLASS };
+enum plan_change_kind {
+    PLAN_FEWER,
+    PLAN_LOOSER,
+    PLAN_SHORTER,
+    PLAN_OTHER_CLASS,
+    PLAN_LESS_MEMORY,
+    PLAN_LESS_BANDWIDTH,
+};
 struct plan_change {
     int64_t start_us; /* with this change alone */
-    uint32_t value;   /* accelerators; enum plan_level; seconds; class */
+    uint32_t value;   /* accelerators; enum plan_level; seconds; class; GB or GB/s, 0 = any */
     uint8_t kind;     /* enum plan_change_kind */
 };
 struct plan_front {
@@ -251,8 +265,14 @@ struct plan_front {
     int64_t until_us; /* running: its limit; pending: its planned start */
     bool running;
 };
+/* Of the nodes of its class and enclave that take jobs: how many do for what it asks beyond. */
+struct plan_fit {
+    uint32_t nodes, fit;
+    uint32_t small, slow, unmeasured; /* why not; the first that holds counts */
+};
 struct plan_explain {
     struct plan_slot slot;
+    struct plan_fit fit;                     /* only of a job that asks for memory or bandwidth */
     struct plan_front front[PLAN_MAX_FRONT]; /* what must end or comes first, soonest first */
     struct plan_change change[PLAN_MAX_CHANGES];
     uint32_t n_front, n_change;

@@ -6,8 +6,20 @@
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
 
+enum { FILTERED = 4 }; /* answers kept for amounts of memory and bandwidth */
+
+struct filtered {
+    struct fabric fabric; /* of the nodes that reach both */
+    uint16_t memory_gb, busbw_gb;
+    bool made;
+};
+
 struct plan_limits {
     struct fabric fabric;
+    struct plan_node *nodes; /* all of them up */
+    uint32_t n_nodes, next;  /* next: which of `some` is made anew */
+    int64_t now_us;
+    struct filtered some[FILTERED];
 };
 
 /* The most that the zones of one class or enclave hold. */
@@ -18,22 +30,67 @@ struct most {
 struct plan_limits *sched_limits(const struct plan_input *in)
 {
     struct plan_limits *l = bt_new(struct plan_limits);
-    struct plan_node *all BT_AUTO = bt_new_n(struct plan_node, in->n_nodes + 1);
+    l->now_us = in->now_us;
+    l->n_nodes = in->n_nodes;
+    l->nodes = bt_new_n(struct plan_node, in->n_nodes + 1);
     for (uint32_t i = 0; i < in->n_nodes; i++) {
-        all[i] = in->nodes[i];
-        all[i].state = PLAN_UP;
+        l->nodes[i] = in->nodes[i];
+        l->nodes[i].state = PLAN_UP;
     }
-    const struct plan_input empty = {.now_us = in->now_us, .nodes = all, .n_nodes = in->n_nodes};
+    const struct plan_input empty = {
+        .now_us = in->now_us, .nodes = l->nodes, .n_nodes = in->n_nodes};
     fab_init(&l->fabric, &empty);
     return l;
+}
+
+static void forget_filtered(struct plan_limits *l)
+{
+    for (int i = 0; i < FILTERED; i++) {
+        if (l->some[i].made)
+            fab_done(&l->some[i].fabric);
+        l->some[i] = (struct filtered){.made = false};
+    }
+}
+
+void sched_limits_measured(struct plan_limits *l, uint32_t node, uint32_t busbw_mbs)
+{
+    if (!l || node >= l->n_nodes || l->nodes[node].busbw_mbs == busbw_mbs)
+        return;
+    l->nodes[node].busbw_mbs = busbw_mbs;
+    forget_filtered(l);
 }
 
 void sched_limits_free(struct plan_limits *l)
 {
     if (!l)
         return;
+    forget_filtered(l);
     fab_done(&l->fabric);
+    bt_free(l->nodes);
     bt_free(l);
+}
+
+/* The nodes that have what the job asks for, as if there were no others. */
+static const struct fabric *fabric_for(struct plan_limits *l, const struct plan_pending *job)
+{
+    if (!job->memory_gb && !job->busbw_gb)
+        return &l->fabric;
+    for (int i = 0; i < FILTERED; i++)
+        if (l->some[i].made && l->some[i].memory_gb == job->memory_gb &&
+            l->some[i].busbw_gb == job->busbw_gb)
+            return &l->some[i].fabric;
+    struct filtered *f = &l->some[l->next];
+    l->next = (l->next + 1) % FILTERED;
+    if (f->made)
+        fab_done(&f->fabric);
+    *f = (struct filtered){.memory_gb = job->memory_gb, .busbw_gb = job->busbw_gb, .made = true};
+    struct plan_node *v BT_AUTO = bt_memdup(l->nodes, (l->n_nodes + 1) * sizeof *v);
+    for (uint32_t i = 0; i < l->n_nodes; i++)
+        if (v[i].memory_gb < job->memory_gb || v[i].busbw_mbs < job->busbw_gb * (uint32_t)MBS)
+            v[i].usable_mask = 0;
+    const struct plan_input in = {.now_us = l->now_us, .nodes = v, .n_nodes = l->n_nodes};
+    fab_init(&f->fabric, &in);
+    return &f->fabric;
 }
 
 static bool zone_of_job(const struct fab_zone *z, const struct plan_pending *job)
@@ -92,31 +149,82 @@ static int too_wide(const struct plan_pending *job, const char *where, uint32_t 
         return 0;
     return bt_next(err,
                    bt_fail(err, BT_ERR_IMPOSSIBLE,
-                           "asks for %" PRIu32 " accelerators%s; the largest that it may use has "
-                           "%" PRIu32,
-                           job->min_acc, where, most),
+                           "asks for %" PRIu32 " accelerators%s%s; the largest that it may use "
+                           "has %" PRIu32,
+                           job->min_acc,
+                           job->memory_gb || job->busbw_gb ? " of such memory and bandwidth" : "",
+                           where, most),
                    "ask for at most %" PRIu32 " or a looser level", most);
 }
 
-int sched_limits_allow(const struct plan_limits *l, const struct plan_pending *job,
-                       struct bt_err *err)
+static int no_such_node(const struct plan_limits *l, const struct plan_pending *job,
+                        struct bt_err *err)
+{
+    struct plan_pending any = *job;
+    any.tier = 0;
+    if (most_of(&l->fabric, &any).zones)
+        return bt_fail(err, BT_ERR_IMPOSSIBLE, "no such node lies in an enclave of tier %d",
+                       job->tier);
+    any.per_node = 0;
+    if (most_of(&l->fabric, &any).zones)
+        return bt_fail(err, BT_ERR_IMPOSSIBLE, "no node has %" PRIu32 " accelerators",
+                       job->per_node);
+    return bt_fail(err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators of class %d",
+                   job->accel_class);
+}
+
+/* Nodes that would do but for their memory or bandwidth: what they have. */
+static int too_good(const struct plan_limits *l, const struct plan_pending *job, struct bt_err *err)
+{
+    uint16_t memory = 0;
+    uint32_t busbw = 0, unmeasured = 0, n = 0;
+    for (uint32_t i = 0; i < l->n_nodes; i++) {
+        const struct plan_node *d = &l->nodes[i];
+        if (!d->usable_mask || d->tier < job->tier ||
+            (job->accel_class != PLAN_CLASS_ANY && job->accel_class != d->accel_class) ||
+            (uint32_t)__builtin_popcountll(d->usable_mask) < job->per_node)
+            continue;
+        n++;
+        memory = BT_MAX(memory, d->memory_gb);
+        if (d->memory_gb >= job->memory_gb) {
+            busbw = BT_MAX(busbw, d->busbw_mbs);
+            unmeasured += !d->busbw_mbs;
+        }
+    }
+    if (memory < job->memory_gb)
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_IMPOSSIBLE,
+                               "no accelerator that it may use has %d GB of memory; the largest "
+                               "has %d GB",
+                               job->memory_gb, memory),
+                       "ask for --memory %dG or less", memory);
+    if (!busbw)
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_IMPOSSIBLE,
+                               "the bandwidth of none of the %" PRIu32 " nodes that it may use "
+                               "was ever measured",
+                               n),
+                       "ask an operator: beamtime node measure");
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_IMPOSSIBLE,
+                           "no node that it may use was measured at %d GB/s; the fastest has "
+                           "%" PRIu32 ".%" PRIu32 " GB/s, %" PRIu32 " were never measured",
+                           job->busbw_gb, busbw / MBS, busbw % MBS / 100, unmeasured),
+                   "ask for --min-bandwidth %" PRIu32 " or less", busbw / MBS);
+}
+
+int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job, struct bt_err *err)
 {
     int rc = check_shape(job, err);
     if (rc < 0)
         return rc;
     struct most m = most_of(&l->fabric, job);
-    if (!m.zones) {
-        struct plan_pending any = *job;
-        any.tier = 0;
-        if (most_of(&l->fabric, &any).zones)
-            return bt_fail(err, BT_ERR_IMPOSSIBLE, "no such node lies in an enclave of tier %d",
-                           job->tier);
-        any.per_node = 0;
-        if (most_of(&l->fabric, &any).zones)
-            return bt_fail(err, BT_ERR_IMPOSSIBLE, "no node has %" PRIu32 " accelerators",
-                           job->per_node);
-        return bt_fail(err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators of class %d",
-                       job->accel_class);
+    if (!m.zones)
+        return no_such_node(l, job, err);
+    if (job->memory_gb || job->busbw_gb) {
+        m = most_of(fabric_for(l, job), job);
+        if (!m.zones)
+            return too_good(l, job, err);
     }
     if (job->level_required) {
         switch ((enum plan_level)job->level) {

@@ -18,19 +18,23 @@ enum {
 static bool zone_matches(const struct fab_zone *z, const struct match *m)
 {
     return (m->accel_class == PLAN_CLASS_ANY || m->accel_class == z->accel_class) &&
-           z->tier >= m->tier && z->acc >= m->per_node;
+           z->tier >= m->tier && z->acc >= m->per_node && z->memory_gb >= m->memory_gb &&
+           z->busbw_mbs >= m->busbw_gb * (uint32_t)MBS;
 }
 
 uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
 {
-    uint64_t key = (uint64_t)ask->per_node << 16 | (uint64_t)ask->tier << 8 | ask->accel_class;
+    uint64_t key = (uint64_t)ask->memory_gb << 35 | (uint64_t)ask->busbw_gb << 19 |
+                   (uint64_t)ask->per_node << 12 | (uint64_t)ask->tier << 8 | ask->accel_class;
     uint32_t i;
     if (bt_map_get(&e->match_by_key, key, &i))
         return i;
     struct match m = {.zone_off = e->n_match_zones,
                       .accel_class = ask->accel_class,
                       .tier = ask->tier,
-                      .per_node = ask->per_node};
+                      .per_node = ask->per_node,
+                      .memory_gb = ask->memory_gb,
+                      .busbw_gb = ask->busbw_gb};
     for (uint32_t z = 0; z < e->fabric.n_zones; z++) {
         if (!zone_matches(&e->fabric.zones[z], &m))
             continue;
@@ -461,22 +465,29 @@ static bool may_span(const struct plan_timeline *e, const struct match *m, const
                      uint32_t nodes)
 {
     if (j->ask.level_required && j->ask.level >= PLAN_POD)
-        return false;
+        return j->ask.level == PLAN_POD && e->fabric.sisters;
     if (j->ask.level >= PLAN_POD)
         return nodes > m->most_nodes;
     return nodes > least_span(e, m);
 }
 
+/* It must lie in one site or pod: what holds for all zones of a kind says nothing. */
+static bool is_bound(const struct eng_job *j)
+{
+    return j->ask.level_required && (j->ask.level == PLAN_SITE || j->ask.level == PLAN_POD);
+}
+
 /* Where the run of zones that one gang may span, from index i on, ends. */
 static uint32_t span_group(const struct plan_timeline *e, const struct match *m, uint32_t i,
-                           bool one_site)
+                           const struct eng_job *j)
 {
+    bool one_site = is_bound(j), one_pod = one_site && j->ask.level == PLAN_POD;
     const uint32_t *zones = e->match_zones + m->zone_off;
     const struct fab_zone *a = &e->fabric.zones[zones[i]];
     uint32_t k = i + 1;
     for (; k < m->n_zones && k - i < SPAN_ZONES; k++) {
         const struct fab_zone *b = &e->fabric.zones[zones[k]];
-        if (a->kind != b->kind || (one_site && a->site != b->site))
+        if (a->kind != b->kind || (one_site && a->site != b->site) || (one_pod && a->pod != b->pod))
             break;
     }
     return k;
@@ -497,7 +508,7 @@ bool memo_none(const struct plan_timeline *e, const struct eng_job *j, int32_t u
     for (uint32_t i = 0; i < m->n_zones; i++)
         if (memo_ask(e, zones[i], j->ask.min_acc, j->len) <= upto)
             return false;
-    if (m->n_zones < 2 || (j->ask.level == PLAN_SITE && j->ask.level_required))
+    if (m->n_zones < 2 || (is_bound(j) && (j->ask.level == PLAN_SITE || e->fabric.sisters)))
         return m->n_zones == 1;
     for (uint32_t i = 0, kind = PLAN_NONE; i < m->n_zones; i++) {
         const struct fab_zone *z = &e->fabric.zones[zones[i]];
@@ -510,24 +521,30 @@ bool memo_none(const struct plan_timeline *e, const struct eng_job *j, int32_t u
     return true;
 }
 
+/* It asks for more than a kind says: what its zones cannot give, others of the kind may. */
+static bool match_picks(const struct match *m)
+{
+    return m->memory_gb || m->busbw_gb;
+}
+
 static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
                   int32_t upto, struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
-    bool one_site = j->ask.level == PLAN_SITE && j->ask.level_required, found = false;
+    bool bound = is_bound(j), found = false;
     for (uint32_t i = 0, end; i < m->n_zones; i = end) {
-        end = span_group(e, m, i, one_site);
+        end = span_group(e, m, i, j);
         struct need need = eng_need(&j->ask, n_acc, e->fabric.zones[zones[i]].acc);
         struct resv r;
         if (end - i < 2 || need.per || !may_span(e, m, j, need.nodes) ||
             (upto <= e->now && free_nodes(e, zones + i, end - i) < need.nodes))
             continue;
         uint32_t memo = e->fabric.n_zones + e->fabric.zones[zones[i]].kind;
-        int32_t known = one_site ? 0 : memo_ask(e, memo, n_acc, j->len);
+        int32_t known = bound ? 0 : memo_ask(e, memo, n_acc, j->len);
         struct window w = {.len = j->len, .from = BT_MAX(from, known), .upto = upto};
         bool ok = known <= upto && span_earliest(e, zones + i, end - i, &need, &w, &r);
-        if ((from <= e->now || e->newcomer) && !one_site && known <= upto)
+        if ((from <= e->now || e->newcomer) && !bound && known <= upto && !match_picks(m))
             memo_tell(e, memo, n_acc, j->len, ok ? r.start : upto);
         if (!ok)
             continue;
@@ -597,7 +614,7 @@ bool eng_open_now(const struct plan_timeline *e, const struct eng_job *j, uint32
             return true;
         whole += (uint64_t)e->fabric.zones[zone].whole * e->fabric.zones[zone].acc;
     }
-    return !j->ask.level_required && whole >= n_acc;
+    return (!j->ask.level_required || (e->fabric.sisters && is_bound(j))) && whole >= n_acc;
 }
 
 /* Whether the zone of a job's certificate is free until that begins. */

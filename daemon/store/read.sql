@@ -118,7 +118,7 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.
     'site', d.site_name, 'class', d.class_name, 'accelerators', d.n_acc,
     'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
     'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
-    'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
+    'memory_gb', d.memory_gb, 'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
     'measure_asked_at', rfc3339(d.measure_us), 'pod', d.pod, 'leaf', d.leaf,
     'leaf_switch', d.leaf_switch, 'pod_switch', d.pod_switch,
     'pairs', CASE WHEN $1::text IS NOT NULL THEN (SELECT json_agg(json_build_object('leaf',

@@ -142,6 +142,10 @@ static int read_accelerators(const struct json *v, struct job_spec *s, struct bt
          .max = JOB_MAX_ACCELERATORS},
         {"class", JSON_F_NAME, offsetof(struct job_spec, class), .size = JOB_CLASS_MAX},
         {"per_node", JSON_F_I32, offsetof(struct job_spec, per_node), .min = 1, .max = 64},
+        {"memory_gb", JSON_F_I32, offsetof(struct job_spec, memory_gb), .min = 1,
+         .max = JOB_MAX_GB},
+        {"bandwidth_gb_per_s", JSON_F_I32, offsetof(struct job_spec, bandwidth_gb), .min = 1,
+         .max = JOB_MAX_GB},
         {"level", JSON_F_ENUM, offsetof(struct job_spec, level), .values = topo_level_names},
         {"level_required", JSON_F_BOOL, offsetof(struct job_spec, level_required)},
     };

@@ -55,6 +55,10 @@ static void write_accelerators(struct json_writer *w, const struct job_spec *s)
         jw_i64(w, "min", s->min_accelerators);
     if (s->class[0])
         jw_str(w, "class", s->class);
+    if (s->memory_gb)
+        jw_i64(w, "memory_gb", s->memory_gb);
+    if (s->bandwidth_gb)
+        jw_i64(w, "bandwidth_gb_per_s", s->bandwidth_gb);
     if (s->per_node)
         jw_i64(w, "per_node", s->per_node);
     if (s->level != TOPO_ANY)

@@ -62,6 +62,7 @@ enum {
     JOB_TASKS_MAX = 128,  /* bytes of a list of tasks */
     JOB_MAX_TASKS = 1000, /* of an array: what one transaction takes in */
     JOB_MAX_TASK_INDEX = 9999999,
+    JOB_MAX_GB = 65535, /* of memory, and of bandwidth a second */
 };
 
 /* What the core needs of a job document; the document itself stays as text beside it
@@ -75,6 +76,8 @@ struct job_spec {
     int32_t accelerators;          /* the most that it takes */
     int32_t min_accelerators;      /* it may start with so many or more; 0: with all of them */
     int32_t per_node;              /* 0: any */
+    int32_t memory_gb;             /* each with so much, 10^9 bytes; 0: any */
+    int32_t bandwidth_gb;          /* on nodes measured at so much, 10^9 bytes/s; 0: any */
     char class[JOB_CLASS_MAX];     /* "": any */
     int level;                     /* enum topo_level */
     bool level_required;

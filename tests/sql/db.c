@@ -211,7 +211,8 @@ static void machines(struct batch *b, int n_nodes)
                                .all_mask = 0xff,
                                .tier = 4,
                                .state = bt_strdup("up"),
-                               .until_us = ROW_NULL64};
+                               .until_us = ROW_NULL64,
+                               .memory_gb = 80};
     }
 }
 
@@ -269,6 +270,8 @@ struct bt_uuid db_job(struct batch *b, int64_t number, int accelerators)
                           .array_task = ROW_NULL32,
                           .min_accelerators = ROW_NULL32,
                           .singleton = ROW_NULL32,
+                          .memory_gb = 80,
+                          .bandwidth_gb = ROW_NULL32,
                           .level = 4,
                           .walltime_s = 600,
                           .grace_s = 30,

@@ -52,6 +52,8 @@ static void this_machine_offers_its_cores(void **state)
         for (size_t k = 0; k < json_len(list); k++) {
             assert_string_equal(json_str(json_get(json_at(list, k), "class"), ""), "cpu");
             assert_true(strlen(json_str(json_get(json_at(list, k), "cpus"), "")) > 0);
+            assert_int_equal(json_i64(json_get(json_at(list, k), "memory_bytes"), -1),
+                             json_i64(json_get(j, "memory_bytes"), 0) / (int64_t)json_len(list));
         }
         assert_true(json_i64(json_get(j, "memory_bytes"), 0) > 1 << 20);
     }

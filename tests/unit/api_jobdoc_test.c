@@ -18,8 +18,10 @@ static const char full[] =
     "\"code\":{\"config\":\"preset = tiny\\nsteps = 400\\n\"},"
     "\"environment\":{\"OMP_NUM_THREADS\":\"2\",\"EMPTY\":\"\"},"
     "\"inputs\":[{\"path\":\"/data/text\"},{\"record\":88}],\"outputs\":[\"**\",\"a/*.bin\"],"
-    "\"accelerators\":{\"count\":4,\"min\":2,\"class\":\"cpu\",\"per_node\":2,\"level\":\"leaf\","
-    "\"level_required\":true},\"walltime_s\":600,\"signal\":10,\"grace_s\":60,"
+    "\"accelerators\":{\"count\":4,\"min\":2,\"class\":\"cpu\",\"memory_gb\":80,\"bandwidth_gb_per_"
+    "s\":300,"
+    "\"per_node\":2,\"level\":\"leaf\",\"level_required\":true},\"walltime_s\":600,\"signal\":10,"
+    "\"grace_s\":60,"
     "\"requeue\":\"never\",\"max_attempts\":2,\"purpose\":\"train\",\"domains\":[\"general\"],"
     "\"data\":[\"public\",\"web\"],\"flops\":3.1e+27,\"params\":1900000,\"lineage\":[7,9],"
     "\"embargo_days\":30,\"after\":{\"job\":\"01997cc8-7c00-7abc-8def-0123456789ac\","
@@ -40,6 +42,8 @@ static void every_member_is_read(void **state)
     assert_int_equal(s.level, TOPO_LEAF);
     assert_true(s.level_required && s.hold && !s.after_ok && s.singleton);
     assert_int_equal(s.min_accelerators, 2);
+    assert_int_equal(s.memory_gb, 80);
+    assert_int_equal(s.bandwidth_gb, 300);
     assert_string_equal(s.tasks, "0-3,7");
     assert_int_equal(s.signal, 10);
     assert_int_equal(s.requeue, REQUEUE_NEVER);

@@ -78,6 +78,33 @@ static void accelerators_follow_from_what_was_said(void **state)
     }
 }
 
+static void memory_is_counted_as_its_makers_count(void **state)
+{
+    static const struct {
+        const char *value;
+        int gb; /* 0: refused */
+    } cases[] = {
+        {"80G", 80},   {"80", 80},    {"141GB", 141}, {"0.5T", 500}, {"79.6g", 80},
+        {"1TB", 1000}, {"80GiB", 0},  {"G", 0},       {"", 0},       {"0", 0},
+        {"-1G", 0},    {"66000G", 0}, {"1e3", 0},     {".", 0},      {"65.535T", 65535},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
+        struct bt_err err = {0};
+        struct jobreq r;
+
+        begin(&r, "#!/bin/sh\n#BEAM --memory=2G --min-bandwidth 300\n");
+        assert_int_equal(jobreq_directives(&r, &err), 0);
+        assert_int_equal(r.memory_gb, 2);
+        assert_int_equal(r.bandwidth_gb, 300);
+        if ((flag(&r, "memory", cases[i].value, &err) == 0) != (cases[i].gb > 0) ||
+            (cases[i].gb && r.memory_gb != cases[i].gb))
+            fail_msg("--memory %s: %d", cases[i].value, (int)r.memory_gb);
+        jobreq_done(&r);
+    }
+}
+
 static void a_flag_replaces_every_count_of_the_script(void **state)
 {
     struct jobreq_size size;
@@ -113,11 +140,15 @@ static void the_document_says_what_was_asked(void **state)
     begin(&r, script);
     assert_int_equal(jobreq_directives(&r, &err), 0);
     assert_int_equal(flag(&r, "accelerators", "4", &err), 0);
+    assert_int_equal(flag(&r, "memory", "80G", &err), 0);
+    assert_int_equal(flag(&r, "min-bandwidth", "300", &err), 0);
     assert_int_equal(flag(&r, "level", "node", &err), 0);
     assert_int_equal(flag(&r, "dependency", "afterany:12", &err), 0);
     assert_string_equal(r.after, "12");
     assert_int_equal(jobreq_write(&r, id, after, &doc, &err), 0);
     assert_int_equal(jobdoc_parse(bt_buf_text(&doc), doc.n, &spec, &code, &err), 0);
+    assert_int_equal(spec.memory_gb, 80);
+    assert_int_equal(spec.bandwidth_gb, 300);
     assert_true(bt_uuid_eq(spec.id, id));
     assert_string_equal(spec.name, "lines");
     assert_string_equal(spec.project, "multilingual");
@@ -212,6 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accelerators_follow_from_what_was_said),
+        cmocka_unit_test(memory_is_counted_as_its_makers_count),
         cmocka_unit_test(a_flag_replaces_every_count_of_the_script),
         cmocka_unit_test(the_document_says_what_was_asked),
         cmocka_unit_test(impossible_options_are_refused_with_a_sentence),

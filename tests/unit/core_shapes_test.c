@@ -175,6 +175,49 @@ static void an_elastic_job_holds_the_most_and_pays_for_what_it_got(void **s)
     fixture_compare(f);
 }
 
+static const struct reply *asks(struct fixture *f, struct bt_uuid id, int32_t memory_gb,
+                                int32_t bandwidth_gb)
+{
+    struct event *ev = fixture_ask(id, 1, 600);
+
+    ev->u.submit.spec.memory_gb = memory_gb;
+    ev->u.submit.spec.bandwidth_gb = bandwidth_gb;
+    return fixture_step(f, ev);
+}
+
+static void a_job_gets_the_memory_and_bandwidth_it_asks_for_or_hears_what_there_is(void **s)
+{
+    struct fixture *f = *s;
+    struct bt_uuid one = fixture_id(f), none = fixture_id(f);
+    struct event *ev = fixture_event(EV_NODE_REPORT, NODE1);
+    const struct reply *r;
+
+    bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, "n1");
+    bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "cpu");
+    ev->u.node_report.n_acc = 4;
+    ev->u.node_report.registers = true;
+    ev->u.node_report.memory_gb = 80;
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+    r = asks(f, none, 81, 0);
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_non_null(strstr(r->err.text, "has 81 GB of memory; the largest has 80 GB"));
+    assert_string_equal(r->err.next, "ask for --memory 80G or less");
+    r = asks(f, none, 80, 300);
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_non_null(strstr(r->err.text, "was ever measured"));
+    ev = fixture_event(EV_MEASURED, NODE1);
+    bt_copy(ev->u.measured.node, sizeof ev->u.measured.node, "n1");
+    ev->u.measured.busbw_mbs = 300999;
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+    r = asks(f, none, 0, 301);
+    assert_non_null(strstr(r->err.text, "measured at 301 GB/s; the fastest has 300.9 GB/s"));
+    assert_int_equal(asks(f, one, 80, 300)->http, 201);
+    fixture_compare(f);
+    fixture_plan(f);
+    assert_string_equal(state(f, one), "starting");
+    fixture_compare(f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, core_setup, core_teardown)
 
 int main(void)
@@ -185,6 +228,7 @@ int main(void)
         TEST(what_waits_for_an_array_ends_with_its_first_failure),
         TEST(a_singleton_waits_for_all_before_it),
         TEST(an_elastic_job_holds_the_most_and_pays_for_what_it_got),
+        TEST(a_job_gets_the_memory_and_bandwidth_it_asks_for_or_hears_what_there_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

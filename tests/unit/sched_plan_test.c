@@ -474,6 +474,156 @@ static void impossible_requests_are_refused_with_the_limit(void **state)
     }
 }
 
+static void memory_and_bandwidth_narrow_the_choice(void **state)
+{
+    static const struct {
+        uint16_t memory, busbw;
+        uint32_t acc;
+    } rows[] = {
+        {0, 0, 8},   {100, 0, 8},  {80, 300, 8}, {100, 300, 8},
+        {0, 301, 8}, {100, 0, 16}, {0, 1, 3},    {101, 0, 16},
+    };
+    static struct world w;
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        world_init(&w, 5, 8, 5, 5);
+        for (uint32_t n = 0; n < 5; n++)
+            w.nodes[n].memory_gb = n < 2 ? 80 : n == 2 ? 100 : 141;
+        w.nodes[1].busbw_mbs = 300000; /* 0 and 2 were never measured */
+        w.nodes[3].busbw_mbs = w.nodes[4].busbw_mbs = 450000;
+        struct plan_pending *p = ask(&w, 1, rows[i].acc, 1);
+        p->memory_gb = rows[i].memory;
+        p->busbw_gb = rows[i].busbw;
+        struct plan_output out = plan(&w);
+        assert_true(out.slots[0].starts_now);
+        for (uint32_t k = 0; k < out.slots[0].n_parts; k++) {
+            const struct plan_node *n = &w.nodes[out.parts[out.slots[0].parts_off + k].node];
+            assert_true(n->memory_gb >= rows[i].memory);
+            assert_true(n->busbw_mbs >= rows[i].busbw * 1000U);
+        }
+        assert_int_equal(sched_possible(&w.in, p, NULL), 0);
+        sched_plan_done(&out);
+    }
+}
+
+static void a_gang_that_asks_for_nothing_spans_what_others_divide(void **state)
+{
+    static struct world w;
+    (void)state;
+    world_init(&w, 4, 8, 4, 4);
+    w.nodes[0].busbw_mbs = w.nodes[1].busbw_mbs = 400000;
+    w.nodes[2].busbw_mbs = w.nodes[3].busbw_mbs = 299999;
+    run(&w, 1, 0, 4, 1);
+    struct plan_pending *all = ask(&w, 2, 32, 1), *fast = ask(&w, 3, 16, 1);
+    all->level = PLAN_POD;
+    all->level_required = true;
+    fast->busbw_gb = 300;
+    struct plan_output out = plan(&w);
+    assert_true(out.slots[0].start_us < S(2 * 3600));
+    assert_int_equal(out.slots[0].need_nodes, 4);
+    assert_true(out.slots[1].start_us < INT64_MAX);
+    sched_plan_done(&out);
+}
+
+static void more_than_the_facility_has_is_refused_with_what_there_is(void **state)
+{
+    static const struct {
+        uint16_t memory, busbw;
+        uint8_t tier, class;
+        uint32_t acc;
+        const char *why, *next;
+    } rows[] = {
+        {142, 0, 0, PLAN_CLASS_ANY, 8,
+         "no accelerator that it may use has 142 GB of memory; the largest has 141 GB",
+         "ask for --memory 141G or less"},
+        {0, 500, 0, PLAN_CLASS_ANY, 8,
+         "no node that it may use was measured at 500 GB/s; the fastest has 450.2 GB/s, 1 were "
+         "never "
+         "measured",
+         "ask for --min-bandwidth 450 or less"},
+        {141, 0, 3, PLAN_CLASS_ANY, 8, /* the enclave of tier 3 has small ones only */
+         "no accelerator that it may use has 141 GB of memory; the largest has 80 GB",
+         "ask for --memory 80G or less"},
+        {0, 10, 0, 1, 8, "the bandwidth of none of the 1 nodes that it may use was ever measured",
+         "ask an operator: beamtime node measure"},
+        {100, 400, 0, PLAN_CLASS_ANY, 17,
+         "asks for 17 accelerators of such memory and bandwidth; the largest that it may use has "
+         "16",
+         "ask for at most 16 or a looser level"},
+    };
+    static struct world w;
+    (void)state;
+    world_init(&w, 4, 8, 4, 4);
+    for (uint32_t n = 0; n < 4; n++) {
+        w.nodes[n].memory_gb = n < 2 ? 80 : 141;
+        w.nodes[n].busbw_mbs = n == 1 ? 300000 : n > 1 ? 450200 : 0;
+        w.nodes[n].tier = n < 2 ? 4 : 2;
+    }
+    w.nodes[0].accel_class = 1;
+    struct plan_limits *l = sched_limits(&w.in);
+    for (size_t i = 0; i < 2 * BT_ARRAY_LEN(rows); i++) { /* the second time from what is kept */
+        size_t k = i % BT_ARRAY_LEN(rows);
+        struct bt_err err = {0};
+        w.in.n_pending = 0;
+        struct plan_pending *p = ask(&w, 1, rows[k].acc, 1);
+        p->memory_gb = rows[k].memory;
+        p->busbw_gb = rows[k].busbw;
+        p->tier = rows[k].tier;
+        p->accel_class = rows[k].class;
+        assert_int_equal(sched_limits_allow(l, p, &err), -BT_ERR_IMPOSSIBLE);
+        assert_string_equal(err.text, rows[k].why);
+        assert_string_equal(err.next, rows[k].next);
+    }
+    w.in.n_pending = 0;
+    struct plan_pending *p = ask(&w, 1, 8, 1);
+    p->busbw_gb = 500;
+    sched_limits_measured(l, 2, 500000);
+    assert_int_equal(sched_limits_allow(l, p, NULL), 0);
+    sched_limits_free(l);
+}
+
+static void an_explanation_counts_the_nodes_that_fit_and_says_what_less_would_do(void **state)
+{
+    static struct world w;
+    struct plan_explain x;
+    bool memory = false, bandwidth = false;
+    (void)state;
+    world_init(&w, 5, 8, 5, 5);
+    for (uint32_t n = 0; n < 5; n++) {
+        w.nodes[n].memory_gb = n < 1 ? 80 : 141;
+        w.nodes[n].busbw_mbs = n == 2 ? 200000 : n == 3 || n == 0 ? 450000 : 0;
+    }
+    run(&w, 1, 3, 1, 4);
+    struct plan_pending *p = ask(&w, 2, 8, 1);
+    p->memory_gb = 100;
+    p->busbw_gb = 400;
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].reason, PLAN_REASON_FILTER);
+    assert_int_equal(sched_explain(&w.in, &out, 2, &x, NULL), 0);
+    assert_int_equal(x.fit.nodes, 5);
+    assert_int_equal(x.fit.fit, 1);
+    assert_int_equal(x.fit.small, 1);
+    assert_int_equal(x.fit.slow, 1);
+    assert_int_equal(x.fit.unmeasured, 2);
+    for (uint32_t i = 0; i < x.n_change; i++) {
+        memory |= x.change[i].kind == PLAN_LESS_MEMORY && x.change[i].value == 80;
+        bandwidth |= x.change[i].kind == PLAN_LESS_BANDWIDTH && x.change[i].value == 0;
+    }
+    assert_true(memory);
+    assert_true(bandwidth);
+    sched_plan_done(&out);
+    w.in.n_pending = 0; /* a dry run: nobody before it told the nodes apart */
+    out = plan(&w);
+    p = ask(&w, 7, 8, 1);
+    p->busbw_gb = 400;
+    p->memory_gb = 100;
+    w.in.n_pending = 0;
+    assert_int_equal(sched_explain_new(&w.in, &out, p, &x, NULL), 0);
+    assert_true(x.slot.start_us >= S(4 * 3600) && x.slot.start_us < S(5 * 3600));
+    assert_int_equal(x.fit.fit, 1);
+    sched_plan_done(&out);
+}
+
 static void lost_nodes_move_promises_and_say_so(void **state)
 {
     (void)state;
@@ -533,6 +683,10 @@ int main(void)
         cmocka_unit_test(an_explanation_names_who_is_in_front_and_what_would_help),
         cmocka_unit_test(a_shorter_walltime_fits_before_a_promise),
         cmocka_unit_test(impossible_requests_are_refused_with_the_limit),
+        cmocka_unit_test(memory_and_bandwidth_narrow_the_choice),
+        cmocka_unit_test(a_gang_that_asks_for_nothing_spans_what_others_divide),
+        cmocka_unit_test(more_than_the_facility_has_is_refused_with_what_there_is),
+        cmocka_unit_test(an_explanation_counts_the_nodes_that_fit_and_says_what_less_would_do),
         cmocka_unit_test(lost_nodes_move_promises_and_say_so),
         cmocka_unit_test(a_malformed_snapshot_is_refused),
     };
