@@ -60,9 +60,9 @@ static uint64_t fold_i64(uint64_t h, int64_t v)
 
 static uint64_t attempt_digest(uint64_t h, const struct core *c, const struct attempt *a)
 {
-    const int64_t fields[] = {a->state,     a->site,       a->node,        a->hold_mras,
-                              a->wanted_us, a->claimed_us, a->started_us,  a->ended_us,
-                              a->n_places,  a->owned,      a->accelerators};
+    const int64_t fields[] = {a->state,     a->site,       a->node,         a->hold_mras,
+                              a->wanted_us, a->claimed_us, a->started_us,   a->ended_us,
+                              a->n_places,  a->owned,      a->accelerators, a->trial_us};
     uint64_t places = 0;
 
     h = fold(h, fields, sizeof fields);

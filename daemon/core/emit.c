@@ -70,6 +70,7 @@ void emit_attempt(struct core *c, struct job *j)
     r->signal = a->ended_us ? a->signal : ROW_NULL32;
     r->owned = a->owned;
     r->accelerators = a->accelerators;
+    r->trial_us = null_if(a->trial_us, 0);
 }
 
 void emit_account(struct core *c, const struct account *a)

@@ -271,6 +271,7 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
     a->claimed_us = or_none(r->claimed_us, 0);
     a->started_us = or_none(r->started_us, 0);
     a->ended_us = or_none(r->ended_us, 0);
+    a->trial_us = or_none(r->trial_us, 0);
     a->exit_code = or_zero(r->exit_code);
     a->signal = or_zero(r->signal);
     a->owned = or_zero(r->owned) != 0;

@@ -274,7 +274,8 @@ static void add_running(const struct core *c, struct plan *p, const struct job *
 {
     const struct attempt *a = j->att;
     uint32_t at = p->in.n_running++;
-    int64_t limit = a->wanted_us + (j->walltime_s + j->grace_s) * BT_US_PER_S;
+    int64_t limit =
+        a->wanted_us + attempt_tried_us(a, c->now_us) + (j->walltime_s + j->grace_s) * BT_US_PER_S;
 
     if (j->stop != STOP_NONE)
         limit = BT_MIN(limit, a->stop_us + j->grace_s * BT_US_PER_S);

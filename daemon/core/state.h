@@ -131,11 +131,12 @@ struct attempt {
     enum attempt_state state;
     int32_t site, node;
     int64_t hold_mras, wanted_us, claimed_us, started_us, ended_us;
-    int64_t seen_us; /* last sign of its shepherd, not persisted */
-    int64_t ckpt_us; /* last checkpoint its agent saw, not persisted */
-    int64_t stop_us; /* when it was told to stop, not persisted */
-    uint64_t born;   /* id of the batch that made it, not persisted */
-    bool owned;      /* inside its nation's guarantee */
+    int64_t trial_us; /* when its nodes were first tried before its claim; 0: never */
+    int64_t seen_us;  /* last sign of its shepherd, not persisted */
+    int64_t ckpt_us;  /* last checkpoint its agent saw, not persisted */
+    int64_t stop_us;  /* when it was told to stop, not persisted */
+    uint64_t born;    /* id of the batch that made it, not persisted */
+    bool owned;       /* inside its nation's guarantee */
     enum { PREFLIGHT_NONE, PREFLIGHT_RUNS, PREFLIGHT_PASSED } preflight; /* not persisted */
     int64_t preflight_us; /* when it ended, not persisted */
     char foreign_id[64];
@@ -361,6 +362,9 @@ int locks_of(const struct core *c, int32_t person, int32_t project, int32_t site
 void job_move(struct core *c, uint32_t slot, enum job_state to);
 int dependency_met(const struct core *c, const struct job *j); /* 1 yes, 0 not yet, -1 never */
 int64_t attempt_charge(const struct job *j); /* of the ended attempt, within its hold */
+/* From the first trial of its nodes to its claim, or till now: the facility's own time, which is
+ * neither charged nor taken from the walltime. */
+int64_t attempt_tried_us(const struct attempt *a, int64_t now_us);
 /* A facility's failure: refunded whole, tried again while the job allows it. */
 void facility_failed(struct core *c, uint32_t slot, const char *why);
 void node_set_state(struct core *c, struct node *n, const char *state, const char *reason);

@@ -87,7 +87,15 @@ void attempt_settle(struct core *c, struct job *j, int64_t charge)
     j->hold_mras = 0;
 }
 
-/* Metered from accelerators held to accelerators free, whole seconds, never above the hold. */
+int64_t attempt_tried_us(const struct attempt *a, int64_t now_us)
+{
+    int64_t end = a->claimed_us ? a->claimed_us : a->ended_us ? a->ended_us : now_us;
+
+    return a->trial_us ? BT_MAX(end - a->trial_us, 0) : 0;
+}
+
+/* Metered from accelerators held to accelerators free, without what the facility tried meanwhile;
+ * whole seconds, never above the hold. */
 int64_t attempt_charge(const struct job *j)
 {
     const struct attempt *a = j->att;
@@ -95,8 +103,10 @@ int64_t attempt_charge(const struct job *j)
 
     if (!a || !a->wanted_us)
         return 0;
-    cost = quota_cost_mras(a->accelerators, quota_seconds_up(a->wanted_us, a->ended_us),
-                           j->rate_milli);
+    cost = quota_cost_mras(
+        a->accelerators,
+        quota_seconds_up(a->wanted_us + attempt_tried_us(a, a->ended_us), a->ended_us),
+        j->rate_milli);
     return BT_MIN(cost, j->hold_mras);
 }
 

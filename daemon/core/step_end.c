@@ -292,14 +292,14 @@ static int64_t saved_charge(const struct job *j, const struct ev_ranks_ended *e)
 {
     const struct attempt *a = j->att;
     int64_t upto = BT_MAX(a->ckpt_us, e->ckpt_us);
-    int64_t all = attempt_charge(j);
+    int64_t all = attempt_charge(j), from = a->wanted_us + attempt_tried_us(a, a->ended_us);
 
     if (e->checkpointed || e->exit_code == EXIT_CHECKPOINTED)
         return all;
-    if (upto <= a->wanted_us)
+    if (upto <= from)
         return 0;
     return BT_MIN(all, quota_cost_mras(a->accelerators,
-                                       quota_seconds_up(a->wanted_us, BT_MIN(upto, a->ended_us)),
+                                       quota_seconds_up(from, BT_MIN(upto, a->ended_us)),
                                        j->rate_milli));
 }
 

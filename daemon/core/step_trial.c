@@ -312,12 +312,17 @@ int preflight_passed(struct core *c, uint32_t slot)
     BT_AUTO int32_t *nodes = bt_new_n(int32_t, (size_t)a->n_places);
     for (int32_t i = 0; i < a->n_places; i++) {
         nodes[i] = a->places[i].node - 1;
-        if (!c->nodes[nodes[i]].trials)
-            return 1; /* an agent of an older release cannot take part */
+        if (!c->nodes[nodes[i]].trials) /* an agent of an older release cannot take part; whether
+                                           it is one is not known till it speaks to this core */
+            return c->nodes[nodes[i]].reported;
     }
     if (clear_the_way(c, a)) {
         (void)trial_begin(c, nodes, a->n_places, j);
         a->preflight = PREFLIGHT_RUNS;
+        if (!a->trial_us) { /* what comes till the claim is not the job's time, however often */
+            a->trial_us = c->now_us;
+            emit_attempt(c, j);
+        }
     }
     return 0;
 }

@@ -1,9 +1,10 @@
 /* trial.h - a collective that agents of several nodes run together, now. Private to daemon/core.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A trial is never stored: a core that starts anew knows of none, its agents' boards are empty, and
- * the claim that waited for it begins another. What it finds out is stored: states of nodes, and
- * rows of pairs of switches.
+ * A trial is never stored, only when an attempt's first one began: a core that starts anew knows of
+ * none, its agents' boards are empty, which ends their parts, and the claim that waited for it
+ * begins another as soon as its agents have spoken. What it finds out is stored: states of nodes,
+ * and rows of pairs of switches.
  *
  * The first node's agent hears of it, listens and says where (EV_TRIAL_OPEN); then the others hear.
  * Each says how its part ended (EV_TRIAL_ENDED), the first one with what was measured. */

@@ -23,7 +23,7 @@ SELECT (r.brief::jsonb || jsonb_build_object(
     'spec', j.spec::jsonb,
     'attempts', coalesce((SELECT jsonb_agg(jsonb_build_object('n', a.n, 'state', a.state,
         'node', d.name, 'accelerators', coalesce(a.accelerators, j.accelerators), 'wanted_at', rfc3339(a.wanted_us), 'claimed_at', rfc3339(a.claimed_us),
-        'started_at', rfc3339(a.started_us), 'ended_at', rfc3339(a.ended_us),
+        'tried_at', rfc3339(a.trial_us), 'started_at', rfc3339(a.started_us), 'ended_at', rfc3339(a.ended_us),
         'reason', a.reason, 'exit_code', a.exit_code, 'signal', nullif(a.signal, 0))
         ORDER BY a.n) FROM attempt a LEFT JOIN node d ON d.id = a.node WHERE a.job = j.id), '[]'),
     'promises', coalesce((SELECT jsonb_agg(jsonb_build_object('given_at', rfc3339(q.given_us),

@@ -92,6 +92,7 @@ static void run_job(struct store *store)
                               .node = 1,
                               .accelerators = 2,
                               .wanted_us = 1,
+                              .trial_us = ROW_NULL64,
                               .claimed_us = 2,
                               .started_us = 3,
                               .ended_us = ROW_NULL64};

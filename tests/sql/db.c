@@ -370,6 +370,7 @@ static void put_attempt(struct batch *b, struct bt_uuid job, const char *state)
                               .hold_mras = 6000,
                               .accelerators = 2,
                               .wanted_us = T0,
+                              .trial_us = ROW_NULL64,
                               .claimed_us = T0 + 1,
                               .started_us = T0 + 2,
                               .ended_us = over ? T0 + 3 : ROW_NULL64,

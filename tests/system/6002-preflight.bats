@@ -134,6 +134,28 @@ all_ranks() { [ "$(find "$FACILITY/pids" -name 'rank.*' | wc -l)" = "$1" ]; }
     node_start geneva "$victim"
 }
 
+@test "a trial in whose middle the daemon dies is begun again, and its time is not the job's" {
+    for n in 1 2 3 4 5; do as council -q node resume "geneva$n"; done
+    await 60 nodes_up geneva 5
+    rm -f "$FACILITY"/pids/*
+    touch "$FACILITY/endless"
+    job=$(gang 3)
+    await 60 all_ranks 3
+    await 60 swapping
+    rm -f "$FACILITY/endless" "$FACILITY"/pids/*
+    daemon_kill
+    daemon_start --preflight-nodes 3 --pairs-every 0s --listen-agents "127.0.0.1:$(port agents)"
+    run -0 as ana job wait "$job"
+    [ "$(find "$FACILITY/pids" -name 'rank.*' | wc -l)" = 3 ] # it was tried, not waved through
+    run -0 as ana job show "$job" --json
+    [ "$(jq '.attempts | length' <<<"$output")" = 1 ]
+    jq -e '.attempts[0] | .tried_at >= .wanted_at and .tried_at < .claimed_at' <<<"$output"
+    # from its claim on, in whole seconds, and what passed before the trial began
+    [ "$(jq '(.charged_mras | tonumber) - 24000 *
+        ([.attempts[0] | .tried_at, .wanted_at, .ended_at, .claimed_at |
+            sub("\\.[0-9]+"; "") | fromdate] | .[0] - .[1] + .[2] - .[3] + 3) | . <= 0' <<<"$output")" = true ]
+}
+
 @test "a slow link keeps a gang away, its ends are named in the status and measure their way back" {
     for n in 1 2 3 4 5; do as council -q node resume "geneva$n"; done
     await 60 nodes_up geneva 5

@@ -336,7 +336,7 @@ void fixture_advance(struct fixture *f, int64_t seconds)
     }
 }
 
-void fixture_compare(struct fixture *f)
+static struct core *load_again(struct fixture *f)
 {
     struct core_settings set = core_defaults("beamtime.example");
     struct core *again = core_new(&set);
@@ -353,12 +353,27 @@ void fixture_compare(struct fixture *f)
     if (core_loaded(again, f->now_us, f->db.list[ROW_KIND_ledger].n, 0, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(core_digest(again), core_digest(f->core));
+    return again;
+}
+
+void fixture_compare(struct fixture *f)
+{
+    struct core *again = load_again(f);
+
     core_free(again);
     if (!f->reload)
         return;
     again = f->reload(f);
     assert_int_equal(core_digest(again), core_digest(f->core));
     core_free(again);
+}
+
+void fixture_restart(struct fixture *f)
+{
+    struct core *again = load_again(f);
+
+    core_free(f->core);
+    f->core = again;
 }
 
 int core_setup(void **state)

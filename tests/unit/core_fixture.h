@@ -49,6 +49,8 @@ void fixture_backend(struct fixture *f) __attribute__((weak));
 
 /* A second core loaded from the rows must fold to the same digest. */
 void fixture_compare(struct fixture *f);
+/* The same, and the second one goes on: the daemon was restarted. */
+void fixture_restart(struct fixture *f);
 
 /* keys of the fixture's people */
 #define CHAIR "c"

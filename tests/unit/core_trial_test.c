@@ -173,6 +173,74 @@ static void a_gang_starts_when_its_nodes_reach_each_other(void **state)
     fixture_compare(f);
 }
 
+/* All three parts go well; the job then runs for so long and ends. */
+static void try_and_run(struct fixture *f, struct bt_uuid id, int64_t seconds)
+{
+    static const int64_t good[] = {1000, 990, 1010};
+    struct event *began, *over, *files;
+
+    open_trial(f);
+    for (int r = 1; r < 3; r++)
+        ended(f, rank_at(r), TRIAL_OK, NULL, 0);
+    assert_int_equal(200, ended(f, rank_at(0), TRIAL_OK, good, 3)->http);
+    f->now_us += 2 * BT_US_PER_S; /* till the shepherd asks again */
+    assert_int_equal(200, claim(f, id, 1)->http);
+    began = fixture_event(EV_STARTED, HELPER);
+    over = fixture_event(EV_RANKS_ENDED, HELPER);
+    files = fixture_event(EV_MANIFEST, HELPER);
+    began->u.started.job = over->u.ranks_ended.job = files->u.manifest.job = id;
+    began->u.started.attempt = over->u.ranks_ended.attempt = files->u.manifest.attempt = 1;
+    bt_copy(began->u.started.foreign_id, sizeof began->u.started.foreign_id, "slurm:1");
+    over->u.ranks_ended.reason = END_EXITED;
+    assert_int_equal(200, fixture_step(f, began)->http);
+    f->now_us += seconds * BT_US_PER_S;
+    assert_int_equal(200, fixture_step(f, over)->http);
+    assert_int_equal(200, fixture_step(f, files)->http);
+    assert_string_equal("completed", state_of(f, id)->state);
+}
+
+static void the_time_of_a_trial_is_not_charged(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id;
+
+    begin(f);
+    id = gang(f);
+    f->now_us += 40 * BT_US_PER_S;
+    try_and_run(f, id, 10);
+    assert_int_equal(24 * 10 * 1000, state_of(f, id)->charged_mras);
+    fixture_compare(f);
+}
+
+static void after_a_restart_a_trial_is_begun_again_and_still_not_charged(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id;
+    int64_t first;
+    int node;
+
+    begin(f);
+    id = gang(f);
+    open_trial(f);
+    node = rank_at(1);
+    first = shown[node].id;
+    f->now_us += 5 * BT_US_PER_S;
+    fixture_restart(f);
+    f->core->set.preflight_nodes = 3;
+    memset(shown, 0, sizeof shown);
+    assert_int_equal(BT_ERR_PREFLIGHT, claim(f, id, 1)->err.code);
+    assert_int_equal(-1, rank_at(0)); /* its agents have not spoken */
+    tick(f);
+    assert_int_equal(BT_ERR_PREFLIGHT, claim(f, id, 1)->err.code);
+    assert_true(rank_at(0) >= 0 && shown[rank_at(0)].id > first);
+    shown[node].id = first; /* what is left of the first one is of nobody's interest */
+    assert_int_equal(BT_ERR_NOT_FOUND, ended(f, node, TRIAL_LOST, NULL, 0)->err.code);
+    f->now_us += 20 * BT_US_PER_S;
+    try_and_run(f, id, 10);
+    assert_int_equal(24 * 10 * 1000, state_of(f, id)->charged_mras);
+    fixture_compare(f);
+}
+
 static void who_says_nothing_is_named_spared_and_the_gang_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -285,6 +353,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_gang_starts_when_its_nodes_reach_each_other),
+        TEST(the_time_of_a_trial_is_not_charged),
+        TEST(after_a_restart_a_trial_is_begun_again_and_still_not_charged),
         TEST(who_says_nothing_is_named_spared_and_the_gang_tried_again),
         TEST(a_trial_ends_with_its_attempt),
         TEST(pairs_are_measured_by_idle_nodes_and_a_slow_one_is_known),
