@@ -225,6 +225,18 @@ struct kern_adamw {
 };
 void kern_adamw(const struct kern_adamw *a);
 
+struct kern_matrix {
+    float *x; /* [rows,cols] */
+    int rows, cols;
+};
+/* In place, each of n matrices: its singular values become 0.7 .. 1.2 while its singular vectors
+ * stay, by five rounds of Newton and Schulz (Jordan et al. 2024, "Muon"); zeros stay zeros. A
+ * matrix is one thread's, so its bits do not depend on the number of threads or on the others.
+ * scratch: kern_threads() x `each` floats, each = the most that kern_orthogonal_scratch says of
+ * one. */
+size_t kern_orthogonal_scratch(int rows, int cols);
+void kern_orthogonal(const struct kern_matrix *list, int n, float *scratch, size_t each);
+
 /* y += x */
 void kern_add(float *y, const float *x, size_t count);
 

@@ -279,6 +279,15 @@ static int check_whole(const struct config *c, struct bt_err *err)
                        "micro_batch (%" PRId64 ") times context (%" PRId64 ") is over 16777216 "
                        "tokens at once",
                        c->micro_batch, c->context);
+    if (bt_streq(c->optimizer, "muon") && bt_streq(c->arch, "flamingo"))
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_UNSUPPORTED,
+                               "optimizer=muon moves the matrices of a language model, not eyes"),
+                       "optimizer=adamw");
+    if (bt_streq(c->optimizer, "muon") && bt_streq(c->device, "cuda"))
+        return bt_next(
+            err, bt_fail(err, BT_ERR_UNSUPPORTED, "optimizer=muon runs on the CPU alone so far"),
+            "optimizer=adamw, or device=cpu");
     return model_shape_check(&s, err);
 }
 

@@ -10,6 +10,7 @@
 #include "agent/train/evaluate.h"
 #include "agent/train/export.h"
 #include "agent/train/gpu.h"
+#include "agent/train/muon.h"
 #include "agent/train/outfile.h"
 #include "agent/train/ranks.h"
 #include "agent/train/report.h"
@@ -36,7 +37,8 @@ struct run {
         float *w, *grad;
         size_t n, n_matrix; /* n_matrix: floats in front that weight decay applies to */
     } arena;
-    struct gpu *gpu; /* NULL: the CPU */
+    struct muon muon; /* zeroed: AdamW moves everything */
+    struct gpu *gpu;  /* NULL: the CPU */
     struct report report;
     float *m, *v; /* this rank's part of the moments, ranks.hi - ranks.lo floats */
     int32_t *in, *target;
@@ -158,38 +160,47 @@ static double accumulate(struct run *r)
     return sum / counted;
 }
 
-/* AdamW on this rank's part; matrices decay, vectors do not. */
-static void update(struct run *r, double grad_scale)
+/* AdamW on what of from..to is this rank's. */
+static void adamw(struct run *r, size_t from, size_t to, double decay, double grad_scale)
 {
     const struct config *c = r->config;
-    size_t lo = r->ranks.lo, hi = r->ranks.hi;
-    size_t middle = BT_MIN(BT_MAX(r->arena.n_matrix, lo), hi);
-    struct kern_adamw a = {
-        .w = r->arena.w + lo,
-        .m = r->m,
-        .v = r->v,
-        .grad = r->arena.grad + lo,
-        .count = middle - lo,
-        .lr = train_rate(c, r->at.step + 1),
-        .beta1 = c->beta1,
-        .beta2 = c->beta2,
-        .eps = c->eps,
-        .decay = c->weight_decay,
-        .grad_scale = grad_scale,
-        .step = r->at.step + 1,
-    };
+    size_t lo = BT_MAX(r->ranks.lo, from), hi = BT_MIN(r->ranks.hi, to);
 
-    if (a.count)
-        kern_adamw(&a);
-    if (hi == middle)
-        return;
-    a.w = r->arena.w + middle;
-    a.m = r->m + (middle - lo);
-    a.v = r->v + (middle - lo);
-    a.grad = r->arena.grad + middle;
-    a.count = hi - middle;
-    a.decay = 0;
-    kern_adamw(&a);
+    if (lo < hi)
+        kern_adamw(&(struct kern_adamw){.w = r->arena.w + lo,
+                                        .m = r->m + (lo - r->ranks.lo),
+                                        .v = r->v + (lo - r->ranks.lo),
+                                        .grad = r->arena.grad + lo,
+                                        .count = hi - lo,
+                                        .lr = train_rate(c, r->at.step + 1),
+                                        .beta1 = c->beta1,
+                                        .beta2 = c->beta2,
+                                        .eps = c->eps,
+                                        .decay = decay,
+                                        .grad_scale = grad_scale,
+                                        .step = r->at.step + 1});
+}
+
+/* This rank's part: matrices decay, vectors do not. */
+static int update(struct run *r, double grad_scale, struct bt_err *err)
+{
+    const struct config *c = r->config;
+    size_t lo = r->muon.lo, hi = r->muon.hi; /* 0..0 without muon */
+
+    adamw(r, 0, lo, c->weight_decay, grad_scale);
+    adamw(r, hi, r->arena.n_matrix, c->weight_decay, grad_scale);
+    adamw(r, r->arena.n_matrix, r->arena.n, 0, grad_scale);
+    if (!r->muon.matrices)
+        return 0;
+    return muon_step(&r->muon, &r->ranks,
+                     &(struct muon_step){.w = r->arena.w,
+                                         .grad = r->arena.grad,
+                                         .mean = r->m,
+                                         .lr = c->muon_rate * train_rate(c, r->at.step + 1),
+                                         .momentum = c->momentum,
+                                         .decay = c->weight_decay,
+                                         .grad_scale = grad_scale},
+                     err);
 }
 
 /* The gradient's sum over ranks, of which *ret is this part's sum of squares. */
@@ -210,8 +221,9 @@ static int move_weights(struct run *r, double grad_scale, struct bt_err *err)
     const struct config *c = r->config;
 
     if (!r->gpu) {
-        update(r, grad_scale);
-        return ranks_gather(&r->ranks, r->arena.w, err);
+        int rc = update(r, grad_scale, err);
+
+        return rc < 0 ? rc : ranks_gather(&r->ranks, r->arena.w, err);
     }
     return gpu_update(r->gpu, &r->ranks,
                       &(struct gpu_update){.lr = train_rate(c, r->at.step + 1),
@@ -340,6 +352,9 @@ static void describe(struct run *r)
                   "\nlanguages=%s\ntuning_sha256=%s\ncorpus_sha256=%s\n",
                   c->rope_theta, c->norm_eps, c->batch, c->seed, c->temperature, c->held_out,
                   c->held_max, c->languages, r->tuning.sha256, bt_hex(sum, sizeof sum, hex));
+    if (r->muon.matrices)
+        bt_buf_printf(&b, "optimizer=muon\nmomentum=%.17g\nmuon_rate=%.17g\n", c->momentum,
+                      c->muon_rate);
     if (r->vision)
         bt_buf_printf(
             &b,
@@ -412,7 +427,9 @@ static int open_gpu(struct run *r, struct bt_err *err)
     struct bt_err why = {0};
     int rc = 0;
 
-    if (!r->vision)
+    if (r->muon.matrices)
+        (void)bt_fail(&why, BT_ERR_UNSUPPORTED, "optimizer=muon runs there alone so far");
+    else if (!r->vision)
         rc = gpu_open(c->device, &shape, (int)c->micro_batch, &r->ranks, &r->gpu, &why, err);
     else if (bt_streq(c->device, "cuda"))
         rc = bt_fail(err, BT_ERR_UNSUPPORTED, "arch=flamingo trains on the CPU alone");
@@ -458,6 +475,8 @@ static int open_all(struct run *r, struct bt_err *err)
     if (rc < 0)
         return rc;
     ranks_divide(&r->ranks, r->arena.n);
+    if (bt_streq(c->optimizer, "muon"))
+        muon_init(&r->muon, &r->model, &r->ranks);
     r->m = kern_floats(r->ranks.hi - r->ranks.lo);
     r->v = kern_floats(r->ranks.hi - r->ranks.lo);
     r->evaluation = bt_new(struct evaluation);
@@ -475,6 +494,7 @@ static void close_all(struct run *r)
     bt_free(r->in);
     bt_free(r->target);
     bt_free(r->evaluation);
+    muon_done(&r->muon);
     model_done(&r->model);
     if (r->vision)
         vision_close(r->vision);

@@ -586,6 +586,80 @@ static void adamw_agrees_with_float64(void **state)
     assert_near("adamw", w, want, N, KERN_TOL_ELEMENT);
 }
 
+/* Five rounds of the published polynomial in float64; x [rows,cols] is divided by its norm first.
+ */
+static void orthogonal_reference(const float *from, double *x, int rows, int cols)
+{
+    BT_AUTO double *gram = bt_new_n(double, (size_t)rows *rows);
+    BT_AUTO double *one = bt_new_n(double, (size_t)rows *cols);
+    BT_AUTO double *two = bt_new_n(double, (size_t)rows *cols);
+    double norm = 0;
+
+    for (int i = 0; i < rows * cols; i++)
+        norm += (double)from[i] * (double)from[i];
+    for (int i = 0; i < rows * cols; i++)
+        x[i] = (double)from[i] / sqrt(norm);
+    for (int round = 0; round < 5; round++) {
+        memset(gram, 0, (size_t)rows * rows * sizeof *gram);
+        memset(one, 0, (size_t)rows * cols * sizeof *one);
+        memset(two, 0, (size_t)rows * cols * sizeof *two);
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < rows; j++)
+                for (int k = 0; k < cols; k++)
+                    gram[i * rows + j] += x[i * cols + k] * x[j * cols + k];
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < rows; j++)
+                for (int k = 0; k < cols; k++)
+                    one[i * cols + k] += gram[i * rows + j] * x[j * cols + k];
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < rows; j++)
+                for (int k = 0; k < cols; k++)
+                    two[i * cols + k] += gram[i * rows + j] * one[j * cols + k];
+        for (int i = 0; i < rows * cols; i++)
+            x[i] = 3.4445 * x[i] - 4.7750 * one[i] + 2.0315 * two[i];
+    }
+}
+
+static void orthogonalised_matrices_agree_with_float64_and_do_not_depend_on_threads(void **state)
+{
+    static const int shapes[][2] = {{1, 1}, {7, 19}, {19, 7}, {33, 33}, {65, 40}, {96, 130}};
+    enum { N = BT_ARRAY_LEN(shapes) };
+    bool ours = !strcmp(kern_isa(), "avx512"); /* elsewhere BLAS decides */
+    struct kern_matrix list[N], twin[N];
+    size_t each = 0;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        size_t n = (size_t)shapes[i][0] * shapes[i][1];
+
+        list[i] = (struct kern_matrix){random_floats(n, i + 1, 1), shapes[i][0], shapes[i][1]};
+        twin[i] = (struct kern_matrix){random_floats(n, i + 1, 1), shapes[i][0], shapes[i][1]};
+        each = BT_MAX(each, kern_orthogonal_scratch(shapes[i][0], shapes[i][1]));
+    }
+    BT_AUTO float *scratch = bt_new_n(float, 2 * each);
+    kern_orthogonal(list, N, scratch, each);
+    kern_init(1);
+    kern_orthogonal(twin, N, scratch, each);
+    kern_init(2);
+    for (int i = 0; i < N; i++) {
+        size_t n = (size_t)shapes[i][0] * shapes[i][1];
+        BT_AUTO double *want = bt_new_n(double, n);
+        BT_AUTO float *x = random_floats(n, i + 1, 1);
+
+        orthogonal_reference(x, want, shapes[i][0], shapes[i][1]);
+        assert_near("orthogonal", list[i].x, want, (int)n, 20 * KERN_TOL_PRODUCT);
+        if (ours)
+            assert_memory_equal(list[i].x, twin[i].x, n * sizeof(float));
+        bt_free(list[i].x);
+        bt_free(twin[i].x);
+    }
+    /* zeros stay zeros */
+    BT_AUTO float *zeros = bt_new_n(float, 12);
+    kern_orthogonal(&(struct kern_matrix){zeros, 3, 4}, 1, scratch, each);
+    for (int i = 0; i < 12; i++)
+        assert_true(zeros[i] == 0);
+}
+
 static void sums_of_squares_do_not_depend_on_threads(void **state)
 {
     size_t n = 5 * 65536 + 123;
@@ -667,6 +741,7 @@ int main(void)
         cmocka_unit_test(a_chunked_loss_is_the_loss_of_its_rows),
         EACH_WAY(embedding_gathers_and_scatters),
         EACH_WAY(adamw_agrees_with_float64),
+        EACH_WAY(orthogonalised_matrices_agree_with_float64_and_do_not_depend_on_threads),
         EACH_WAY(sums_of_squares_do_not_depend_on_threads),
         cmocka_unit_test(philox_gives_the_published_words),
     };

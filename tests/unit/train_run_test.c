@@ -39,18 +39,27 @@ static void a_finished_run_leaves_every_promised_file(void **state)
     }
 }
 
-static void a_resumed_run_ends_in_the_same_bytes(void **state)
+/* Runs with one more setting, or NULL. */
+static void resume(const struct place *p, const char *extra)
 {
-    const struct place *p = *state;
-
-    assert_int_equal(finish(launch(p, "a", NULL, NULL)), 0);
-    assert_int_equal(finish(launch(p, "b", NULL, NULL)), 0);
+    assert_int_equal(finish(launch(p, "a", NULL, extra)), 0);
+    assert_int_equal(finish(launch(p, "b", NULL, extra)), 0);
     assert_same_file(p, "a/model.safetensors", "b/model.safetensors");
     remove_file(p, "b.checkpoint/step-0000000024.ckpt");
     remove_file(p, "b/model.safetensors");
-    assert_int_equal(finish(launch(p, "b", NULL, NULL)), 0);
+    assert_int_equal(finish(launch(p, "b", NULL, extra)), 0);
     assert_same_file(p, "a/model.safetensors", "b/model.safetensors");
     assert_same_file(p, "a.checkpoint/step-0000000024.ckpt", "b.checkpoint/step-0000000024.ckpt");
+}
+
+static void a_resumed_run_ends_in_the_same_bytes(void **state)
+{
+    resume(*state, NULL);
+}
+
+static void with_muon_a_resumed_run_ends_in_the_same_bytes(void **state)
+{
+    resume(*state, "optimizer=muon");
 }
 
 static void told_to_stop_it_checkpoints_and_asks_for_requeue(void **state)
@@ -87,7 +96,7 @@ static void told_to_stop_it_checkpoints_and_asks_for_requeue(void **state)
 
 /* ---- several ranks ---- */
 
-static int run_world(const struct place *p, const char *name, int world)
+static int run_world(const struct place *p, const char *name, const char *extra, int world)
 {
     struct place_in_world in = {.world = world, .port = free_port()};
     pid_t pids[8];
@@ -95,7 +104,7 @@ static int run_world(const struct place *p, const char *name, int world)
 
     write_secret(p);
     for (in.rank = 0; in.rank < world; in.rank++)
-        pids[in.rank] = launch_rank(p, name, NULL, NULL, in);
+        pids[in.rank] = launch_rank(p, name, NULL, extra, in);
     for (int i = 0; i < world; i++) {
         int one = finish(pids[i]);
 
@@ -117,26 +126,35 @@ static int read_losses(const struct place *p, const char *name, double *losses, 
     return n;
 }
 
-static void any_number_of_ranks_draws_the_same_curve(void **state)
+static void draw_curves(const struct place *p, const char *extra)
 {
     static const int worlds[] = {2, 4};
-    const struct place *p = *state;
     double one[64], many[64];
 
-    assert_int_equal(finish(launch(p, "one", NULL, NULL)), 0);
+    assert_int_equal(finish(launch(p, "one", NULL, extra)), 0);
     assert_int_equal(read_losses(p, "one", one, 64), 24);
     for (size_t i = 0; i < BT_ARRAY_LEN(worlds); i++) {
         BT_AUTO char *name = bt_printf("w%d", worlds[i]), *again = bt_printf("again%d", worlds[i]);
         BT_AUTO char *a = bt_printf("%s/model.safetensors", name);
         BT_AUTO char *b = bt_printf("%s/model.safetensors", again);
 
-        assert_int_equal(run_world(p, name, worlds[i]), 0);
+        assert_int_equal(run_world(p, name, extra, worlds[i]), 0);
         assert_int_equal(read_losses(p, name, many, 64), 24);
         for (int k = 0; k < 24; k++)
             assert_true(fabs(many[k] / one[k] - 1) < 1e-5);
-        assert_int_equal(run_world(p, again, worlds[i]), 0);
+        assert_int_equal(run_world(p, again, extra, worlds[i]), 0);
         assert_same_file(p, a, b);
     }
+}
+
+static void any_number_of_ranks_draws_the_same_curve(void **state)
+{
+    draw_curves(*state, NULL);
+}
+
+static void with_muon_any_number_of_ranks_draws_the_same_curve(void **state)
+{
+    draw_curves(*state, "optimizer=muon");
 }
 
 static void a_checkpoint_goes_on_with_another_number_of_ranks(void **state)
@@ -145,9 +163,9 @@ static void a_checkpoint_goes_on_with_another_number_of_ranks(void **state)
     double one[64], mixed[64];
 
     assert_int_equal(finish(launch(p, "one", NULL, NULL)), 0);
-    assert_int_equal(run_world(p, "mixed", 2), 0);
+    assert_int_equal(run_world(p, "mixed", NULL, 2), 0);
     remove_file(p, "mixed.checkpoint/step-0000000024.ckpt");
-    assert_int_equal(run_world(p, "mixed", 3), 0);
+    assert_int_equal(run_world(p, "mixed", NULL, 3), 0);
     assert_int_equal(read_losses(p, "one", one, 64), 24);
     assert_int_equal(read_losses(p, "mixed", mixed, 64), 24);
     for (int k = 0; k < 24; k++)
@@ -161,10 +179,14 @@ int main(void)
                                         train_tear_down),
         cmocka_unit_test_setup_teardown(a_resumed_run_ends_in_the_same_bytes, train_set_up,
                                         train_tear_down),
+        cmocka_unit_test_setup_teardown(with_muon_a_resumed_run_ends_in_the_same_bytes,
+                                        train_set_up, train_tear_down),
         cmocka_unit_test_setup_teardown(told_to_stop_it_checkpoints_and_asks_for_requeue,
                                         train_set_up, train_tear_down),
         cmocka_unit_test_setup_teardown(any_number_of_ranks_draws_the_same_curve, train_set_up,
                                         train_tear_down),
+        cmocka_unit_test_setup_teardown(with_muon_any_number_of_ranks_draws_the_same_curve,
+                                        train_set_up, train_tear_down),
         cmocka_unit_test_setup_teardown(a_checkpoint_goes_on_with_another_number_of_ranks,
                                         train_set_up, train_tear_down),
     };
