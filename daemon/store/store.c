@@ -18,6 +18,7 @@ enum {
     LOAD_S = 600,
     TRIES = 3,
     MAX_MESSAGES = ROW_KINDS + 8,
+    HURRY_ROWS = 64,
 };
 
 struct store {
@@ -456,11 +457,17 @@ static bool queue_advance(struct flight *f, uint64_t seq)
     return queue(f, "advance", 2, values);
 }
 
+/* Lets the server begin while the rows are encoded: of few rows it would only wake twice. */
+static bool hurry(struct flight *f, const struct batch *b)
+{
+    return b->rows.n < HURRY_ROWS || PQflush(f->st->conn) >= 0;
+}
+
 /* Queues the whole transaction. False: the connection is lost (or a test wants it so). */
 static bool queue_batch(struct flight *f, const struct batch *b)
 {
     return pass(f, STORE_AT_BEGIN, ROW_KINDS) && queue(f, "begin", 0, NULL) &&
-           queue_advance(f, b->seq) && PQflush(f->st->conn) >= 0 && queue_rows(f, &b->rows) &&
+           queue_advance(f, b->seq) && hurry(f, b) && queue_rows(f, &b->rows) &&
            pass(f, STORE_AT_COMMIT, ROW_KINDS) && queue(f, "commit", 0, NULL) &&
            PQpipelineSync(f->st->conn) == 1;
 }
