@@ -16,6 +16,7 @@ struct plan {
     struct plan_input in;     /* its arrays are owned below */
     struct plan_output out;   /* empty until planned */
     struct plan_spare *spare; /* what `out` leaves free, for newcomers: the core's alone */
+    struct plan_live *live;   /* the same plan carried on as jobs end: the core's alone, or NULL */
     bool planned;
     struct plan_node *nodes;
     struct plan_nation *nations;
@@ -41,6 +42,8 @@ void plan_unref(struct plan *p); /* NULL is fine */
 
 /* After sched_plan: marks it planned and makes `spare`. */
 void plan_made(struct plan *p);
+/* After sched_plan, `in` being as it was: makes `live`, which costs as much again. */
+void plan_carry_on(struct plan *p);
 /* The slot of a job, NULL if the plan does not know it. */
 const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id);
 /* The number of the job behind a handle, 0 if unknown; the code of a nation, "?" if none. */

@@ -20,6 +20,7 @@ void plan_unref(struct plan *p)
     if (!p || --p->refs > 0)
         return;
     sched_spare_free(p->spare);
+    sched_live_free(p->live);
     if (p->planned)
         sched_plan_done(&p->out);
     bt_free(p->nodes);
@@ -41,6 +42,14 @@ void plan_made(struct plan *p)
 {
     p->planned = true;
     p->spare = sched_spare_new(&p->out);
+}
+
+void plan_carry_on(struct plan *p)
+{
+    struct plan_live *live;
+
+    if (sched_live_new(&p->in, &live, NULL) == 0)
+        p->live = live;
 }
 
 const struct plan_slot *plan_slot_of(const struct plan *p, struct bt_uuid id)
@@ -439,5 +448,6 @@ struct plan *core_snapshot(struct core *core, uint64_t seq)
     p->in.parts = p->parts;
     p->in.pending = p->pending;
     core->plan_due = false;
+    core->planning = true;
     return p;
 }

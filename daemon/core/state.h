@@ -247,6 +247,7 @@ struct core {
     struct plan *plan;           /* the latest, with the slots of those who came since; owned */
     struct plan_limits *limits;  /* of all nodes; NULL = made when next asked for */
     bool plan_due;
+    bool planning;                    /* a snapshot is with the planner; not persisted */
     uint32_t classes[PLAN_MAX_CLASS]; /* words, numbered by their first appearance on a node */
     uint8_t n_classes;
 
@@ -409,6 +410,8 @@ void attempt_drop(struct job *j); /* forgets the ended attempt */
 int64_t guaranteed_of(const struct core *c, int32_t nation, int64_t at_us);
 /* A queued job's slot in what the latest plan left free, until the next plan has it. */
 void provisional(struct core *c, uint32_t slot);
+/* The ranks of this job have gone: whoever the last plan would start there starts now. */
+void start_next(struct core *c, uint32_t ended);
 struct plan_pending pending_of(const struct core *c, const struct job *j, uint32_t slot);
 bool may_yield(const struct job *j); /* may be stopped for an owned job and run again */
 void class_note(struct core *c, uint32_t word);

@@ -397,6 +397,7 @@ void step_ranks_ended(struct core *c, const struct event *ev)
         return;
     }
     end_ranks(c, slot, e);
+    start_next(c, slot);
     answer(c, 200, bt_strdup("{}"));
 }
 

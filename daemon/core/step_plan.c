@@ -15,6 +15,8 @@
 /* Promises are bulk work: submissions must not wait behind more than this of it. */
 enum { PROMISES_A_PLAN = 1000 };
 
+enum { NEXT_TRIES = 4 }; /* quick passes for one end */
+
 /* ---- starting ---- */
 
 static void emit_submit_leaf(struct core *c, struct job *j)
@@ -39,7 +41,7 @@ static bool site_takes(const struct core *c, const struct node *n)
 }
 
 /* The planner proposes; the core looks again before it commits (version, nodes, locks, grant). */
-static bool may_start(struct core *c, const struct job *j, const struct plan *p,
+static bool may_start(struct core *c, const struct job *j, const struct plan_part *parts,
                       const struct plan_slot *s)
 {
     struct clearance_report locks;
@@ -49,7 +51,7 @@ static bool may_start(struct core *c, const struct job *j, const struct plan *p,
     if (!s->n_parts || locks_of(c, j->person, j->project, 0, j->tier, &locks) > 0)
         return false;
     for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct plan_part *part = &p->out.parts[s->parts_off + i];
+        const struct plan_part *part = &parts[s->parts_off + i];
         const struct node *n = &c->nodes[part->node];
 
         if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
@@ -66,8 +68,9 @@ static int by_node(const void *a, const void *b)
     return (x->node > y->node) - (x->node < y->node);
 }
 
-static void start(struct core *c, uint32_t slot, const struct plan *p, const struct plan_slot *s)
+static void start(struct core *c, const struct plan_part *parts, const struct plan_slot *s)
 {
+    uint32_t slot = s->handle;
     struct job *j = job_at(c, slot);
     struct attempt *a = bt_new(struct attempt);
 
@@ -76,7 +79,7 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
     a->hold_mras = j->hold_mras;
     a->born = c->batch->id;
     for (uint32_t i = 0; i < s->n_parts; i++)
-        a->accelerators += __builtin_popcountll(p->out.parts[s->parts_off + i].mask);
+        a->accelerators += __builtin_popcountll(parts[s->parts_off + i].mask);
     a->owned = s->owned && c->nations[j->nation - 1].owned_acc + a->accelerators <=
                                guaranteed_of(c, j->nation, c->now_us);
     if (a->owned)
@@ -84,7 +87,7 @@ static void start(struct core *c, uint32_t slot, const struct plan *p, const str
     a->n_places = (int32_t)s->n_parts;
     a->places = bt_new_n(struct place, s->n_parts);
     for (uint32_t i = 0; i < s->n_parts; i++) {
-        const struct plan_part *part = &p->out.parts[s->parts_off + i];
+        const struct plan_part *part = &parts[s->parts_off + i];
         struct node *n = &c->nodes[part->node];
         struct row_alloc *r = rows_add(&c->batch->rows, ROW_KIND_alloc);
 
@@ -179,6 +182,14 @@ static void preempt(struct core *c, const struct plan_victim *v)
     c->plan_due = true;
 }
 
+/* Does not start although it was planned: the next plan sees why. */
+static void not_now(struct core *c, struct plan *p, const struct plan_slot *s)
+{
+    c->plan_due = true;
+    if (p->live)
+        sched_live_remove(p->live, s->handle);
+}
+
 /* ---- newcomers ---- */
 
 void provisional(struct core *c, uint32_t slot)
@@ -232,13 +243,41 @@ void step_plan_ready(struct core *c, const struct event *ev)
         j->plan_us = s->start_us == INT64_MAX ? 0 : s->start_us;
         if (!s->starts_now || j->promise_us) /* what starts at once needs no promise */
             promise(c, j, p, s, &left);
-        if (s->starts_now && may_start(c, j, p, s))
-            start(c, s->handle, p, s);
+        if (s->starts_now && may_start(c, j, p->out.parts, s))
+            start(c, p->out.parts, s);
         else if (s->starts_now)
-            c->plan_due = true; /* the world moved while the planner thought */
+            not_now(c, p, s); /* the world moved while the planner thought */
     }
     for (uint32_t i = 0; i < p->out.n_victims; i++)
         if (may_preempt(c, p, &p->out.victims[i]))
             preempt(c, &p->out.victims[i]);
     adopt(c, p);
+    c->planning = false;
+}
+
+/* ---- between plans ---- */
+
+/* Whoever ends makes room at once: what the last plan would start there starts in this very batch,
+ * and not with the next plan. While one is being made nothing starts that it does not know. */
+void start_next(struct core *c, uint32_t ended)
+{
+    struct plan_live *live = c->plan && !c->planning ? c->plan->live : NULL;
+    bool again = live != NULL;
+
+    if (live)
+        sched_live_remove(live, ended);
+    for (int tries = 0; again && tries < NEXT_TRIES; tries++) {
+        struct plan_starts s;
+
+        again = false;
+        sched_live_quick(live, c->now_us, &s);
+        for (uint32_t i = 0; i < s.n; i++) {
+            if (may_start(c, job_at(c, s.slots[i].handle), s.parts, &s.slots[i])) {
+                start(c, s.parts, &s.slots[i]);
+            } else { /* cancelled, or its place is gone: somebody else may do */
+                not_now(c, c->plan, &s.slots[i]);
+                again = true;
+            }
+        }
+    }
 }

@@ -23,7 +23,11 @@ struct work {
 
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
 
-enum { WAKE_EVERY = 8, STOP_PATIENCE_US = 5000000 };
+enum {
+    WAKE_EVERY = 8,
+    STOP_PATIENCE_US = 5000000,
+    CARRY_ON_US = 25000, /* a plan that took longer is not made twice, to be carried on */
+};
 
 struct engine {
     struct engine_settings set;
@@ -185,10 +189,13 @@ static int64_t plan_once(struct plan *p, const struct plan *last)
     int64_t began = bt_mono_us();
 
     p->in.last = last ? &last->out : NULL;
-    if (sched_plan(&p->in, &p->out, &err) == 0)
+    if (sched_plan(&p->in, &p->out, &err) == 0) {
         plan_made(p);
-    else
+        if (bt_mono_us() - began <= CARRY_ON_US)
+            plan_carry_on(p);
+    } else {
         bt_log_err(BT_ERROR, "plan-failed", &err);
+    }
     p->in.last = NULL;
     return bt_mono_us() - began;
 }

@@ -166,10 +166,10 @@ static void find_cause(struct plan_timeline *e, const struct plan_input *in)
         e->cause = PLAN_CAUSE_DIVIDED;
 }
 
-static struct plan_timeline *build(const struct plan_input *in)
+static struct plan_timeline *build(const struct plan_input *in, bool explains)
 {
     struct plan_timeline *e = eng_new(in);
-    e->explains = true;
+    e->explains = explains;
     eng_reserve(e, in->n_pending + in->n_running + 1); /* 1: what is not reported empty yet */
     find_cause(e, in);
     add_running(e, in);
@@ -392,14 +392,24 @@ static void fill(struct plan_timeline *e, const struct plan_input *in, struct pl
     e->n_victims = e->cap_victims = 0;
 }
 
-int sched_plan(const struct plan_input *in, struct plan_output *ret, struct bt_err *err)
+static int make(const struct plan_input *in, bool explains, struct plan_timeline **ret,
+                struct bt_err *err)
 {
     int rc;
     if ((rc = check_nodes(in, err)) < 0 || (rc = check_pending(in, err)) < 0 ||
         (rc = check_running(in, err)) < 0)
         return rc;
-    struct plan_timeline *e = build(in);
-    eng_pass(e, in, 0);
+    *ret = build(in, explains);
+    eng_pass(*ret, in, 0);
+    return 0;
+}
+
+int sched_plan(const struct plan_input *in, struct plan_output *ret, struct bt_err *err)
+{
+    struct plan_timeline *e;
+    int rc = make(in, true, &e, err);
+    if (rc < 0)
+        return rc;
     struct plan_output out = {.now_us = in->now_us, .seq = in->seq, .timeline = e};
     fill(e, in, &out);
     out.state_bytes = eng_bytes(e);
@@ -560,4 +570,74 @@ int sched_spare_slot(struct plan_spare *s, const struct plan_pending *job, int64
                      struct plan_slot *ret, struct bt_err *err)
 {
     return take_slot(&s->e, job, now_us, ret, err);
+}
+
+/* ---- between plans ---- */
+
+struct plan_live {
+    struct plan_timeline *e;
+    struct plan_output out; /* slots and parts of the last quick pass */
+    uint32_t cap_slots, cap_parts;
+    int32_t first; /* no reservation of those that wait begins before */
+};
+
+/* Whether a reservation's time has passed: it slides, and quick passes know nothing of that. */
+static bool live_is_late(struct plan_live *l, int32_t now)
+{
+    if (now <= l->first)
+        return false;
+    l->first = PROFILE_NEVER;
+    for (uint32_t i = 0; i < l->e->n_jobs; i++) {
+        const struct eng_job *j = &l->e->jobs[i];
+        if (j->state == JOB_PENDING && j->cert.mode != RESV_NONE)
+            l->first = BT_MIN(l->first, j->cert.start);
+    }
+    return now > l->first;
+}
+
+int sched_live_new(const struct plan_input *in, struct plan_live **ret, struct bt_err *err)
+{
+    struct plan_timeline *e;
+    int rc = make(in, false, &e, err);
+    if (rc < 0)
+        return rc;
+    *ret = bt_new(struct plan_live);
+    **ret = (struct plan_live){.e = e, .first = INT32_MIN};
+    return 0;
+}
+
+void sched_live_free(struct plan_live *l)
+{
+    if (!l)
+        return;
+    l->out.timeline = l->e;
+    sched_plan_done(&l->out);
+    bt_free(l);
+}
+
+void sched_live_remove(struct plan_live *l, uint32_t handle)
+{
+    uint32_t job = eng_find(l->e, handle);
+    if (job != PLAN_NONE)
+        eng_remove(l->e, job);
+}
+
+void sched_live_quick(struct plan_live *l, int64_t now_us, struct plan_starts *ret)
+{
+    struct plan_timeline *e = l->e;
+    struct plan_output *out = &l->out;
+    int32_t now = BT_MAX(eng_time(e, now_us), e->now);
+    *ret = (struct plan_starts){.n = 0};
+    out->n_slots = out->n_parts = 0;
+    if (live_is_late(l, now))
+        return;
+    eng_quick(e, now);
+    for (uint32_t i = 0; i < e->n_starts; i++) {
+        const struct eng_job *j = &e->jobs[e->starts[i]];
+        BT_GROW(out->slots, out->n_slots, l->cap_slots);
+        struct plan_slot *s = &out->slots[out->n_slots++];
+        *s = (struct plan_slot){.handle = j->ask.handle, .starts_now = true, .owned = j->owned};
+        fill_parts(e, j, out, &l->cap_parts, s);
+    }
+    *ret = (struct plan_starts){out->slots, out->parts, out->n_slots};
 }

@@ -228,6 +228,25 @@ void sched_spare_free(struct plan_spare *s);
 int sched_spare_slot(struct plan_spare *s, const struct plan_pending *job, int64_t now_us,
                      struct plan_slot *ret, struct bt_err *err) BT_MUSTUSE;
 
+/* ---- between plans ---- */
+
+/* The same plan once more, to be carried on until the next one: who ended is taken out, and what
+ * then fits beside all reservations starts at once, in the order of the plan (engine.h: a quick
+ * pass). No promise is touched, and the next sched_plan finds each of these starts beside the
+ * certificate of this plan. One thread; borrows nothing. `in` as sched_plan had it. */
+struct plan_live;
+int sched_live_new(const struct plan_input *in, struct plan_live **ret,
+                   struct bt_err *err) BT_MUSTUSE;
+void sched_live_free(struct plan_live *l);                    /* NULL is fine */
+void sched_live_remove(struct plan_live *l, uint32_t handle); /* unknown: nothing */
+
+struct plan_starts {               /* the live plan's, until the next call */
+    const struct plan_slot *slots; /* handle, owned, parts_off, n_parts */
+    const struct plan_part *parts;
+    uint32_t n;
+};
+void sched_live_quick(struct plan_live *l, int64_t now_us, struct plan_starts *ret);
+
 /* What the facility could run at most, with every node up and empty: made once for a set of nodes
  * (1 ms for 12,500), asked at each submission (below 1 µs; 1 ms for an amount of memory or
  * bandwidth that was not asked for lately). Only the nodes of `in` are read. */

@@ -324,6 +324,8 @@ void fixture_plan(struct fixture *f)
     if (sched_plan(&p->in, &p->out, &err) < 0)
         fail_msg("%s", err.text);
     plan_made(p);
+    if (f->carries_on)
+        plan_carry_on(p);
     ev->u.plan_ready.plan = p;
     fixture_step(f, ev);
 }

@@ -15,6 +15,7 @@ struct fixture {
     int64_t now_us;
     uint64_t next_reply;
     struct batch *last; /* the batch of the last step, committed */
+    bool carries_on;    /* plans are carried on as jobs end */
     /* Where batches go besides; NULL: nowhere. */
     void (*also)(struct fixture *f, struct batch *b);
     /* A core loaded from there, for fixture_compare. */

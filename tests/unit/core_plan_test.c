@@ -91,6 +91,16 @@ static void heartbeat(struct fixture *f, struct bt_uuid id, int attempt, int64_t
     assert_int_equal(fixture_step(f, ev)->err.code, 0);
 }
 
+static void exited(struct fixture *f, struct bt_uuid id)
+{
+    struct event *ev = fixture_event(EV_RANKS_ENDED, NODE1);
+
+    ev->u.ranks_ended.job = id;
+    ev->u.ranks_ended.attempt = 1;
+    ev->u.ranks_ended.reason = END_EXITED;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+}
+
 static void ended(struct fixture *f, struct bt_uuid id, int attempt, bool checkpointed)
 {
     struct event *ev = fixture_event(EV_RANKS_ENDED, NODE1);
@@ -303,6 +313,112 @@ static void what_can_never_run_is_refused_with_its_reason(void **state)
     assert_int_equal(fixture_submit(f, fixture_id(f), 2, 400)->http, 201);
 }
 
+/* ---- between plans ---- */
+
+static bool wants_run(const struct fixture *f, struct bt_uuid id)
+{
+    for (int i = 0; i < f->last->n_wants; i++)
+        if (bt_uuid_eq(f->last->wants[i].job, id) && f->last->wants[i].action == WANT_RUN)
+            return true;
+    return false;
+}
+
+static struct bt_uuid asks(struct fixture *f, int32_t accelerators, int32_t walltime_s)
+{
+    struct bt_uuid id = fixture_id(f);
+
+    assert_int_equal(fixture_submit(f, id, accelerators, walltime_s)->http, 201);
+    return id;
+}
+
+static void who_waits_starts_with_the_end_of_another(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid first = asks(f, 4, 600);
+    struct bt_uuid second = asks(f, 4, 600);
+    struct bt_uuid third = asks(f, 4, 600);
+    int64_t promised;
+
+    f->carries_on = true;
+    fixture_plan(f);
+    run(f, first, 1);
+    promised = state_of(f, third)->promise_us;
+    f->now_us += BT_US_PER_S / 2;
+    exited(f, first);
+    assert_string_equal(state_of(f, second)->state, "starting");
+    assert_true(wants_run(f, second));
+    assert_string_equal(state_of(f, third)->state, "queued");
+    fixture_compare(f);
+    fixture_plan(f);
+    assert_string_equal(state_of(f, third)->state, "queued");
+    assert_int_equal(state_of(f, third)->promise_us, promised);
+    run(f, second, 1);
+    exited(f, second);
+    assert_string_equal(state_of(f, third)->state, "starting");
+    fixture_compare(f);
+}
+
+static void what_would_break_a_promise_waits_for_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid early = asks(f, 2, 600);
+    struct bt_uuid late = asks(f, 2, 1200);
+    struct bt_uuid whole, slow, brief;
+
+    f->carries_on = true;
+    fixture_plan(f);
+    run(f, early, 1);
+    run(f, late, 1);
+    whole = asks(f, 4, 600); /* promised for the end of `late` */
+    slow = asks(f, 2, 7200);
+    brief = asks(f, 2, 300);
+    fixture_plan(f);
+    exited(f, early);
+    assert_string_equal(state_of(f, whole)->state, "queued");
+    assert_string_equal(state_of(f, slow)->state, "queued");
+    assert_string_equal(state_of(f, brief)->state, "starting");
+    fixture_compare(f);
+}
+
+static void who_was_cancelled_leaves_the_place_to_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid first = asks(f, 4, 600);
+    struct bt_uuid second = asks(f, 4, 600);
+    struct bt_uuid third = asks(f, 4, 600);
+    struct event *ev = fixture_event(EV_CANCEL, ALICE);
+
+    f->carries_on = true;
+    fixture_plan(f);
+    run(f, first, 1);
+    ev->u.cancel.job = second;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+    exited(f, first);
+    assert_string_equal(state_of(f, second)->state, "cancelled");
+    assert_string_equal(state_of(f, third)->state, "starting");
+    fixture_compare(f);
+}
+
+static void nothing_starts_that_a_plan_in_the_making_does_not_know(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid first = asks(f, 4, 600);
+    struct bt_uuid second = asks(f, 4, 600);
+    struct plan *p;
+
+    f->carries_on = true;
+    fixture_plan(f);
+    run(f, first, 1);
+    p = core_snapshot(f->core, 1); /* the planner has it */
+    exited(f, first);
+    assert_string_equal(state_of(f, second)->state, "queued");
+    assert_true(core_plan_is_due(f->core));
+    plan_unref(p);
+    fixture_plan(f);
+    assert_string_equal(state_of(f, second)->state, "starting");
+    fixture_compare(f);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
@@ -316,6 +432,10 @@ int main(void)
         T(an_outage_that_is_called_off_is_in_nobodys_way),
         T(what_cannot_be_given_is_not_guaranteed),
         T(what_can_never_run_is_refused_with_its_reason),
+        T(who_waits_starts_with_the_end_of_another),
+        T(what_would_break_a_promise_waits_for_its_turn),
+        T(who_was_cancelled_leaves_the_place_to_the_next),
+        T(nothing_starts_that_a_plan_in_the_making_does_not_know),
     };
 
     return cmocka_run_group_tests_name("core_plan", tests, NULL, NULL);

@@ -33,11 +33,14 @@ struct world {
     struct plan_nation nations[NATIONS];
     struct job jobs[JOBS];
     struct plan_output last;
+    struct plan_live *live;          /* of the last plan; NULL where only plans start jobs */
+    uint32_t gone[2 * JOBS], n_gone; /* handles that ended since */
     uint32_t n_nodes, acc, per_leaf, per_pod, next_handle;
-    bool exact, whole_only, owners;
+    bool exact, whole_only, owners, carries_on;
     /* what happened */
     uint64_t events, starts, victims, moved, late, minimal_checked, earliest_checked,
         guarantees_checked;
+    uint64_t between;             /* starts between plans */
     uint64_t promised, fragments; /* promises; moved though no owner was there */
     /* the snapshot */
     struct plan_running running[JOBS];
@@ -139,6 +142,7 @@ static int64_t owned_by(const struct world *w, uint32_t nation)
 static void new_world(struct world *w, uint64_t seed)
 {
     sched_plan_done(&w->last);
+    sched_live_free(w->live);
     struct world keep = *w;
     *w = (struct world){.seed = seed, .now_us = T0};
     w->events = keep.events;
@@ -149,6 +153,7 @@ static void new_world(struct world *w, uint64_t seed)
     w->minimal_checked = keep.minimal_checked;
     w->earliest_checked = keep.earliest_checked;
     w->guarantees_checked = keep.guarantees_checked;
+    w->between = keep.between;
     w->promised = keep.promised;
     w->fragments = keep.fragments;
     w->n_nodes = 1 + below(w, NODES);
@@ -158,6 +163,7 @@ static void new_world(struct world *w, uint64_t seed)
     w->whole_only = below(w, 2);
     w->exact = below(w, 2);
     w->owners = below(w, 3) == 0;
+    w->carries_on = seed % 2;
     uint32_t kinds = 1 + below(w, 3);
     for (uint32_t i = 0; i < w->n_nodes; i++) {
         uint32_t pod = i / w->per_pod;
@@ -218,6 +224,7 @@ static void end_jobs(struct world *w)
     for (uint32_t i = 0; i < JOBS; i++) {
         struct job *j = &w->jobs[i];
         if (j->state == RUNNING && (j->end_us <= w->now_us || j->limit_us <= w->now_us)) {
+            w->gone[w->n_gone++] = j->ask.handle;
             if (j->stopping) { /* comes back */
                 j->state = PENDING;
                 j->stopping = false;
@@ -285,13 +292,13 @@ static struct plan_input snapshot(struct world *w)
 }
 
 /* The parts are free, of the right size, kind and closeness. */
-static void check_start(struct world *w, const struct plan_output *out, const struct plan_slot *s)
+static void check_start(struct world *w, const struct plan_part *parts, const struct plan_slot *s)
 {
     struct job *j = find(w, s->handle);
     uint32_t acc = 0;
     assert_non_null(j);
     assert_true(s->n_parts >= 1 && s->n_parts <= MAX_PARTS);
-    const struct plan_part *p = &out->parts[s->parts_off];
+    const struct plan_part *p = &parts[s->parts_off];
     for (uint32_t k = 0; k < s->n_parts; k++) {
         assert_true(p[k].mask != 0);
         assert_int_equal(p[k].mask & ~free_at(w, p[k].node, w->now_us, NULL), 0);
@@ -413,12 +420,31 @@ static void plan(struct world *w)
         if (w->whole_only && !w->owners)
             assert_int_equal(s->moved_from_us, 0); /* nothing here may move a promise */
         if (s->starts_now)
-            check_start(w, &out, s);
+            check_start(w, out.parts, s);
         else
             find(w, s->handle)->ask.promise_us = s->promise_us;
     }
+    sched_live_free(w->live);
+    w->live = NULL;
+    w->n_gone = 0;
+    if (w->carries_on && sched_live_new(&in, &w->live, &err) < 0)
+        fail_msg("%s", err.text);
     sched_plan_done(&w->last);
     w->last = out;
+}
+
+/* Jobs have ended and nobody plans yet: what starts there is checked as what plans start, and the
+ * next plan must find each promise as it was. */
+static void carry_on(struct world *w)
+{
+    struct plan_starts s;
+    for (uint32_t i = 0; i < w->n_gone; i++)
+        sched_live_remove(w->live, w->gone[i]);
+    w->n_gone = 0;
+    sched_live_quick(w->live, w->now_us, &s);
+    for (uint32_t i = 0; i < s.n; i++)
+        check_start(w, s.parts, &s.slots[i]);
+    w->between += s.n;
 }
 
 static bool any_job(const struct world *w)
@@ -444,6 +470,17 @@ static int64_t next_us(struct world *w)
     return at == INT64_MAX ? w->now_us + BT_US_PER_S : BT_MAX(at, w->now_us + BT_US_PER_S);
 }
 
+/* Somebody's planned start has come: that is a plan's business. */
+static bool is_due(struct world *w)
+{
+    for (uint32_t i = 0; i < w->last.n_slots; i++) {
+        const struct job *j = find(w, w->last.slots[i].handle);
+        if (j && j->state == PENDING && w->last.slots[i].start_us <= w->now_us)
+            return true;
+    }
+    return false;
+}
+
 static void step(struct world *w)
 {
     uint32_t n = below(w, 3);
@@ -455,6 +492,13 @@ static void step(struct world *w)
     int64_t early = w->now_us + (1 + below(w, 600)) * BT_US_PER_S;
     w->now_us = below(w, 3) ? next : BT_MIN(next, early);
     end_jobs(w);
+    for (uint32_t k = below(w, 4); w->live && k > 0 && !is_due(w); k--) {
+        carry_on(w);
+        next = next_us(w);
+        early = w->now_us + below(w, 120) * BT_US_PER_S;
+        w->now_us = BT_MIN(next, early);
+        end_jobs(w);
+    }
 }
 
 /* No new jobs: all that wait must run and end. */
@@ -489,12 +533,14 @@ static void random_histories_keep_every_property(void **state)
         drain(w);
     }
     sched_plan_done(&w->last);
+    sched_live_free(w->live);
     print_message(
         "# %llu events, %llu starts, %llu victims (%llu checked minimal), %llu guarantees "
-        "used at once, %llu plans against a search\n",
+        "used at once, %llu plans against a search, %llu starts between plans\n",
         (unsigned long long)w->events, (unsigned long long)w->starts,
         (unsigned long long)w->victims, (unsigned long long)w->minimal_checked,
-        (unsigned long long)w->guarantees_checked, (unsigned long long)w->earliest_checked);
+        (unsigned long long)w->guarantees_checked, (unsigned long long)w->earliest_checked,
+        (unsigned long long)w->between);
     print_message(
         "# %llu promises to waiting jobs, %llu moved, %llu of them for lack of place on a "
         "leaf or below a node\n",
@@ -502,6 +548,7 @@ static void random_histories_keep_every_property(void **state)
         (unsigned long long)w->fragments);
     assert_int_equal(w->late, 0);
     assert_true(w->victims > 10 && w->minimal_checked > 0 && w->earliest_checked > 100);
+    assert_true(w->between > 10);
 }
 
 static void equal_histories_give_equal_plans(void **state)
@@ -520,6 +567,8 @@ static void equal_histories_give_equal_plans(void **state)
     }
     sched_plan_done(&a->last);
     sched_plan_done(&b->last);
+    sched_live_free(a->live);
+    sched_live_free(b->live);
 }
 
 int main(void)
