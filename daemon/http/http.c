@@ -448,7 +448,6 @@ static int listen_on(struct http *h, enum listener on, const struct http_address
 {
     struct serve_settings s = {.address = address->host, .port = address->port};
 
-    s.threads = 1;
     s.head_bytes = on == LISTEN_AGENTS ? LIMIT_HEAD_AGENT_BYTES : LIMIT_HEAD_PEOPLE_BYTES;
     if (on != LISTEN_PUBLIC) {
         s.cert_pem = pki_server_chain(h->set.pki);

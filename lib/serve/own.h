@@ -51,6 +51,13 @@ struct server {
     struct serve_handler handler;
     struct MHD_Daemon *mhd;
     int port;
+    struct {
+        pthread_t thread;
+        int wake;                           /* eventfd that ends its wait */
+        pthread_mutex_t lock;               /* first, last */
+        struct serve_request *first, *last; /* answered, to be resumed */
+        atomic_bool end;
+    } loop;
     struct timers timers;
     pthread_mutex_t lock; /* addresses, quiet */
     struct bt_map addresses;
@@ -58,7 +65,7 @@ struct server {
     atomic_bool stopping; /* no new request is begun */
     atomic_bool ending;   /* nor one handed over that has begun */
     atomic_uint_fast64_t requests, refused_heads, handshakes_cut, bodies_cut, deadlines;
-    atomic_uint_fast64_t connections, active;
+    atomic_uint_fast64_t connections, active, turns;
 };
 
 /* A reply that is on its way: small, because each request holds one. */
@@ -94,7 +101,8 @@ struct serve_request {
     int64_t stream_max; /* 0: none */
     int (*chunk)(void *user, const void *p, size_t n, struct bt_err *err);
     struct bt_buf body;
-    struct bt_err *failed; /* of a chunk; NULL: none did */
+    struct bt_err *failed;      /* of a chunk; NULL: none did */
+    struct serve_request *next; /* in loop.first */
     /* the wait */
     void (*expired)(void *arg, struct serve_request *r);
     void *expired_arg;
@@ -128,6 +136,14 @@ enum MHD_Result request_feed(struct serve_request *r, const char *p, size_t n);
 enum MHD_Result request_hand_over(struct serve_request *r);
 enum MHD_Result request_send(struct serve_request *r); /* reply.c */
 void reply_done(struct sent *reply);
+
+/* ---- loop.c ---- */
+
+int loop_start(struct server *s, struct bt_err *err) BT_MUSTUSE;
+void loop_stop(struct server *s);
+void loop_watch(struct MHD_Connection *mhd); /* counts what a TLS connection moves */
+void loop_moved(void);                       /* a callback was called in this turn */
+void loop_resume(struct serve_request *r);   /* it is suspended, and can be answered now */
 
 /* ---- peer.c ---- */
 

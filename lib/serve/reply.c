@@ -87,7 +87,7 @@ void serve_reply(struct serve_request *r, const struct serve_reply *reply)
         r->answered = true;
         if (r->suspended) {
             r->suspended = false;
-            MHD_resume_connection(r->mhd);
+            loop_resume(r);
         }
     }
     pthread_mutex_unlock(&r->lock);

@@ -33,7 +33,6 @@ struct serve_settings {
     const char *ca_pem;
     struct cert_store *store; /* borrowed; whom to believe */
     /* 0 in what follows takes the default of lib/api/limits.def */
-    int threads; /* epoll threads; default 1 */
     int max_connections;
     int per_address;     /* connections of one address: before authentication, or all when plain */
     bool count_loopback; /* also for 127.0.0.0/8 and ::1: users of this machine and its proxy */
@@ -53,8 +52,8 @@ struct serve_handler {
     void (*ready)(void *arg, struct serve_request *r);
 };
 
-/* Listens and serves from its own threads. BT_ERR_IO when the address cannot be had, BT_ERR_INVALID
- * for keys or addresses that make no sense. */
+/* Listens and serves from a thread of its own. BT_ERR_IO when the address cannot be had,
+ * BT_ERR_INVALID for keys or addresses that make no sense. */
 int server_start(const struct serve_settings *settings, const struct serve_handler *handler,
                  struct server **ret, struct bt_err *err) BT_MUSTUSE;
 int server_port(const struct server *s);
@@ -67,6 +66,7 @@ struct serve_counts {
     uint64_t requests, refused_heads, handshakes_cut, bodies_cut, deadlines;
     uint64_t connections; /* open now */
     uint64_t active;      /* requests begun and not finished */
+    uint64_t turns;       /* of the loop */
 };
 struct serve_counts server_counts(const struct server *s);
 

@@ -95,6 +95,8 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
             c->peer[0] = '\0';
         conn_count(c, sa);
         young_add(c);
+        if (s->set.cert_pem)
+            loop_watch(mhd);
         atomic_fetch_add(&s->connections, 1);
         *context = c;
         return;
@@ -128,6 +130,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     (void)cls;
     (void)mhd;
     (void)version;
+    loop_moved();
     if (!r->begun)
         return request_begin(r, method, url);
     if (*n) {
@@ -197,7 +200,6 @@ static void fill_defaults(struct serve_settings *set)
         if (!set->member)        \
             set->member = value; \
     } while (0)
-    DEFAULT(threads, 1);
     DEFAULT(max_connections, LIMIT_CONNECTIONS);
     DEFAULT(per_address, LIMIT_PER_ADDRESS);
     DEFAULT(head_bytes, LIMIT_HEAD_PEOPLE_BYTES);
@@ -221,8 +223,6 @@ static void options_of(const struct serve_settings *set, int fd, struct MHD_Opti
     OPTION(MHD_OPTION_CONNECTION_LIMIT, set->max_connections, 0);
     OPTION(MHD_OPTION_CONNECTION_TIMEOUT, set->idle_s, 0);
     OPTION(MHD_OPTION_STRICT_FOR_CLIENT, 1, 0);
-    if (set->threads > 1)
-        OPTION(MHD_OPTION_THREAD_POOL_SIZE, set->threads, 0);
     if (set->cert_pem) {
         OPTION(MHD_OPTION_HTTPS_MEM_CERT, 0, set->cert_pem);
         OPTION(MHD_OPTION_HTTPS_MEM_KEY, 0, set->key_pem);
@@ -271,8 +271,7 @@ static struct server *server_new(const struct serve_settings *set, const struct 
 int server_start(const struct serve_settings *settings, const struct serve_handler *handler,
                  struct server **ret, struct bt_err *err)
 {
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_ITC;
     struct MHD_OptionItem items[16];
     struct server *s;
     int fd = -1, rc;
@@ -300,6 +299,13 @@ int server_start(const struct serve_settings *settings, const struct serve_handl
         return bt_fail(err, BT_ERR_INVALID,
                        "the server does not start with this certificate and key");
     }
+    rc = loop_start(s, err);
+    if (rc < 0) {
+        MHD_stop_daemon(s->mhd);
+        timers_stop(s);
+        server_free(s);
+        return rc;
+    }
     *ret = s;
     return 0;
 }
@@ -319,6 +325,7 @@ struct serve_counts server_counts(const struct server *s)
         .deadlines = atomic_load(&s->deadlines),
         .connections = atomic_load(&s->connections),
         .active = atomic_load(&s->active),
+        .turns = atomic_load(&s->turns),
     };
 }
 
@@ -349,6 +356,7 @@ void server_stop(struct server *s, int drain_ms)
     atomic_store(&s->ending, true);
     timers_expire_all(s, false);
     wait_quiet(s, 1000);
+    loop_stop(s);
     MHD_stop_daemon(s->mhd);
     if (fd >= 0)
         close(fd);
