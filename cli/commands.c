@@ -168,6 +168,14 @@ static const struct cli_opt outage_opts[] = {
      "maintenance|reservation"},
     {"reason", 0, "TEXT", "why", NULL},
     {0}};
+static const struct cli_opt reservation_opts[] = {
+    {"nodes", 0, "NODES", "a list with ranges: n[0001-0064],m3", NULL},
+    {"from", 0, "TIME", "from this time on (now)", NULL},
+    {"until", 0, "TIME", "how long", NULL},
+    {"project", 0, "NATION/PROJECT", "for this project's jobs", NULL},
+    {"nation", 0, "NATION", "for jobs of all projects of a nation", NULL},
+    {"reason", 0, "TEXT", "why", NULL},
+    {0}};
 static const struct cli_opt map_opts[] = {
     {"csv", 0, "FILE", "many: lines PERSON,SITE,ACCOUNT; all of them or none", "@file"}, {0}};
 static const struct cli_opt unixmap_opts[] = {
@@ -324,6 +332,16 @@ const struct cli_cmd cli_commands[] = {
     {"outage", "add", "NODES", "Plan a maintenance or a reservation", cmd_outage_add, outage_opts,
      "NODES is a list with ranges: n[0001-0064],m3. Jobs are planned around it.\n", 1, 1, 0},
     {"outage", "end", "ID", "Call it off, or end it now", cmd_outage_end, NULL, NULL, 1, 1, 0},
+    {"reservation", "list", "", "Nodes kept for the jobs of projects and nations",
+     cmd_reservation_list, NULL, NULL, 0, 0, 0},
+    {"reservation", "add", "NAME", "Keep nodes for a project's jobs that name it",
+     cmd_reservation_add, reservation_opts,
+     "Nobody else's jobs are planned there in that time. Jobs ask for it with --reservation NAME,\n"
+     "are planned inside it only, and must end before it does.\n",
+     1, 1, 0},
+    {"reservation", "show", "NAME", "One of them", cmd_reservation_show, NULL, NULL, 1, 1, 0},
+    {"reservation", "remove", "NAME", "Call it off, or end it now", cmd_reservation_remove, NULL,
+     "Its jobs that run go on; those that wait are planned like any other.\n", 1, 1, 0},
     {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
      unixmap_opts, NULL, 1, 1, 0},
     {"node", "list", "", "The nodes", cmd_node_list, node_list_opts, NULL, 0, 0, 0},

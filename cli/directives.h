@@ -37,6 +37,7 @@ enum directive_action {
     DIR_MAX_ATTEMPTS,
     DIR_DEPENDENCY,
     DIR_ARRAY,
+    DIR_RESERVATION,
     DIR_HOLD,
     DIR_EXPORT,
     DIR_INPUT,

@@ -27,7 +27,7 @@ static void list_done(struct jobreq_list *l)
 
 void jobreq_done(struct jobreq *r)
 {
-    char **texts[] = {&r->code,  &r->name,    &r->project, &r->class,
+    char **texts[] = {&r->code,  &r->name,    &r->project, &r->class, &r->reservation,
                       &r->after, &r->purpose, &r->wrap,    &r->array};
     struct jobreq_list *lists[] = {&r->env, &r->inputs, &r->outputs, &r->domains, &r->data};
 
@@ -530,6 +530,8 @@ static int set_one(const struct set *s)
         return set_dependency(s);
     case DIR_ARRAY:
         return set_array(s);
+    case DIR_RESERVATION:
+        return set_name(s, &r->reservation, sizeof((struct job_spec *)0)->reservation);
     case DIR_HOLD:
         r->hold = true;
         return 0;

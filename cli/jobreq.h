@@ -41,6 +41,7 @@ struct jobreq {
     int64_t max_attempts;        /* 0: not said */
     char *after;                 /* number or id of the other job, as written */
     bool after_ok, singleton;
+    char *reservation;
     char *array; /* list of tasks, as written */
     bool hold;
     struct jobreq_list env; /* NAME=VALUE */

@@ -228,6 +228,8 @@ int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after
     }
     if (r->singleton)
         jw_bool(&w, "singleton", true);
+    if (r->reservation)
+        jw_str(&w, "reservation", r->reservation);
     if (r->array) {
         jw_object(&w, "array");
         jw_str(&w, "tasks", r->array);

@@ -117,6 +117,7 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
                               j->array_task,
                               j->singleton,
                               j->memory_gb,
+                              j->reservation,
                               j->bandwidth_gb,
                               j->checkpointed,
                               j->end_us ? j->exit_code : 0,

@@ -116,8 +116,9 @@ enum admin_op {
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
     ADMIN_MEASURE,   /* node: shall run its collective benchmark; kind = "pairs": between its switch
                         and the others */
-    ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us;
-                   * state = "over" calls it off */
+    ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us,
+                   * name, nation, project or "" of a reservation for jobs;
+                   * state = "over" calls it off, by number or name */
     ADMIN_OPS
 };
 

@@ -140,6 +140,11 @@ static uint16_t policy_index(struct core *c, const uint8_t digest[32])
     return (uint16_t)++c->n_policies;
 }
 
+static int32_t or_zero(int32_t v)
+{
+    return v == ROW_NULL32 ? 0 : v;
+}
+
 static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
 {
     uint32_t slot;
@@ -178,6 +183,7 @@ static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
     j->array_task = r->array_task == ROW_NULL32 ? 0 : r->array_task;
     j->min_accelerators = r->min_accelerators == ROW_NULL32 ? 0 : r->min_accelerators;
     j->singleton = r->singleton == 1;
+    j->reservation = or_zero(r->reservation);
     j->memory_gb = r->memory_gb == ROW_NULL32 ? 0 : (uint16_t)r->memory_gb;
     j->bandwidth_gb = r->bandwidth_gb == ROW_NULL32 ? 0 : (uint16_t)r->bandwidth_gb;
     j->submit_us = r->submit_us;
@@ -192,11 +198,6 @@ static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
 static int64_t or_none(int64_t v, int64_t none)
 {
     return v == ROW_NULL64 ? none : v;
-}
-
-static int32_t or_zero(int32_t v)
-{
-    return v == ROW_NULL32 ? 0 : v;
 }
 
 static void drop_attempt(struct job *j)

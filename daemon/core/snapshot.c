@@ -208,11 +208,68 @@ static void add_outages(const struct core *c, struct plan *p)
         *w = (struct plan_window){.from_us = r->from_us,
                                   .until_us = r->until_us,
                                   .nodes_off = off,
-                                  .n_nodes = p->n_window_nodes - off};
+                                  .n_nodes = p->n_window_nodes - off,
+                                  .reservation = r->name ? (uint32_t)r->id : 0};
         p->in.n_windows += w->n_nodes > 0;
     }
     p->in.windows = p->windows;
     p->in.window_nodes = p->window_nodes;
+}
+
+/* ---- reservations for jobs ---- */
+
+struct outage *reservation_find(const struct core *c, const char *name)
+{
+    for (int32_t i = c->n_outages; i > 0; i--)
+        if (c->outages[i - 1].row.name && bt_streq(c->outages[i - 1].row.name, name))
+            return &c->outages[i - 1];
+    return NULL;
+}
+
+int64_t reservation_need_us(const struct job *j)
+{
+    enum { ROUNDING_S = 2 }; /* of the planner, and what it keeps between two jobs */
+
+    return (j->walltime_s + j->grace_s + ROUNDING_S) * BT_US_PER_S;
+}
+
+struct reservation_nodes {
+    const struct core *c;
+    struct plan_node *ret;
+};
+
+static int add_reserved_node(void *arg, const char *name)
+{
+    struct reservation_nodes *r = arg;
+    const struct node *n = node_find(r->c, name);
+
+    if (n)
+        r->ret[n - r->c->nodes] = node_of(r->c, n);
+    return 0;
+}
+
+void reservation_nodes(const struct core *c, const struct row_outage *r, struct plan_node *ret)
+{
+    struct reservation_nodes all = {c, ret};
+
+    for (int32_t i = 0; i < c->n_nodes; i++) {
+        ret[i] = node_of(c, &c->nodes[i]);
+        ret[i].usable_mask = 0;
+    }
+    if (bt_hostlist_each(r->nodes, PLAN_MAX_NODES, add_reserved_node, &all, NULL) < 0)
+        return; /* it was read when it was made */
+}
+
+/* A job that names a reservation waits for it and runs inside it, as long as it would end there in
+ * time; after that it is planned like any other. */
+static void reserve(const struct core *c, const struct job *j, struct plan_pending *p)
+{
+    const struct row_outage *r = j->reservation ? &c->outages[j->reservation - 1].row : NULL;
+
+    if (!r || BT_MAX(r->from_us, c->now_us) + reservation_need_us(j) > r->until_us)
+        return;
+    p->reservation = (uint32_t)r->id;
+    p->eligible_us = r->from_us > c->now_us ? r->from_us : 0;
 }
 
 /* ---- what could ever run ---- */
@@ -315,8 +372,7 @@ static enum plan_level level_of(const struct job *j)
 struct plan_pending pending_of(const struct core *c, const struct job *j, uint32_t slot)
 {
     const struct member *m = member_find(c, j->project, j->person);
-
-    return (struct plan_pending){
+    struct plan_pending p = {
         .submit_us = j->submit_us,
         .promise_us = j->promise_us,
         .handle = slot,
@@ -338,6 +394,9 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .resolved = true,
         .no_requeue = !may_yield(j),
     };
+
+    reserve(c, j, &p);
+    return p;
 }
 
 /* A job is its nation's own as long as the guarantee has room, the oldest first; what is beyond
@@ -350,7 +409,7 @@ static void add_pending(struct core *c, struct plan *p, const struct job *j, uin
 
     p->who[at] = (struct plan_who){j->id, j->number};
     p->pending[at] = pending_of(c, j, slot);
-    if (p->pending[at].min_acc <= *mine) {
+    if (p->pending[at].min_acc <= *mine && !p->pending[at].reservation) {
         p->pending[at].owned = true;
         *mine -= p->pending[at].min_acc;
     }

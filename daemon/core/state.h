@@ -166,6 +166,7 @@ struct job {
     int32_t person, project, nation;
     int32_t accelerators, min_accelerators, walltime_s, rate_milli; /* min 0: all of them */
     int32_t array_task;
+    int32_t reservation; /* id of an outage; 0: none */
     int32_t exit_code, end_signal;
     uint32_t rules;  /* word */
     uint16_t policy; /* index of the digest + 1 */
@@ -242,6 +243,7 @@ struct core {
     int64_t next_number;
     int64_t ledger_size;
     int64_t epoch_start_us;
+    int64_t tick_us;             /* of the last tick; not persisted */
     int64_t now_us;              /* of the event being stepped: never goes back */
     const struct policy *policy; /* borrowed */
     struct plan *plan;           /* the latest, with the slots of those who came since; owned */
@@ -414,6 +416,11 @@ void provisional(struct core *c, uint32_t slot);
 void start_next(struct core *c, uint32_t ended);
 struct plan_pending pending_of(const struct core *c, const struct job *j, uint32_t slot);
 bool may_yield(const struct job *j); /* may be stopped for an owned job and run again */
+struct outage *reservation_find(const struct core *c, const char *name); /* the latest so named */
+/* The nodes of one as the planner sees them; all others without accelerators. */
+void reservation_nodes(const struct core *c, const struct row_outage *r, struct plan_node *ret);
+/* What a job needs of a reservation's time. */
+int64_t reservation_need_us(const struct job *j);
 void class_note(struct core *c, uint32_t word);
 void nodes_changed(struct core *c); /* the plan and the limits follow */
 struct plan_limits *limits_of(struct core *c);

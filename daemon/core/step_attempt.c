@@ -492,8 +492,22 @@ static void tick_node(struct core *c, struct node *n)
     emit_event(c, "node-down", "facility/clock", n->row.name, NULL);
 }
 
+/* When nodes leave the plan or come back no other event says so. */
+static void tick_outages(struct core *c)
+{
+    for (int32_t i = 0; i < c->n_outages; i++) {
+        const struct row_outage *r = &c->outages[i].row;
+
+        if ((r->from_us > c->tick_us && r->from_us <= c->now_us) ||
+            (r->until_us > c->tick_us && r->until_us <= c->now_us))
+            c->plan_due = true;
+    }
+    c->tick_us = c->now_us;
+}
+
 void step_tick(struct core *c)
 {
+    tick_outages(c);
     /* Backwards: a job that becomes terminal leaves the list and the last one takes its place. */
     for (uint32_t i = c->n_live; i-- > 0;)
         if (i < c->n_live)

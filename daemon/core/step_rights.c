@@ -133,8 +133,20 @@ static int name_is_node(void *arg, const char *name)
 static int call_off(struct core *c, struct doing *d)
 {
     const struct ev_admin *e = d->e;
+    struct outage *named = e->name[0] ? reservation_find(c, e->name) : NULL;
     struct row_outage *r;
 
+    if (e->name[0] && (!named || named->row.until_us <= c->now_us))
+        return bt_next(&d->err,
+                       bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no reservation '%s'", e->name),
+                       "beamtime reservation list");
+    if (named) {
+        named->row.until_us = BT_MAX(named->row.from_us, c->now_us);
+        d->changed = true;
+        EMIT(c, outage, named);
+        c->plan_due = true;
+        return 0;
+    }
     if (e->amount_mras < 1 || e->amount_mras > c->n_outages)
         return bt_next(
             &d->err,
@@ -150,8 +162,81 @@ static int call_off(struct core *c, struct doing *d)
     return 0;
 }
 
+struct marking {
+    const struct core *c;
+    uint8_t *at; /* [node] */
+    int32_t both;
+};
+
+static int mark_node(void *arg, const char *name)
+{
+    struct marking *m = arg;
+    const struct node *n = node_find(m->c, name);
+
+    if (n && m->at[n - m->c->nodes]++)
+        m->both = n->row.id;
+    return 0;
+}
+
+/* A node belongs to one reservation at a time. */
+static int reserved_twice(const struct core *c, struct doing *d, int64_t from)
+{
+    BT_AUTO uint8_t *at = bt_new_n(uint8_t, (size_t)c->n_nodes + 1);
+    struct marking m = {c, at, 0};
+    int rc = 0;
+
+    for (int32_t i = 0; i < c->n_outages && rc >= 0; i++) {
+        const struct row_outage *r = &c->outages[i].row;
+
+        if (!r->name || r->until_us <= from || r->from_us >= d->e->until_us)
+            continue;
+        memset(at, 0, (size_t)c->n_nodes);
+        rc = bt_hostlist_each(r->nodes, PLAN_MAX_NODES, mark_node, &m, NULL);
+        m.both = 0;
+        if (rc >= 0)
+            rc = bt_hostlist_each(d->e->text, PLAN_MAX_NODES, mark_node, &m, &d->err);
+        if (rc >= 0 && m.both)
+            rc = bt_next(&d->err,
+                         bt_fail(&d->err, BT_ERR_CONFLICT, "node %s is kept by reservation %s then",
+                                 c->nodes[m.both - 1].row.name, r->name),
+                         "beamtime reservation list");
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* A reservation whose jobs name it: whose they are, and that nothing stands against it. */
+static int may_reserve(const struct core *c, struct doing *d, int64_t from,
+                       const struct project **ret)
+{
+    const struct ev_admin *e = d->e;
+    const struct outage *same = reservation_find(c, e->name);
+
+    if (!bt_streq(e->kind, "reservation"))
+        return bt_fail(&d->err, BT_ERR_INVALID, "only a reservation has a name");
+    if (!bt_is_name(e->name, sizeof((struct job_spec *)0)->reservation - 1))
+        return bt_fail(&d->err, BT_ERR_INVALID, "'%.80s' is not the name of a reservation",
+                       e->name);
+    if (!d->nation)
+        return bt_next(&d->err,
+                       bt_fail(&d->err, e->nation[0] ? BT_ERR_NOT_FOUND : BT_ERR_INVALID,
+                               "a reservation is for a nation or a project; there is no nation "
+                               "'%s'",
+                               e->nation),
+                       "beamtime nation list");
+    *ret = e->project[0] ? project_find(c, d->nation->row.id, e->project) : NULL;
+    if (e->project[0] && !*ret)
+        return bt_next(&d->err,
+                       bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no project '%s/%s'", e->nation,
+                               e->project),
+                       "beamtime project list");
+    if (same && same->row.until_us > c->now_us)
+        return bt_fail(&d->err, BT_ERR_CONFLICT, "there is a reservation %s already", e->name);
+    return reserved_twice(c, d, from);
+}
+
 int do_outage(struct core *c, struct doing *d)
 {
+    const struct project *project = NULL;
     const struct ev_admin *e = d->e;
     int64_t from = BT_MAX(e->from_us, c->now_us);
     struct {
@@ -171,6 +256,8 @@ int do_outage(struct core *c, struct doing *d)
     n = bt_hostlist_each(e->text, PLAN_MAX_NODES, name_is_node, &look, &d->err);
     if (n <= 0)
         return n < 0 ? n : bt_fail(&d->err, BT_ERR_INVALID, "the outage names no node");
+    if (e->name[0] && may_reserve(c, d, from, &project) < 0)
+        return -(int)d->err.code;
     BT_GROW(c->outages, c->n_outages, c->cap_outages);
     o = &c->outages[c->n_outages++];
     *o = (struct outage){.row = {.id = c->n_outages,
@@ -178,7 +265,10 @@ int do_outage(struct core *c, struct doing *d)
                                  .until_us = e->until_us,
                                  .kind = bt_strdup(e->kind),
                                  .nodes = bt_strdup(e->text),
-                                 .reason = bt_strdup(e->reason[0] ? e->reason : "-")}};
+                                 .reason = bt_strdup(e->reason[0] ? e->reason : "-"),
+                                 .name = e->name[0] ? bt_strdup(e->name) : NULL,
+                                 .nation = e->name[0] ? d->nation->row.id : ROW_NULL32,
+                                 .project = project ? project->row.id : ROW_NULL32}};
     EMIT(c, outage, o);
     d->changed = true;
     c->plan_due = true;

@@ -18,6 +18,7 @@ struct judging {
     struct actor actor;
     struct project *project;
     struct member *member;
+    const struct outage *reservation; /* NULL: asks for none */
     struct policy_facts facts;
     struct policy_decision decision;
     struct clearance_report locks;
@@ -261,6 +262,7 @@ static struct plan_pending shape_of(struct core *c, const struct judging *g)
     struct job as = {.accelerators = s->accelerators,
                      .min_accelerators = s->min_accelerators,
                      .per_node = (int16_t)s->per_node,
+                     .reservation = g->reservation ? g->reservation->row.id : 0,
                      .memory_gb = (uint16_t)s->memory_gb,
                      .bandwidth_gb = (uint16_t)s->bandwidth_gb,
                      .walltime_s = s->walltime_s,
@@ -294,6 +296,65 @@ static void judge_size(struct core *c, struct judging *g)
     else if (sched_limits_allow(limits_of(c), &ask, &err) == 0)
         return;
     miss(g, BT_ERR_IMPOSSIBLE, "size", err.text, err.next[0] ? err.next : "beamtime node list");
+}
+
+/* The reservation's nodes alone, every one up and empty. */
+static int fits_reservation(const struct core *c, const struct outage *o,
+                            const struct plan_pending *ask, struct bt_err *err)
+{
+    struct plan_node *nodes = bt_new_n(struct plan_node, (size_t)c->n_nodes + 1);
+    struct plan_input in = {.now_us = c->now_us, .nodes = nodes, .n_nodes = (uint32_t)c->n_nodes};
+    int rc;
+
+    reservation_nodes(c, &o->row, nodes);
+    rc = sched_possible(&in, ask, err);
+    bt_free(nodes);
+    return rc;
+}
+
+/* It is there, not over, theirs, and large and long enough. */
+static void judge_reservation(struct core *c, struct judging *g)
+{
+    const char *name = g->spec->reservation;
+    const struct outage *o = name[0] ? reservation_find(c, name) : NULL;
+    struct job as = {.walltime_s = g->spec->walltime_s, .grace_s = (int16_t)g->spec->grace_s};
+    BT_BUF_AUTO struct bt_buf text = {0}, next = {0};
+    struct plan_pending ask;
+    struct bt_err err = {0};
+    char when[BT_TIME_MAX];
+    enum bt_errno code = BT_ERR_CONFLICT;
+
+    if (!name[0])
+        return;
+    bt_buf_str(&next, "beamtime reservation list");
+    if (!o) {
+        code = BT_ERR_NOT_FOUND;
+        bt_buf_printf(&text, "there is no reservation '%s'", name);
+    } else if (o->row.until_us <= c->now_us) {
+        bt_buf_printf(&text, "reservation %s ended %s", name,
+                      bt_time_format(o->row.until_us, when));
+    } else if (o->row.nation != g->project->row.nation ||
+               (o->row.project != ROW_NULL32 && o->row.project != g->project->row.id)) {
+        code = BT_ERR_FORBIDDEN;
+        bt_buf_printf(&text, "reservation %s is for jobs of %s%s%s", name,
+                      nation_code(c, o->row.nation), o->row.project != ROW_NULL32 ? "/" : "",
+                      o->row.project != ROW_NULL32 ? c->projects[o->row.project - 1].row.name : "");
+    } else if (BT_MAX(o->row.from_us, c->now_us) + reservation_need_us(&as) > o->row.until_us) {
+        bt_buf_printf(&text,
+                      "the job would not end before reservation %s does, %s: it needs %d s and %d "
+                      "s of grace",
+                      name, bt_time_format(o->row.until_us, when), as.walltime_s, as.grace_s);
+        next.n = 0;
+        bt_buf_str(&next, "ask for less --time");
+    } else {
+        g->reservation = o;
+        ask = shape_of(c, g);
+        if (fits_reservation(c, o, &ask, &err) == 0)
+            return;
+        code = BT_ERR_IMPOSSIBLE;
+        bt_buf_printf(&text, "of the nodes of reservation %s: %s", name, err.text);
+    }
+    miss(g, code, "reservation", bt_buf_text(&text), bt_buf_text(&next));
 }
 
 /* What it waits for must not have failed already: it would wait for ever. */
@@ -444,6 +505,7 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     j->embargo_days = (int16_t)s->embargo_days;
     j->min_accelerators = s->min_accelerators;
     j->singleton = s->singleton;
+    j->reservation = g->reservation ? g->reservation->row.id : 0;
     j->memory_gb = (uint16_t)s->memory_gb;
     j->bandwidth_gb = (uint16_t)s->bandwidth_gb;
     j->after = s->after;
@@ -504,6 +566,7 @@ static void emit_job(struct core *c, const struct job *j, const struct ev_submit
     r->array_task = t ? j->array_task : ROW_NULL32;
     r->min_accelerators = j->min_accelerators ? j->min_accelerators : ROW_NULL32;
     r->singleton = j->singleton ? 1 : ROW_NULL32;
+    r->reservation = j->reservation ? j->reservation : ROW_NULL32;
     r->memory_gb = j->memory_gb ? j->memory_gb : ROW_NULL32;
     r->bandwidth_gb = j->bandwidth_gb ? j->bandwidth_gb : ROW_NULL32;
 }
@@ -682,6 +745,7 @@ void step_submit(struct core *c, const struct event *ev)
     judge_locks(c, &g);
     judge_quota(c, &g);
     judge_size(c, &g);
+    judge_reservation(c, &g);
     judge_after(c, &g);
     if (g.worst != BT_OK)
         deny(c, &g);

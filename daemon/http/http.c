@@ -67,6 +67,7 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_GUARANTEE_LIST] = read_guarantees,
     [ROUTE_GUARANTEE_POST] = admin_guarantee,
     [ROUTE_OUTAGE_LIST] = read_outages,
+    [ROUTE_RESERVATION_LIST] = read_reservations,
     [ROUTE_REPORT_FAIRNESS] = read_fairness,
     [ROUTE_REPORT_PROMISES] = read_promises,
     [ROUTE_OUTAGE_POST] = admin_outage,

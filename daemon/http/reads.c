@@ -225,6 +225,11 @@ void read_outages(struct call *c)
     plain(c, "outages");
 }
 
+void read_reservations(struct call *c)
+{
+    plain(c, "reservations");
+}
+
 /* A period: the last 30 days if nothing else is said. */
 static void of_period(struct call *c, const char *name)
 {

@@ -87,10 +87,12 @@ static void charge_part(struct plan_timeline *e, uint32_t slot, int32_t others, 
                         int32_t end, int sign)
 {
     uint32_t zone = e->fabric.racks[slot / FAB_RACK].zone;
-    struct zone_time *t = &e->time[zone];
-    changed(e, zone);
-    profile_add(&t->acc, e->now, end, -sign * (int32_t)acc);
-    profile_add(&t->whole, BT_MAX(others, e->now), end, -sign);
+    for (; zone != PLAN_NONE; zone = e->fabric.zones[zone].twin) {
+        struct zone_time *t = &e->time[zone];
+        changed(e, zone);
+        profile_add(&t->acc, e->now, end, -sign * (int32_t)acc);
+        profile_add(&t->whole, BT_MAX(others, e->now), end, -sign);
+    }
 }
 
 static int32_t last_end(const struct plan_timeline *e, uint32_t slot)
@@ -144,7 +146,9 @@ static void charge_whole(struct plan_timeline *e, const struct eng_job *j, int s
             if (!j->picks.v[i].mask)
                 nodes += __builtin_popcountll(j->picks.v[i].nodes);
         nodes *= -sign;
-        charge_zone(e, zone, e->now, j->limit, nodes, nodes * (int32_t)e->fabric.zones[zone].acc);
+        for (; zone != PLAN_NONE; zone = e->fabric.zones[zone].twin)
+            charge_zone(e, zone, e->now, j->limit, nodes,
+                        nodes * (int32_t)e->fabric.zones[zone].acc);
     }
 }
 
@@ -217,7 +221,8 @@ static bool holds(const struct plan_timeline *e, const struct eng_job *j)
     for (uint32_t i = 0; i < j->picks.n; i++) {
         if (!j->picks.v[i].mask)
             continue;
-        const struct zone_time *t = &e->time[e->fabric.racks[j->picks.v[i].rack].zone];
+        uint32_t zone = e->fabric.racks[j->picks.v[i].rack].zone;
+        const struct zone_time *t = &e->time[fab_twin(&e->fabric, zone, j->ask.reservation)];
         if (profile_min(&t->whole, e->now, j->limit) < 0 ||
             profile_min(&t->acc, e->now, j->limit) < 0)
             return false;

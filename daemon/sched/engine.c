@@ -19,13 +19,42 @@ int64_t eng_us(const struct plan_timeline *e, int32_t t)
     return t == PROFILE_NEVER ? INT64_MAX : (e->origin_s + t) * BT_US_PER_S;
 }
 
+/* A twin is open for its reservation's time only. */
+static void init_twin(struct plan_timeline *e, uint32_t zone)
+{
+    const struct fab_zone *z = &e->fabric.zones[zone];
+    const struct fab_window *w = e->fabric.windows + e->fabric.window_off[z->window];
+    const struct fab_window *end = e->fabric.windows + e->fabric.window_off[z->window + 1];
+    const struct fab_window *own = w;
+    while (own->reservation != z->reservation)
+        own++;
+    bool began = own->from_us / BT_US_PER_S <= e->origin_s; /* in this very second counts */
+    int32_t open = began ? 0 : eng_time(e, own->from_us);
+    int32_t shut = eng_time(e, own->until_us - BT_US_PER_S + 1), done = open;
+    profile_add(&e->time[zone].whole, open, shut, (int32_t)z->n_nodes);
+    profile_add(&e->time[zone].acc, open, shut, (int32_t)(z->n_nodes * z->acc));
+    for (; w < end; w++) {
+        int32_t from = BT_MAX(eng_time(e, w->from_us - BT_US_PER_S + 1), done);
+        int32_t until = BT_MIN(eng_time(e, w->until_us), shut);
+        if (w == own || from >= until)
+            continue;
+        profile_add(&e->time[zone].whole, from, until, -(int32_t)z->n_nodes);
+        profile_add(&e->time[zone].acc, from, until, -(int32_t)(z->n_nodes * z->acc));
+        done = until;
+    }
+}
+
 static void init_zone(struct plan_timeline *e, uint32_t zone)
 {
     const struct fab_zone *z = &e->fabric.zones[zone];
     struct zone_time *t = &e->time[zone];
     t->changes = 1;
-    profile_init(&t->whole, (int32_t)z->n_nodes);
-    profile_init(&t->acc, (int32_t)(z->n_nodes * z->acc));
+    profile_init(&t->whole, z->reservation ? 0 : (int32_t)z->n_nodes);
+    profile_init(&t->acc, z->reservation ? 0 : (int32_t)(z->n_nodes * z->acc));
+    if (z->reservation) {
+        init_twin(e, zone);
+        return;
+    }
     const uint32_t *off = e->fabric.window_off + z->window;
     int32_t done = INT32_MIN / 2; /* windows may overlap */
     for (uint32_t i = off[0]; i < off[1]; i++) {
@@ -40,7 +69,7 @@ static void init_zone(struct plan_timeline *e, uint32_t zone)
 static void init_rights(struct plan_timeline *e, const struct plan_input *in)
 {
     int64_t total = 0, guaranteed = 0;
-    for (uint32_t i = 0; i < e->fabric.n_zones; i++)
+    for (uint32_t i = 0; i < e->fabric.n_real; i++)
         total += (int64_t)e->fabric.zones[i].n_nodes * e->fabric.zones[i].acc;
     e->n_nations = in->n_nations;
     e->nations = bt_new_n(struct nation_time, in->n_nations + 1);

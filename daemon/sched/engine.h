@@ -77,12 +77,12 @@ struct occupant {
 
 enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32, KNOWN_SHAPES = 4096 };
 
-/* Zones a (class, tier, per_node, memory, bandwidth) may use. */
+/* Zones a (class, tier, per_node, memory, bandwidth, reservation) may use. */
 struct match {
     uint32_t zone_off, n_zones;
     uint16_t memory_gb, busbw_gb;
     uint8_t accel_class, tier;
-    uint32_t per_node;
+    uint32_t per_node, reservation;
     uint32_t most_nodes;            /* in one zone */
     uint32_t closed;                /* of a quick pass: this many accelerators are not free now */
     int32_t unplaced[PLAN_MAX_ACC]; /* [accelerators], of a quick pass: so long a job found a slot,
@@ -298,6 +298,8 @@ void rights_done(struct plan_timeline *e); /* forgets who may be stopped: after 
 
 /* ---- the pass (pass.c) ---- */
 
+/* A zone of the reservation that has windows; PLAN_NONE = none has. */
+uint32_t resv_window(const struct plan_timeline *e, const struct resv *r);
 int32_t end_of(const struct eng_job *j, int32_t start);
 void cert_uncharge(struct plan_timeline *e, struct eng_job *j);
 void cert_forget(struct plan_timeline *e, struct eng_job *j);

@@ -27,10 +27,10 @@ static bool same_place(const struct plan_timeline *e, const struct eng_job *a, u
 {
     if (zone == PLAN_NONE)
         return true;
-    if (a->state == JOB_PENDING || a->started)
+    if (a->state == JOB_PENDING)
         return a->plan.zone == zone;
     for (uint32_t i = 0; i < a->picks.n; i++)
-        if (e->fabric.racks[a->picks.v[i].rack].zone == zone)
+        if (e->fabric.racks[a->picks.v[i].rack].zone == e->fabric.zones[zone].real)
             return true;
     return false;
 }

@@ -58,41 +58,54 @@ static uint64_t low_nodes(uint64_t m, uint32_t n)
     return taken;
 }
 
+static struct fab_zone *next_twin(struct fabric *f, const struct fab_zone *z)
+{
+    return z->twin == PLAN_NONE ? NULL : &f->zones[z->twin];
+}
+
 static void set_whole(struct fabric *f, uint32_t rack, uint32_t now)
 {
-    struct fab_zone *z = &f->zones[f->racks[rack].zone];
     uint32_t was = f->whole[rack];
     if (was == now)
         return;
-    if (--z->racks_with[was] == 0 && was)
-        z->occ &= ~(UINT64_C(1) << (was - 1));
-    if (z->racks_with[now]++ == 0 && now)
-        z->occ |= UINT64_C(1) << (now - 1);
-    z->whole += now - was;
+    for (struct fab_zone *z = &f->zones[f->racks[rack].zone]; z; z = next_twin(f, z)) {
+        if (--z->racks_with[was] == 0 && was)
+            z->occ &= ~(UINT64_C(1) << (was - 1));
+        if (z->racks_with[now]++ == 0 && now)
+            z->occ |= UINT64_C(1) << (now - 1);
+        z->whole += now - was;
+    }
     f->whole[rack] = (uint8_t)now;
+}
+
+/* n nodes of the rack have `now` accelerators free instead of `was`. */
+static void count_nodes(struct fabric *f, uint32_t rack, uint32_t was, uint32_t now, uint32_t n)
+{
+    for (struct fab_zone *z = &f->zones[f->racks[rack].zone]; z; z = next_twin(f, z)) {
+        z->nodes_with[was] -= n;
+        z->nodes_with[now] += n;
+    }
 }
 
 static void take_whole(struct fabric *f, uint32_t rack, uint64_t nodes)
 {
-    struct fab_zone *z = &f->zones[f->racks[rack].zone];
+    const struct fab_zone *z = &f->zones[f->racks[rack].zone];
     uint64_t *by = f->by_free + (size_t)rack * f->stride;
     uint32_t n = (uint32_t)__builtin_popcountll(nodes);
     by[z->acc] &= ~nodes;
     by[0] |= nodes;
-    z->nodes_with[z->acc] -= n;
-    z->nodes_with[0] += n;
+    count_nodes(f, rack, z->acc, 0, n);
     set_whole(f, rack, f->whole[rack] - n);
 }
 
 static void give_whole(struct fabric *f, uint32_t rack, uint64_t nodes)
 {
-    struct fab_zone *z = &f->zones[f->racks[rack].zone];
+    const struct fab_zone *z = &f->zones[f->racks[rack].zone];
     uint64_t *by = f->by_free + (size_t)rack * f->stride;
     uint32_t n = (uint32_t)__builtin_popcountll(nodes);
     by[0] &= ~nodes;
     by[z->acc] |= nodes;
-    z->nodes_with[0] -= n;
-    z->nodes_with[z->acc] += n;
+    count_nodes(f, rack, 0, z->acc, n);
     set_whole(f, rack, f->whole[rack] + n);
 }
 
@@ -110,13 +123,12 @@ uint64_t fab_free(const struct fabric *f, uint32_t slot)
 static void set_free(struct fabric *f, uint32_t slot, uint32_t was, uint64_t mask)
 {
     uint32_t rack = slot / FAB_RACK, now = (uint32_t)__builtin_popcountll(mask);
-    struct fab_zone *z = &f->zones[f->racks[rack].zone];
+    const struct fab_zone *z = &f->zones[f->racks[rack].zone];
     uint64_t bit = UINT64_C(1) << (slot % FAB_RACK);
     uint64_t *by = f->by_free + (size_t)rack * f->stride;
     by[was] &= ~bit;
     by[now] |= bit;
-    z->nodes_with[was]--;
-    z->nodes_with[now]++;
+    count_nodes(f, rack, was, now, 1);
     f->free_mask[slot] = mask;
     if (was == z->acc || now == z->acc)
         set_whole(f, rack, (uint32_t)__builtin_popcountll(by[z->acc]));
@@ -137,6 +149,13 @@ void fab_give(struct fabric *f, uint32_t slot, uint64_t mask, int32_t until)
     uint64_t avail = fab_free(f, slot);
     f->until[slot] = until;
     set_free(f, slot, (uint32_t)__builtin_popcountll(avail), (avail | mask) & f->usable[slot]);
+}
+
+uint32_t fab_twin(const struct fabric *f, uint32_t zone, uint32_t reservation)
+{
+    while (zone != PLAN_NONE && f->zones[zone].reservation != reservation)
+        zone = f->zones[zone].twin;
+    return zone;
 }
 
 void fab_release(struct fabric *f, const struct fab_pick *picks, uint32_t n)
@@ -193,7 +212,8 @@ static void halve(struct fabric *f, uint32_t zone, struct fab_picks *picks, uint
                   uint32_t wanted)
 {
     struct fab_pick *prev = picks->n ? &picks->v[picks->n - 1] : NULL;
-    if (prev && f->whole[rack] != wanted && f->racks[prev->rack].zone == zone && !prev->mask) {
+    if (prev && f->whole[rack] != wanted && f->racks[prev->rack].zone == f->zones[zone].real &&
+        !prev->mask) {
         uint32_t before = (uint32_t)__builtin_popcountll(prev->nodes);
         uint32_t half = (before + wanted) / 2;
         half = BT_MIN(half, f->whole[rack]);

@@ -32,6 +32,9 @@ struct fab_zone {
     uint16_t memory_gb, memory_most; /* the least and the most of its nodes */
     uint32_t busbw_mbs, busbw_most;
     uint8_t accel_class, tier;
+    /* What a reservation holds of a zone is a zone of its own, a twin: the same racks, open when
+     * the other is closed. `real` has the racks; twin: the next one of them, PLAN_NONE = last. */
+    uint32_t real, twin, reservation; /* reservation 0: it is the real one */
 };
 
 struct fab_kind {
@@ -41,6 +44,7 @@ struct fab_kind {
 
 struct fab_window { /* of one zone, sorted by start */
     int64_t from_us, until_us;
+    uint32_t reservation;
 };
 
 struct fabric {
@@ -56,6 +60,7 @@ struct fabric {
     uint32_t *slot_of;   /* [node] -> slot; PLAN_NONE = takes no jobs */
     struct fab_window *windows;
     uint32_t *window_off; /* [set], n_window_sets + 1 entries */
+    uint32_t n_real;      /* zones that are no twins: the first ones */
     uint32_t n_kinds, n_zones, n_racks, n_nodes, n_window_sets, stride;
     bool sisters; /* some pod has several zones of one kind */
 };
@@ -97,6 +102,9 @@ uint32_t fab_fit(const struct fabric *f, uint32_t zone, uint32_t nodes, bool one
 
 /* Takes `mask` of one node (for running jobs); the bits were free. */
 void fab_take(struct fabric *f, uint32_t slot, uint64_t mask, int32_t until);
+
+/* The zone that is a real one for the jobs of a reservation; PLAN_NONE = it holds none of it. */
+uint32_t fab_twin(const struct fabric *f, uint32_t zone, uint32_t reservation);
 
 /* Gives `mask` of one node back; `until`: the end of the last job that stays on it. */
 void fab_give(struct fabric *f, uint32_t slot, uint64_t mask, int32_t until);

@@ -124,7 +124,7 @@ static uint32_t *window_sets(const struct plan_input *in, struct sets *s)
             number = in->n_windows + n_back++;
             bt_map_put(&back, (uint64_t)n->back_us, number);
         }
-        of[i] = set_step(s, of[i], number, (struct fab_window){in->now_us, n->back_us});
+        of[i] = set_step(s, of[i], number, (struct fab_window){in->now_us, n->back_us, 0});
     }
     for (uint32_t w = 0; w < in->n_windows; w++) {
         const struct plan_window *win = &in->windows[w];
@@ -132,7 +132,8 @@ static uint32_t *window_sets(const struct plan_input *in, struct sets *s)
             continue;
         for (uint32_t i = 0; i < win->n_nodes; i++) {
             uint32_t *at = &of[in->window_nodes[win->nodes_off + i]];
-            *at = set_step(s, *at, w, (struct fab_window){win->from_us, win->until_us});
+            *at = set_step(s, *at, w,
+                           (struct fab_window){win->from_us, win->until_us, win->reservation});
         }
     }
     bt_map_done(&back);
@@ -233,6 +234,59 @@ static void note_amounts(struct fabric *f, const struct plan_input *in)
             f->zones[i].kind == f->zones[i - 1].kind && f->zones[i].pod == f->zones[i - 1].pod;
 }
 
+/* ---- reservations ---- */
+
+struct twin {
+    uint32_t reservation, kind, zone;
+};
+
+static int twin_order(const void *x, const void *y)
+{
+    const struct twin *a = x, *b = y;
+    int d = less(a->reservation, b->reservation);
+    d = d ? d : less(a->kind, b->kind);
+    return d ? d : less(a->zone, b->zone);
+}
+
+/* A zone more for each reservation of a zone, behind all others, in kinds of their own. */
+static void add_twins(struct fabric *f)
+{
+    struct twin *v = NULL;
+    uint32_t n = 0, cap = 0, cap_zones = f->n_zones, cap_kinds = f->n_kinds;
+    f->n_real = f->n_zones;
+    for (uint32_t i = 0; i < f->n_zones; i++) {
+        f->zones[i].real = i;
+        f->zones[i].twin = PLAN_NONE;
+        const uint32_t *off = f->window_off + f->zones[i].window;
+        for (uint32_t k = off[0]; k < off[1]; k++) {
+            if (!f->windows[k].reservation)
+                continue;
+            BT_GROW(v, n, cap);
+            v[n++] = (struct twin){f->windows[k].reservation, f->zones[i].kind, i};
+        }
+    }
+    if (n)
+        qsort(v, n, sizeof *v, twin_order);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || v[i].reservation != v[i - 1].reservation || v[i].kind != v[i - 1].kind) {
+            struct fab_kind k = f->kinds[v[i].kind];
+            k.zone0 = f->n_zones;
+            k.n_zones = k.n_nodes = 0;
+            BT_GROW(f->kinds, f->n_kinds, cap_kinds);
+            f->kinds[f->n_kinds++] = k;
+        }
+        struct fab_zone z = f->zones[v[i].zone];
+        z.kind = f->n_kinds - 1;
+        z.reservation = v[i].reservation;
+        f->kinds[z.kind].n_zones++;
+        f->kinds[z.kind].n_nodes += z.n_nodes;
+        BT_GROW(f->zones, f->n_zones, cap_zones);
+        f->zones[v[i].zone].twin = f->n_zones; /* z.twin: the one made before */
+        f->zones[f->n_zones++] = z;
+    }
+    bt_free(v);
+}
+
 /* The arrays by rack and slot, everything free. */
 static void fill(struct fabric *f, const struct plan_input *in)
 {
@@ -301,6 +355,7 @@ void fab_init(struct fabric *f, const struct plan_input *in)
     cut_up(f, v, n);
     note_amounts(f, in);
     fill(f, in);
+    add_twins(f);
     bt_free(v);
     bt_free(set_of);
     bt_free(sets.v);

@@ -38,8 +38,8 @@ void note_running(struct plan_timeline *e, uint32_t job)
     uint32_t zone = PLAN_NONE;
     for (uint32_t i = 0; i < j->picks.n; i++) {
         uint32_t z = e->fabric.racks[j->picks.v[i].rack].zone;
-        if (z != zone)
-            note_end(e, job, z, j->limit);
+        for (uint32_t t = z == zone ? PLAN_NONE : z; t != PLAN_NONE; t = e->fabric.zones[t].twin)
+            note_end(e, job, t, j->limit);
         zone = z;
     }
 }
@@ -125,6 +125,14 @@ static int32_t after_end(const struct plan_timeline *e, const struct eng_job *j)
     return a->plan.mode == RESV_NONE ? e->now + 1 : end_of(a, a->plan.start);
 }
 
+uint32_t resv_window(const struct plan_timeline *e, const struct resv *r)
+{
+    uint32_t zone = r->zone;
+    for (uint32_t i = 0; i < r->n_span && !e->fabric.zones[zone].window; i++)
+        zone = r->span[i].zone;
+    return e->fabric.zones[zone].window ? zone : PLAN_NONE;
+}
+
 static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t from)
 {
     uint32_t k;
@@ -139,13 +147,13 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
         return;
     }
     if (from > e->now && j->plan.start == from) {
-        j->reason = PLAN_REASON_NOT_BEFORE;
+        j->reason = j->ask.reservation ? PLAN_REASON_RESERVED : PLAN_REASON_NOT_BEFORE;
         return;
     }
     j->reason = PLAN_REASON_RESOURCES;
     if (!bt_map_get(&e->ends, end_key(j->plan.zone, j->plan.start), &k)) {
         j->reason =
-            e->fabric.zones[j->plan.zone].window ? PLAN_REASON_MAINTENANCE : PLAN_REASON_PROMISE;
+            resv_window(e, &j->plan) == PLAN_NONE ? PLAN_REASON_PROMISE : PLAN_REASON_MAINTENANCE;
         return;
     }
     const struct eng_job *b = &e->jobs[k];

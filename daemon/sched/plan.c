@@ -102,7 +102,9 @@ static uint32_t zone_map(const struct fabric *from, const struct fabric *to, uin
 {
     uint32_t node = from->zones[zone].node0;
     uint32_t slot = node < to->n_nodes ? to->slot_of[node] : PLAN_NONE;
-    return slot == PLAN_NONE ? PLAN_NONE : to->racks[slot / FAB_RACK].zone;
+    return slot == PLAN_NONE
+               ? PLAN_NONE
+               : fab_twin(to, to->racks[slot / FAB_RACK].zone, from->zones[zone].reservation);
 }
 
 static bool carry_span(const struct plan_timeline *was, const struct plan_timeline *e,
@@ -130,6 +132,7 @@ static void carry(const struct plan_timeline *was, struct plan_timeline *e, stru
                 o->ask.per_node == j->ask.per_node && o->ask.accel_class == j->ask.accel_class &&
                 o->ask.tier == j->ask.tier && o->ask.level == j->ask.level &&
                 o->ask.memory_gb == j->ask.memory_gb && o->ask.busbw_gb == j->ask.busbw_gb &&
+                o->ask.reservation == j->ask.reservation &&
                 o->ask.level_required == j->ask.level_required;
     struct resv r = o->cert;
     r.zone = zone_map(&was->fabric, &e->fabric, r.zone);
@@ -156,13 +159,13 @@ static void find_cause(struct plan_timeline *e, const struct plan_input *in)
         return;
     uint64_t was = 0, now = 0;
     const struct fabric *a = &in->last->timeline->fabric, *b = &e->fabric;
-    for (uint32_t i = 0; i < a->n_zones; i++)
+    for (uint32_t i = 0; i < a->n_real; i++)
         was += (uint64_t)a->zones[i].n_nodes * a->zones[i].acc;
-    for (uint32_t i = 0; i < b->n_zones; i++)
+    for (uint32_t i = 0; i < b->n_real; i++)
         now += (uint64_t)b->zones[i].n_nodes * b->zones[i].acc;
     if (now < was || a->n_window_sets != b->n_window_sets)
         e->cause = PLAN_CAUSE_CAPACITY;
-    else if (now == was && b->n_zones > a->n_zones)
+    else if (now == was && b->n_real > a->n_real)
         e->cause = PLAN_CAUSE_DIVIDED;
 }
 
@@ -317,8 +320,11 @@ static void fill_reason(const struct plan_timeline *e, const struct eng_job *j, 
         s->pod = s->reason_pod = e->fabric.zones[j->plan.zone].pod;
     s->reason_us = s->start_us;
     if (j->reason == PLAN_REASON_MAINTENANCE) {
-        const uint32_t *off = e->fabric.window_off + e->fabric.zones[j->plan.zone].window;
+        uint32_t zone = resv_window(e, &j->plan);
+        const uint32_t *off = e->fabric.window_off + e->fabric.zones[zone].window;
         s->reason_us = e->fabric.windows[off[0]].from_us;
+        if (e->fabric.windows[off[0]].reservation)
+            s->reason = PLAN_REASON_AWAY;
     }
 }
 
@@ -336,8 +342,9 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
                             .owned = j->may_own};
     if (j->plan.mode == RESV_NONE) {
         s->start_us = s->floor_us = s->promise_us = INT64_MAX;
-        s->reason =
-            j->ask.memory_gb || j->ask.busbw_gb ? PLAN_REASON_FILTER_DOWN : PLAN_REASON_IMPOSSIBLE;
+        s->reason = j->ask.reservation                    ? PLAN_REASON_RESERVED_FULL
+                    : j->ask.memory_gb || j->ask.busbw_gb ? PLAN_REASON_FILTER_DOWN
+                                                          : PLAN_REASON_IMPOSSIBLE;
         return;
     }
     s->need_nodes = j->plan.nodes;

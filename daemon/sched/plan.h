@@ -74,10 +74,13 @@ struct plan_node {
     uint8_t pad;
 };
 
-/* Nodes out of use from..until: maintenance, or reserved for something outside the plan. */
+/* Nodes out of use from..until: maintenance, reserved for something outside the plan, or for the
+ * jobs that name this reservation, which run there and then or not at all. */
 struct plan_window {
     int64_t from_us, until_us;
     uint32_t nodes_off, n_nodes; /* into plan_input.window_nodes */
+    uint32_t reservation;        /* its number; 0 = for no job. No two share a node at a time */
+    uint32_t pad;
 };
 
 /* ---- rights ---- */
@@ -128,6 +131,7 @@ struct plan_pending {
     uint32_t walltime_s;       /* 1..PLAN_MAX_WALLTIME_S */
     uint32_t expected_s;       /* historical low estimate of its run time; 0 = walltime_s */
     uint32_t nation, project, person; /* into shares; PLAN_NONE = none */
+    uint32_t reservation;             /* runs inside that one, and nowhere else; 0 = in none */
     uint32_t after;     /* handle of the job that must end first (its last dependency); PLAN_NONE */
     uint16_t memory_gb; /* accelerators with so much, nodes measured at so much bandwidth, or */
     uint16_t busbw_gb;  /* more, 10^9 bytes and bytes/s; 0 = any */

@@ -19,7 +19,7 @@ static bool zone_matches(const struct fab_zone *z, const struct match *m)
 {
     return (m->accel_class == PLAN_CLASS_ANY || m->accel_class == z->accel_class) &&
            z->tier >= m->tier && z->acc >= m->per_node && z->memory_gb >= m->memory_gb &&
-           z->busbw_mbs >= m->busbw_gb * (uint32_t)MBS;
+           z->busbw_mbs >= m->busbw_gb * (uint32_t)MBS && z->reservation == m->reservation;
 }
 
 uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
@@ -27,14 +27,17 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
     uint64_t key = (uint64_t)ask->memory_gb << 35 | (uint64_t)ask->busbw_gb << 19 |
                    (uint64_t)ask->per_node << 12 | (uint64_t)ask->tier << 8 | ask->accel_class;
     uint32_t i;
-    if (bt_map_get(&e->match_by_key, key, &i))
+    if (ask->reservation)
+        key |= (uint64_t)(ask->reservation & 0xfff) << 51 | UINT64_C(1) << 63;
+    if (bt_map_get(&e->match_by_key, key, &i) && e->matches[i].reservation == ask->reservation)
         return i;
     struct match m = {.zone_off = e->n_match_zones,
                       .accel_class = ask->accel_class,
                       .tier = ask->tier,
                       .per_node = ask->per_node,
                       .memory_gb = ask->memory_gb,
-                      .busbw_gb = ask->busbw_gb};
+                      .busbw_gb = ask->busbw_gb,
+                      .reservation = ask->reservation};
     for (uint32_t z = 0; z < e->fabric.n_zones; z++) {
         if (!zone_matches(&e->fabric.zones[z], &m))
             continue;

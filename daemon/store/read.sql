@@ -176,6 +176,16 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('id', id, 
     'nodes', nodes, 'reason', nullif(reason, '-'), 'from', rfc3339(from_us),
     'until', rfc3339(until_us)) ORDER BY id), '[]'), 'next', NULL)::text
 FROM outage WHERE until_us > extract(epoch FROM clock_timestamp()) * 1000000
+-- name: reservations
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('name', o.name,
+    'for', n.code || coalesce('/' || p.name, ''), 'nation', n.code, 'project', p.name,
+    'nodes', o.nodes, 'reason', nullif(o.reason, '-'), 'from', rfc3339(o.from_us),
+    'until', rfc3339(o.until_us), 'state', CASE WHEN o.from_us
+        <= extract(epoch FROM clock_timestamp()) * 1000000 THEN 'active' ELSE 'planned' END,
+    'jobs', (SELECT count(*) FROM job j WHERE j.reservation = o.id AND j.record_idx IS NULL))
+    ORDER BY o.from_us, o.id), '[]'), 'next', NULL)::text
+FROM outage o JOIN nation n ON n.id = o.nation LEFT JOIN project p ON p.id = o.project
+WHERE o.name IS NOT NULL AND o.until_us > extract(epoch FROM clock_timestamp()) * 1000000
 -- name: ledger
 -- from index, limit, kind, job id or number, nation
 WITH page AS (

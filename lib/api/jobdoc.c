@@ -43,6 +43,8 @@ static const struct json_field doc_fields[] = {
     {"after", JSON_F_VALUE, AT(after)},
     {"hold", JSON_F_BOOL, AT(s.hold)},
     {"singleton", JSON_F_BOOL, AT(s.singleton)},
+    {"reservation", JSON_F_NAME, AT(s.reservation),
+     .size = sizeof(((struct job_spec *)0)->reservation)},
     {"array", JSON_F_VALUE, AT(array)},
 };
 

@@ -130,6 +130,8 @@ void jobdoc_write(struct bt_buf *to, const struct job_spec *s, const struct job_
     }
     if (s->singleton)
         jw_bool(&w, "singleton", true);
+    if (s->reservation[0])
+        jw_str(&w, "reservation", s->reservation);
     if (s->tasks[0] || !bt_uuid_zero(s->array_of)) {
         jw_object(&w, "array");
         if (s->tasks[0]) {

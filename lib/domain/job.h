@@ -97,6 +97,7 @@ struct job_spec {
     bool after_ok;             /* the other job must have completed */
     bool hold;                 /* starts held by its owner */
     bool singleton;            /* not beside an earlier job of the same person and name */
+    char reservation[64];      /* runs inside that one only; "": none */
     char tasks[JOB_TASKS_MAX]; /* "0-99%10": asks for an array, see job_tasks_parse; "": does not */
     struct bt_uuid array_of;   /* the array that it is a task of; zero: of none */
     int32_t array_task;

@@ -272,6 +272,7 @@ struct bt_uuid db_job(struct batch *b, int64_t number, int accelerators)
                           .singleton = ROW_NULL32,
                           .memory_gb = 80,
                           .bandwidth_gb = ROW_NULL32,
+                          .reservation = ROW_NULL32,
                           .level = 4,
                           .walltime_s = 600,
                           .grace_s = 30,

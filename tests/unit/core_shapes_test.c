@@ -218,6 +218,126 @@ static void a_job_gets_the_memory_and_bandwidth_it_asks_for_or_hears_what_there_
     fixture_compare(f);
 }
 
+static const struct reply *keep(struct fixture *f, const char *name, const char *project,
+                                int64_t from_s, int64_t until_s)
+{
+    struct event *ev = fixture_event(EV_ADMIN, CHAIR);
+    struct ev_admin *e = &ev->u.admin;
+
+    e->op = ADMIN_OUTAGE;
+    e->id = fixture_id(f);
+    bt_copy(e->kind, sizeof e->kind, "reservation");
+    bt_copy(e->name, sizeof e->name, name);
+    bt_copy(e->nation, sizeof e->nation, "cz");
+    bt_copy(e->project, sizeof e->project, project);
+    bt_copy(e->text, sizeof e->text, "n1");
+    e->from_us = f->now_us + from_s * BT_US_PER_S;
+    e->until_us = f->now_us + until_s * BT_US_PER_S;
+    return fixture_step(f, ev);
+}
+
+static const struct reply *asks_in(struct fixture *f, struct bt_uuid id, const char *name,
+                                   int32_t walltime_s, int32_t acc)
+{
+    struct event *ev = fixture_ask(id, acc, walltime_s);
+
+    bt_copy(ev->u.submit.spec.reservation, sizeof ev->u.submit.spec.reservation, name);
+    return fixture_step(f, ev);
+}
+
+static void a_reservation_runs_the_jobs_that_name_it_and_no_others(void **s)
+{
+    struct fixture *f = *s;
+    struct bt_uuid in = fixture_id(f), out = fixture_id(f), late = fixture_id(f);
+    struct event *ev;
+
+    assert_int_equal(keep(f, "spring", "multilingual", 0, 3600)->http, 200);
+    assert_int_equal(keep(f, "spring", "multilingual", 7200, 7300)->err.code, BT_ERR_CONFLICT);
+    assert_int_equal(keep(f, "other", "multilingual", 3599, 7200)->err.code, BT_ERR_CONFLICT);
+    assert_int_equal(keep(f, "none", "nosuch", 3600, 7200)->err.code, BT_ERR_NOT_FOUND);
+    assert_int_equal(keep(f, "later", "", 3600, 7200)->http, 200);
+    assert_int_equal(fixture_submit(f, out, 1, 600)->http, 201);
+    assert_int_equal(asks_in(f, in, "spring", 600, 1)->http, 201);
+    assert_int_equal(asks_in(f, late, "later", 600, 4)->http, 201);
+    fixture_compare(f);
+    fixture_plan(f);
+    assert_string_equal(state(f, in), "starting");
+    assert_string_equal(state(f, out), "queued"); /* it comes first, and is not asked for */
+    assert_string_equal(state(f, late), "queued");
+    cancel(f, in);
+    cancel(f, late);
+    ev = fixture_event(EV_ADMIN, CHAIR);
+    ev->u.admin.op = ADMIN_OUTAGE;
+    ev->u.admin.id = fixture_id(f);
+    bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "spring");
+    bt_copy(ev->u.admin.state, sizeof ev->u.admin.state, "over");
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+    fixture_compare(f);
+    fixture_plan(f);
+    assert_string_equal(state(f, out), "starting");
+}
+
+/* Which reservation the planner is told of for the nth job that waits. */
+static uint32_t reserved_for(struct fixture *f, uint32_t nth)
+{
+    struct plan *p = core_snapshot(f->core, 9);
+    uint32_t number = p->pending[nth].reservation;
+
+    plan_unref(p);
+    return number;
+}
+
+static void who_may_not_or_cannot_use_a_reservation_hears_why(void **s)
+{
+    static const struct {
+        const char *name;
+        int32_t walltime_s, acc;
+        enum bt_errno code;
+        const char *why;
+    } rows[] = {
+        {"autumn", 60, 1, BT_ERR_NOT_FOUND, "there is no reservation 'autumn'"},
+        {"spring", 3600, 1, BT_ERR_CONFLICT, "would not end before reservation spring does"},
+        {"spring", 60, 5, BT_ERR_IMPOSSIBLE, "asks for 5 accelerators"},
+        {"foreign", 60, 1, BT_ERR_FORBIDDEN, "reservation foreign is for jobs of fr"},
+    };
+    struct fixture *f = *s;
+    struct bt_uuid waits = fixture_id(f);
+    struct event *ev;
+
+    assert_int_equal(keep(f, "spring", "multilingual", 0, 3600)->http, 200);
+    ev = fixture_event(EV_ADMIN, CHAIR);
+    ev->u.admin.op = ADMIN_NATION;
+    ev->u.admin.id = fixture_id(f);
+    bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "fr");
+    bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "France");
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+    ev = fixture_event(EV_ADMIN, CHAIR);
+    ev->u.admin.op = ADMIN_OUTAGE;
+    ev->u.admin.id = fixture_id(f);
+    bt_copy(ev->u.admin.kind, sizeof ev->u.admin.kind, "reservation");
+    bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "foreign");
+    bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "fr");
+    bt_copy(ev->u.admin.text, sizeof ev->u.admin.text, "n1");
+    ev->u.admin.from_us = f->now_us + 3600 * BT_US_PER_S;
+    ev->u.admin.until_us = f->now_us + 7200 * BT_US_PER_S;
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        const struct reply *r =
+            asks_in(f, fixture_id(f), rows[i].name, rows[i].walltime_s, rows[i].acc);
+
+        if ((enum bt_errno)r->err.code != rows[i].code) /* the facility has no 5 either */
+            fail_msg("%s: %s", rows[i].name, r->err.text);
+        assert_non_null(strstr(r->err.text, rows[i].why));
+    }
+    /* what waits for it when it is over is planned like any other */
+    assert_int_equal(fixture_submit(f, fixture_id(f), 4, 600)->http, 201);
+    assert_int_equal(asks_in(f, waits, "spring", 3000, 4)->http, 201);
+    assert_int_equal(reserved_for(f, 1), 1);
+    fixture_advance(f, 601); /* it could no longer end in time */
+    assert_int_equal(reserved_for(f, 1), 0);
+    fixture_compare(f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, core_setup, core_teardown)
 
 int main(void)
@@ -228,6 +348,8 @@ int main(void)
         TEST(what_waits_for_an_array_ends_with_its_first_failure),
         TEST(a_singleton_waits_for_all_before_it),
         TEST(an_elastic_job_holds_the_most_and_pays_for_what_it_got),
+        TEST(a_reservation_runs_the_jobs_that_name_it_and_no_others),
+        TEST(who_may_not_or_cannot_use_a_reservation_hears_why),
         TEST(a_job_gets_the_memory_and_bandwidth_it_asks_for_or_hears_what_there_is),
     };
 

@@ -624,6 +624,103 @@ static void an_explanation_counts_the_nodes_that_fit_and_says_what_less_would_do
     sched_plan_done(&out);
 }
 
+/* Nodes [first, first + n) are a reservation's from..until hours. */
+static void reserve(struct world *w, uint32_t number, uint32_t first, uint32_t n, int from,
+                    int until)
+{
+    struct plan_window *win = &w->windows[w->in.n_windows++];
+    uint32_t off = 0;
+    for (uint32_t i = 0; i + 1 < w->in.n_windows; i++)
+        off += w->windows[i].n_nodes;
+    *win = (struct plan_window)
+    {
+        .from_us = S(from * 3600)
+        , .until_us = S(until * 3600)
+        , .nodes_off = off, .n_nodes = n, .reservation = number
+    };
+    for (uint32_t i = 0; i < n; i++)
+        w->window_nodes[off + i] = first + i;
+}
+
+static void a_reservation_is_for_who_names_it_and_for_nobody_else(void **state)
+{
+    static const struct {
+        int from, until; /* of the reservation on nodes 2 and 3, hours */
+        uint32_t named;  /* of the job */
+        uint32_t acc, hours;
+        int start;            /* hours; -1 = never */
+        uint32_t least, most; /* nodes that it may start on now */
+    } rows[] = {
+        {0, 4, 9, 16, 4, 0, 2, 3},  /* whole of it */
+        {0, 4, 9, 3, 4, 0, 2, 3},   /* less than a node */
+        {0, 4, 0, 16, 4, 0, 0, 1},  /* others go elsewhere */
+        {0, 4, 0, 32, 1, 4, 0, 0},  /* or wait until it is over */
+        {2, 4, 0, 32, 2, 0, 0, 3},  /* or end before it begins */
+        {2, 4, 0, 32, 3, 4, 0, 0},  /* who cannot, does not begin */
+        {2, 4, 9, 16, 2, 2, 0, 0},  /* its own wait for it */
+        {2, 4, 9, 16, 3, -1, 0, 0}, /* and must fit in */
+        {0, 4, 9, 17, 1, -1, 0, 0}, /* in number, too */
+        {0, 4, 8, 8, 1, -1, 0, 0},  /* of another there is nothing */
+    };
+    static struct world w;
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        world_init(&w, 4, 8, 4, 4);
+        reserve(&w, 9, 2, 2, rows[i].from, rows[i].until);
+        struct plan_pending *p = ask(&w, 1, rows[i].acc, rows[i].hours);
+        p->reservation = rows[i].named;
+        if (rows[i].named && rows[i].from)
+            p->eligible_us = S(rows[i].from * 3600);
+        struct plan_output out = plan(&w);
+        const struct plan_slot *s = &out.slots[0];
+        if (rows[i].start < 0) {
+            assert_true(s->start_us == INT64_MAX && !s->starts_now);
+            assert_int_equal(s->reason, PLAN_REASON_RESERVED_FULL);
+        } else {
+            if (s->start_us != S(rows[i].start * 3600))
+                fail_msg("row %zu starts %d s from now", i, (int)((s->start_us - NOW) / 1000000));
+            assert_int_equal(s->starts_now, rows[i].start == 0);
+        }
+        for (uint32_t k = 0; k < s->n_parts; k++) {
+            assert_true(out.parts[s->parts_off + k].node >= rows[i].least);
+            assert_true(out.parts[s->parts_off + k].node <= rows[i].most);
+        }
+        if (rows[i].start > 0)
+            assert_int_equal(s->reason, rows[i].named ? PLAN_REASON_RESERVED : PLAN_REASON_AWAY);
+        sched_plan_done(&out);
+    }
+}
+
+static void jobs_of_a_reservation_share_it_as_others_share_the_rest(void **state)
+{
+    static struct world w;
+    (void)state;
+    world_init(&w, 4, 8, 4, 4);
+    reserve(&w, 9, 2, 2, 0, 8);
+    reserve(&w, 10, 2, 2, 8, 12);
+    run(&w, 1, 2, 1, 2); /* began before: its node is missing until it ends */
+    ask(&w, 2, 16, 3)->reservation = 9;
+    ask(&w, 3, 8, 2)->reservation = 9;
+    ask(&w, 4, 16, 3); /* of no reservation */
+    struct plan_pending *last = ask(&w, 5, 16, 4);
+    last->reservation = 10;
+    last->eligible_us = S(8 * 3600);
+    struct plan_output out = plan(&w);
+    assert_int_equal(out.slots[0].start_us, S(2 * 3600));
+    assert_true(out.slots[1].starts_now);
+    assert_int_equal(out.parts[out.slots[1].parts_off].node, 3);
+    assert_true(out.slots[2].starts_now);
+    assert_true(out.parts[out.slots[2].parts_off].node < 2);
+    assert_int_equal(out.slots[3].start_us, S(8 * 3600));
+    w.in.last = &out; /* again: certificates of reservations are carried over */
+    struct plan_output again = plan(&w);
+    assert_int_equal(again.n_moved, 0);
+    assert_int_equal(again.slots[0].start_us, S(2 * 3600));
+    sched_plan_done(&again);
+    w.in.last = NULL;
+    sched_plan_done(&out);
+}
+
 static void lost_nodes_move_promises_and_say_so(void **state)
 {
     (void)state;
@@ -687,6 +784,8 @@ int main(void)
         cmocka_unit_test(a_gang_that_asks_for_nothing_spans_what_others_divide),
         cmocka_unit_test(more_than_the_facility_has_is_refused_with_what_there_is),
         cmocka_unit_test(an_explanation_counts_the_nodes_that_fit_and_says_what_less_would_do),
+        cmocka_unit_test(a_reservation_is_for_who_names_it_and_for_nobody_else),
+        cmocka_unit_test(jobs_of_a_reservation_share_it_as_others_share_the_rest),
         cmocka_unit_test(lost_nodes_move_promises_and_say_so),
         cmocka_unit_test(a_malformed_snapshot_is_refused),
     };
