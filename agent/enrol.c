@@ -85,9 +85,9 @@ static int keep_answer(const struct identity *id, const char *text, size_t n,
     if (rc == 0)
         rc = cert_matches_key(cert, key, err);
     cert_free(cert);
-    if (rc == 0 && !bt_streq(json_str(json_get(j, "kind"), ""), "agent"))
-        rc = bt_fail(err, BT_ERR_TOKEN, "the token was not for an agent but for a %s",
-                     json_str(json_get(j, "kind"), "?"));
+    const char *kind = json_str(json_get(j, "kind"), "?");
+    if (rc == 0 && !bt_streq(kind, "agent") && !bt_streq(kind, "helper"))
+        rc = bt_fail(err, BT_ERR_TOKEN, "the token was not for an agent but for a %s", kind);
     if (rc == 0 && !bt_is_name(node, CERT_NAME_MAX - 1))
         rc = bt_fail(err, BT_ERR_INVALID, "the facility calls this node \"%.64s\"", node);
     if (rc == 0)

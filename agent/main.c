@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/carry.h"
 #include "agent/enrol.h"
 #include "agent/inventory.h"
 #include "agent/link_http.h"
@@ -139,6 +140,13 @@ static int run_agent(struct settings *set, struct bt_err *err)
     return rc;
 }
 
+static int run_helper(struct settings *set, const char *slurm_conf, struct bt_err *err)
+{
+    int rc = settle_paths(set, err);
+
+    return rc < 0 ? rc : carry_run(set, slurm_conf, err);
+}
+
 static int print_inventory(const struct settings *set, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
@@ -161,6 +169,8 @@ static int run_word(struct settings *set, int n, char **words, struct bt_err *er
         return shepherd_run(words[1], err);
     if (bt_streq(word, "clean") && n == 2)
         return shepherd_clean(words[1], err);
+    if (bt_streq(word, "helper") && n == 2)
+        return run_helper(set, words[1], err);
     if (bt_streq(word, "enrol") && n == 1)
         return enrol_run(set, err);
     return bt_next(err, bt_fail(err, BT_ERR_USAGE, "\"%s\" is no use of this program", word),

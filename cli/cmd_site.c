@@ -67,8 +67,8 @@ int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
     int64_t v;
     int rc = 0;
 
-    if (!cli_has(a, "slurm-conf"))
-        return bt_next(err, bt_fail(err, BT_ERR_USAGE, "site add wants --slurm-conf"),
+    if (!cli_has(a, "slurm-conf") && !cli_has(a, "remote"))
+        return bt_next(err, bt_fail(err, BT_ERR_USAGE, "site add wants --slurm-conf or --remote"),
                        "beamtime site add %s --slurm-conf /etc/slurm/slurm.conf", a->pos[0]);
     jw_object(&w, NULL);
     jw_str(&w, "site", a->pos[0]);
@@ -88,6 +88,8 @@ int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
             jw_str(&w, conf_options[i].member, cli_value(a, conf_options[i].option));
     if (cli_has(a, "observe"))
         jw_bool(&w, "observe", true);
+    if (cli_has(a, "remote"))
+        jw_bool(&w, "remote", true);
     jw_end_object(&w);
     jw_end_object(&w);
     if (rc == 0)
@@ -136,6 +138,18 @@ static int get_site(struct app *app, const struct cli_args *a, const char *below
     return app_get(app, bt_buf_text(&path), reply, err);
 }
 
+/* One that runs at the site: connected since when, and from where. */
+static void say_helper(const struct json *h, struct bt_buf *to)
+{
+    if (!*out_str(h, "since"))
+        bt_buf_str(to, "helper        at the site; it never called\n");
+    else
+        bt_buf_printf(to, "helper        at the site, %s%s from %s\n",
+                      json_bool(json_get(h, "connected"), false) ? "connected since "
+                                                                 : "gone; it called at ",
+                      out_str(h, "since"), out_str(h, "from"));
+}
+
 static void say_cluster(const struct json *c, struct bt_buf *to)
 {
     if (!c)
@@ -148,6 +162,8 @@ static void say_cluster(const struct json *c, struct bt_buf *to)
     bt_buf_printf(to, "\njobs          %lld of the facility, %lld of others\n",
                   (long long)json_i64(json_get(c, "jobs"), 0),
                   (long long)json_i64(json_get(c, "others"), 0));
+    if (json_get(c, "helper"))
+        say_helper(json_get(c, "helper"), to);
     if (*out_str(c, "text"))
         bt_buf_printf(to, "trouble       %s\n", out_str(c, "text"));
     if (*out_str(c, "next"))

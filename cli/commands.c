@@ -148,6 +148,7 @@ static const struct cli_opt site_add_opts[] = {
     {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
     {"until", 0, "TIME", "how long", NULL},
     {"observe", 0, NULL, "only look: start nothing there", NULL},
+    {"remote", 0, NULL, "its helper runs at the site (beamtime-agent helper) and calls", NULL},
     {0}};
 static const struct cli_opt site_drain_opts[] = {
     {"resume", 0, NULL, "let it take jobs again", NULL}, {0}};

@@ -222,6 +222,45 @@ static int report_site(void *arg, const char *site, struct json_writer *w, struc
     return clusters_report(f->clusters, site, w, err);
 }
 
+static int attach_helper(void *arg, const char *site, const char *from, struct bt_uuid *ret_session,
+                         struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_attach(f->clusters, site, from, ret_session, err);
+}
+
+static int put_frames(void *arg, const char *site, struct bt_uuid session, const void *p, size_t n,
+                      struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_put(f->clusters, site, session, p, n, err);
+}
+
+static int get_frames(void *arg, const char *site, struct bt_uuid session, struct bt_buf *to,
+                      struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return clusters_get(f->clusters, site, session, to, err);
+}
+
+static bool have_frames(void *arg, const char *site)
+{
+    struct facility *f = arg;
+
+    return clusters_have(f->clusters, site);
+}
+
+/* Drivers run only while there are listeners. */
+static void wake_helper(void *arg, const char *site)
+{
+    struct facility *f = arg;
+
+    http_helper_wake(f->http, site);
+}
+
 /* ---- the publisher's database ---- */
 
 static int publish_load(void *arg, struct publish_state *ret, struct bt_err *err)
@@ -430,6 +469,10 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .site_diff = diff_site,
                               .site_check = check_site,
                               .site_report = report_site,
+                              .helper_attach = attach_helper,
+                              .helper_put = put_frames,
+                              .helper_get = get_frames,
+                              .helper_has = have_frames,
                               .arg = f};
     BT_BUF_AUTO struct bt_buf vkey = {0};
     struct note_key key;
@@ -552,6 +595,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
                                                            .facility = set->facility,
                                                            .helper = f->slurm_helper,
                                                            .post = post,
+                                                           .wake = wake_helper,
                                                            .arg = f});
     rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
                          : statedir_open(set->state_dir, &f->dir, err);

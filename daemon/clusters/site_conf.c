@@ -13,10 +13,15 @@ enum { CONF_MAX = 4096 };
     }
 
 static const struct json_field fields[] = {
-    TEXT(slurm_conf, true), TEXT(partition, false),
-    TEXT(account, false),   TEXT(qos, false),
-    TEXT(user, false),      TEXT(agent, false),
-    TEXT(agent_dir, false), {"observe", JSON_F_BOOL, offsetof(struct site_conf, observe)}};
+    TEXT(slurm_conf, false),
+    TEXT(partition, false),
+    TEXT(account, false),
+    TEXT(qos, false),
+    TEXT(user, false),
+    TEXT(agent, false),
+    TEXT(agent_dir, false),
+    {"observe", JSON_F_BOOL, offsetof(struct site_conf, observe)},
+    {"remote", JSON_F_BOOL, offsetof(struct site_conf, remote)}};
 
 static int plain(const char *what, const char *s, bool path, struct bt_err *err)
 {
@@ -40,7 +45,7 @@ int site_conf_read(const struct json *object, struct site_conf *ret, struct bt_e
 
     if (rc == 0)
         rc = plain("slurm_conf", c.slurm_conf, true, err);
-    if (rc == 0 && !*c.slurm_conf)
+    if (rc == 0 && !*c.slurm_conf && !c.remote)
         rc = bt_fail(err, BT_ERR_INVALID, "slurm_conf is empty");
     if (rc == 0)
         rc = plain("partition", c.partition, false, err);

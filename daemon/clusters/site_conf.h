@@ -10,13 +10,14 @@
 #include "lib/json/json.h"
 
 struct site_conf {
-    char slurm_conf[200]; /* absolute path of the cluster's slurm.conf; required */
+    char slurm_conf[200]; /* absolute path of the cluster's slurm.conf; required unless remote */
     char partition[64];   /* "" the cluster's default, as for all below */
     char account[64];
     char qos[64];
     char user[33];       /* Unix account of people without a mapping */
     char agent[200];     /* beamtime-agent on the nodes */
     char agent_dir[200]; /* its state_dir there; %n is the node's name */
+    bool remote;         /* its helper runs at the site and calls */
     bool observe;        /* read only: nothing is ever submitted, cancelled or drained */
 };
 

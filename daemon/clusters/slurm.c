@@ -423,7 +423,8 @@ static void take_wants(struct driver *d)
         d->tell_all = true;
         d->conf_due_us = d->nodes_due_us = 0;
         d->removed = bt_streq(d->state, "removed");
-        if (!bt_streq(d->use.slurm_conf, d->conf.slurm_conf) || d->removed)
+        if (!bt_streq(d->use.slurm_conf, d->conf.slurm_conf) || d->use.remote != d->conf.remote ||
+            d->removed)
             d->helper.retry_us = 0;
         else
             changed = false;
@@ -463,7 +464,7 @@ static void keep_helper(struct driver *d)
     struct bt_err err = {0};
     int64_t now = bt_mono_us();
 
-    if (!h->pid && now >= h->retry_us && helper_start(d, &err) < 0) {
+    if (!h->pid && (now >= h->retry_us || remote_waits(d)) && helper_start(d, &err) < 0) {
         h->retry_us = now + RETRY_MAX_US;
         unreachable(d, err.text, err.next);
     }
@@ -473,7 +474,11 @@ static void keep_helper(struct driver *d)
         bt_fail(&err, BT_ERR_TIMEOUT, "the helper did not answer for %d s", HUNG_US / 1000000);
         lose_helper(d, &err);
     } else if (now - h->asked[h->first].sent_us > SILENT_US) {
-        unreachable(d, "slurmctld does not answer", "scontrol ping");
+        if (h->pid == REMOTE)
+            unreachable(d, "neither the helper at the site nor its slurmctld answers",
+                        "at the site: journalctl -u beamtime-helper; scontrol ping");
+        else
+            unreachable(d, "slurmctld does not answer", "scontrol ping");
     }
 }
 
@@ -498,8 +503,10 @@ static void await(struct driver *d)
 
     if (h->out.n)
         p[1].events |= POLLOUT;
-    if (poll(p, 3, wait_ms(d)) <= 0)
+    if (poll(p, 3, wait_ms(d)) <= 0 && h->pid != REMOTE)
         return;
+    if (h->pid == REMOTE) /* it has no descriptor: whoever brings bytes wakes us */
+        p[1].revents = POLLIN;
     if (p[0].revents)
         (void)eventfd_read(d->wake, &n);
     if (p[2].revents)

@@ -35,6 +35,8 @@ int helper_start(struct driver *d, struct bt_err *err)
     int sock[2];
     int errors[2];
 
+    if (d->use.remote)
+        return remote_start(d, err);
     if (access(d->all->set.helper, X_OK) < 0)
         return bt_next(err,
                        bt_fail_errno(err, BT_ERR_NOT_FOUND, "cannot run %s", d->all->set.helper),
@@ -65,18 +67,28 @@ int helper_start(struct driver *d, struct bt_err *err)
     return 0;
 }
 
-void helper_end(struct driver *d)
+static void end_process(struct driver *d)
 {
     struct helper *h = &d->helper;
 
-    if (!h->pid)
-        return;
     helper_words(d);
     close(h->fd);
     close(h->err);
     (void)kill(h->pid, SIGKILL);
     while (waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
         ;
+}
+
+void helper_end(struct driver *d)
+{
+    struct helper *h = &d->helper;
+
+    if (!h->pid)
+        return;
+    if (h->pid == REMOTE)
+        remote_end(d);
+    else
+        end_process(d);
     bt_buf_clear(&h->in);
     bt_buf_clear(&h->out);
     h->pid = 0;
@@ -137,14 +149,8 @@ static int take_frame(struct driver *d, const char *text, size_t n, struct bt_er
     return rc;
 }
 
-static int read_in(struct driver *d, struct bt_err *err)
+static int read_bytes(struct helper *h, struct bt_err *err)
 {
-    struct helper *h = &d->helper;
-    size_t at = 0;
-    const char *text;
-    size_t len;
-    int rc;
-
     for (;;) {
         ssize_t n = recv(h->fd, bt_buf_room(&h->in, CHUNK), CHUNK, MSG_DONTWAIT);
 
@@ -153,11 +159,23 @@ static int read_in(struct driver *d, struct bt_err *err)
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             return bt_fail_errno(err, BT_ERR_IO, "cannot read from the helper");
         if (n < 0)
-            break;
+            return 0;
         h->in.n += (size_t)n;
         if (n < CHUNK)
-            break;
+            return 0;
     }
+}
+
+static int read_in(struct driver *d, struct bt_err *err)
+{
+    struct helper *h = &d->helper;
+    size_t at = 0;
+    const char *text;
+    size_t len;
+    int rc = h->pid == REMOTE ? remote_take(d, &h->in, err) : read_bytes(h, err);
+
+    if (rc < 0)
+        return rc;
     while (h->pid && (rc = wire_unframe(h->in.p + at, h->in.n - at, &text, &len, err)) != 0) {
         if (rc > 0)
             rc = take_frame(d, text, len, err);
@@ -178,6 +196,8 @@ int helper_pump(struct driver *d, short revents, struct bt_err *err)
 
     if (revents & (POLLIN | POLLHUP | POLLERR))
         rc = read_in(d, err);
+    if (rc == 0 && d->helper.pid == REMOTE)
+        return remote_give(d, &d->helper.out, err);
     return rc < 0 ? rc : send_out(&d->helper, err);
 }
 

@@ -27,10 +27,13 @@ struct asked {
     int32_t attempt;
 };
 
+enum { REMOTE = -1 }; /* a helper's pid when it runs at its site */
+
 struct helper {
-    pid_t pid; /* 0: none */
-    int fd;    /* our end of the socketpair */
-    int err;   /* its standard error */
+    pid_t pid;              /* 0: none */
+    int fd;                 /* our end of the socketpair; -1: it is remote */
+    int err;                /* its standard error */
+    struct bt_uuid session; /* of a remote one */
     bool ready;
     int64_t q;
     struct bt_buf in, out;
@@ -39,6 +42,15 @@ struct helper {
     int64_t retry_us; /* no new one before */
     int failures;
     char words[STDERR_MAX]; /* its last line */
+};
+
+/* The site's end of a remote helper (slurm_remote.c). */
+struct remote {
+    bool open;
+    struct bt_uuid session;
+    char from[64];              /* its address */
+    int64_t heard_us, since_us; /* monotonic; UTC */
+    struct bt_buf in, out;      /* from the site, to it */
 };
 
 struct known_node {
@@ -72,6 +84,7 @@ struct driver {
     struct wire_conf settings; /* of the cluster, for `site check` */
     bool has_settings;
     struct observer observer; /* of a site that is only observed */
+    struct remote remote;
 
     /* the thread's own */
     struct site_conf use;
@@ -92,6 +105,15 @@ bool helper_ask(struct driver *d, const struct wire_request *r, struct bt_uuid j
 /* Reads and writes what is possible; BT_ERR_IO when the helper has gone. */
 int helper_pump(struct driver *d, short revents, struct bt_err *err) BT_MUSTUSE;
 void helper_words(struct driver *d); /* what it said on standard error */
+
+/* slurm_remote.c: a helper that called from its site. Whether a new one did; it becomes the
+ * driver's helper; it is let go; bytes of it, and for it (then `from` is empty). BT_ERR_IO when it
+ * has gone. */
+bool remote_waits(struct driver *d);
+int remote_start(struct driver *d, struct bt_err *err) BT_MUSTUSE;
+void remote_end(struct driver *d);
+int remote_take(struct driver *d, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
+int remote_give(struct driver *d, struct bt_buf *from, struct bt_err *err) BT_MUSTUSE;
 
 /* slurm_watch.c: what a site that is only observed does; its file in the state directory. */
 void watch_load(struct driver *d);

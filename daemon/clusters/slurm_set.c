@@ -34,6 +34,8 @@ static void driver_free(struct driver *d)
     observe_done(&d->observer);
     bt_buf_done(&d->helper.in);
     bt_buf_done(&d->helper.out);
+    bt_buf_done(&d->remote.in);
+    bt_buf_done(&d->remote.out);
     if (d->wake >= 0)
         close(d->wake);
     pthread_mutex_destroy(&d->lock);
@@ -51,7 +53,7 @@ void clusters_free(struct clusters *c)
     bt_free(c);
 }
 
-static void wake(struct driver *d)
+void clusters_wake(struct driver *d)
 {
     if (eventfd_write(d->wake, 1) < 0)
         bt_log(BT_ERROR, "cannot-wake-a-driver", "site", d->name, NULL);
@@ -79,6 +81,16 @@ static struct driver *driver_named(struct clusters *c, const char *name)
         if (bt_streq(c->drivers[i]->name, name))
             return c->drivers[i];
     return NULL;
+}
+
+struct driver *clusters_driver(struct clusters *c, const char *site)
+{
+    struct driver *d;
+
+    pthread_mutex_lock(&c->lock);
+    d = driver_named(c, site);
+    pthread_mutex_unlock(&c->lock); /* drivers stay until clusters_free */
+    return d;
 }
 
 static void take_site(struct clusters *c, const struct view_site *v)
@@ -112,7 +124,7 @@ static void take_site(struct clusters *c, const struct view_site *v)
     bt_copy(d->state, sizeof d->state, v->state);
     d->changed = true;
     pthread_mutex_unlock(&d->lock);
-    wake(d);
+    clusters_wake(d);
 }
 
 static void take_want(struct driver *d, const struct want *w)
@@ -125,7 +137,7 @@ static void take_want(struct driver *d, const struct want *w)
     BT_GROW(d->wants, d->n_wants, d->cap_wants);
     d->wants[d->n_wants++] = copy;
     pthread_mutex_unlock(&d->lock);
-    wake(d);
+    clusters_wake(d);
 }
 
 void clusters_committed(struct clusters *c, const struct batch *b)
@@ -161,7 +173,7 @@ void clusters_stop(struct clusters *c)
     c->started = false;
     for (size_t i = 0; i < c->n; i++) {
         atomic_store(&c->drivers[i]->stopping, true);
-        wake(c->drivers[i]);
+        clusters_wake(c->drivers[i]);
     }
     for (size_t i = 0; i < c->n; i++) {
         if (c->drivers[i]->runs)
@@ -177,9 +189,7 @@ void clusters_show(struct clusters *c, const char *site, struct json_writer *w)
 {
     struct driver *d;
 
-    pthread_mutex_lock(&c->lock);
-    d = driver_named(c, site);
-    pthread_mutex_unlock(&c->lock); /* drivers stay until clusters_free */
+    d = clusters_driver(c, site);
     if (!d)
         return;
     pthread_mutex_lock(&d->lock);
@@ -194,6 +204,14 @@ void clusters_show(struct clusters *c, const char *site, struct json_writer *w)
     jw_i64(w, "jobs", d->n_jobs);
     jw_i64(w, "others", d->n_others);
     jw_i64(w, "nodes", (int64_t)d->n_nodes);
+    if (d->conf.remote) {
+        jw_object(w, "helper");
+        jw_bool(w, "connected", d->remote.open);
+        jw_str(w, "from", d->remote.from);
+        if (d->remote.since_us)
+            jw_time(w, "since", d->remote.since_us);
+        jw_end_object(w);
+    }
     jw_end_object(w);
     pthread_mutex_unlock(&d->lock);
 }
@@ -338,9 +356,7 @@ int clusters_check(struct clusters *c, const char *site, const struct json *row,
     struct driver *d;
     int n;
 
-    pthread_mutex_lock(&c->lock);
-    d = driver_named(c, site);
-    pthread_mutex_unlock(&c->lock);
+    d = clusters_driver(c, site);
     if (!d)
         return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to look at", site);
     pthread_mutex_lock(&d->lock);
@@ -362,9 +378,7 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
     struct rows_by_name rows;
     struct driver *d;
 
-    pthread_mutex_lock(&c->lock);
-    d = driver_named(c, site);
-    pthread_mutex_unlock(&c->lock);
+    d = clusters_driver(c, site);
     if (!d)
         return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to compare with", site);
     rows = rows_by_name(json_get(row, "nodes"));
@@ -385,9 +399,7 @@ int clusters_report(struct clusters *c, const char *site, struct json_writer *w,
     struct driver *d;
     int rc = 0;
 
-    pthread_mutex_lock(&c->lock);
-    d = driver_named(c, site);
-    pthread_mutex_unlock(&c->lock);
+    d = clusters_driver(c, site);
     if (!d)
         return bt_fail(err, BT_ERR_UNSUPPORTED, "site %s has no Slurm to observe", site);
     pthread_mutex_lock(&d->lock);

@@ -14,5 +14,7 @@ struct clusters {
 };
 
 void *driver_run(void *arg);
+struct driver *clusters_driver(struct clusters *c, const char *site); /* NULL: there is none */
+void clusters_wake(struct driver *d);
 
 #endif

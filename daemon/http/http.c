@@ -26,6 +26,9 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_AGENT_TRIAL] = agent_trial,
     [ROUTE_AGENT_TRIAL_ENDED] = agent_trial_ended,
     [ROUTE_AGENT_SPEC] = agent_spec,
+    [ROUTE_HELPER_ATTACH] = helper_attach,
+    [ROUTE_HELPER_PUT] = helper_put,
+    [ROUTE_HELPER_GET] = helper_get,
     [ROUTE_AGENT_LOG] = upload_log,
     [ROUTE_AGENT_BLOB_HAVE] = upload_blob_have,
     [ROUTE_AGENT_BLOB_PUT] = upload_blob,
@@ -174,7 +177,11 @@ static int access_of(const struct call *c, struct bt_err *err)
             return 0;
         break;
     case ACCESS_AGENT:
-        if (bt_streq(w->kind, "agent") || bt_streq(w->kind, "helper"))
+        if (bt_streq(w->kind, "agent"))
+            return 0;
+        break;
+    case ACCESS_HELPER:
+        if (bt_streq(w->kind, "helper"))
             return 0;
         break;
     }

@@ -62,6 +62,15 @@ struct http_settings {
                       struct bt_err *err);
     /* Members of what was observed there: promised starts beside actual ones. */
     int (*site_report)(void *arg, const char *site, struct json_writer *w, struct bt_err *err);
+    /* The helper of a site calls (clusters_attach, clusters_put, clusters_get); whether there is
+     * something for it, or it must hear that its session is over. */
+    int (*helper_attach)(void *arg, const char *site, const char *from, struct bt_uuid *ret_session,
+                         struct bt_err *err);
+    int (*helper_put)(void *arg, const char *site, struct bt_uuid session, const void *p, size_t n,
+                      struct bt_err *err);
+    int (*helper_get)(void *arg, const char *site, struct bt_uuid session, struct bt_buf *to,
+                      struct bt_err *err);
+    bool (*helper_has)(void *arg, const char *site);
     void *arg;
 };
 
@@ -74,6 +83,9 @@ void http_ports(const struct http *h, int *people, int *agents, int *open);
 
 /* After each commit, by the engine's store thread: answers, wakes watchers, follows credentials. */
 void http_committed(struct http *h, const struct batch *batch);
+
+/* helper_has may have changed. Any thread. */
+void http_helper_wake(struct http *h, const char *site);
 
 /* Takes no more requests and lets what waits be answered for up to drain_ms: the engine must still
  * run. Then, when it has stopped, http_free. Both accept what was never started. */

@@ -204,7 +204,7 @@ static void operation_write(struct json_writer *w, const struct route *r)
     jw_array(w, "security");
     if (r->access != ACCESS_PUBLIC && r->access != ACCESS_ENROL) {
         jw_object(w, NULL);
-        jw_array(w, r->access == ACCESS_AGENT ? "agent" : "person");
+        jw_array(w, r->access == ACCESS_AGENT || r->access == ACCESS_HELPER ? "agent" : "person");
         jw_end_array(w);
         jw_end_object(w);
     }

@@ -15,7 +15,14 @@ enum route_id {
     N_ROUTES
 };
 
-enum route_access { ACCESS_PUBLIC, ACCESS_ENROL, ACCESS_PERSON, ACCESS_OPERATOR, ACCESS_AGENT };
+enum route_access {
+    ACCESS_PUBLIC,
+    ACCESS_ENROL,
+    ACCESS_PERSON,
+    ACCESS_OPERATOR,
+    ACCESS_AGENT,
+    ACCESS_HELPER
+};
 
 struct route {
     enum route_id id;

@@ -7,6 +7,7 @@
 #   setup_file() { slurm_needed; facility_start; people_start; site_start geneva 4; }
 #   teardown_file() { sites_end; facility_end; }
 #
+# SITE_REMOTE=yes: the site's helper runs at the site and calls (helper_start SITE).
 # Agents run with the options of $NODE_EXTRA besides, by the command $NODE_INSIDE (both arrays).
 # Every testbed takes its ports from 20000 up, by the process number, so that files run side by side.
 
@@ -22,6 +23,8 @@ site_user() { if [ "$(id -u)" = 0 ]; then echo nobody; else id -un; fi; }
 
 site_start() { # NAME NODES [OPTION of site add...]; SITE_EXTRA: lines for slurm.conf
     local name=$1 n=$2 port i
+    local where=(--slurm-conf "$FACILITY/sites/$name/slurm/slurm.conf")
+    [ -z "${SITE_REMOTE-}" ] || where=(--remote)
     shift 2
     mkdir -p "$FACILITY/libexec" "$FACILITY/sites/$name"
     chmod 755 "$FACILITY/libexec" "$FACILITY/sites" "$FACILITY/sites/$name"
@@ -30,9 +33,13 @@ site_start() { # NAME NODES [OPTION of site add...]; SITE_EXTRA: lines for slurm
     TB_PORT=$port TB_PREFIX=$name TB_CLUSTER=$name TB_EXTRA=${SITE_EXTRA-} \
         "$SOURCE/tests/slurm/testbed" start "$FACILITY/sites/$name/slurm" "$n" >&2 3>&-
     as council -q rate set h200 --rate 1 --peak-gflops 1000000
-    as council -q site add "$name" --slurm-conf "$FACILITY/sites/$name/slurm/slurm.conf" --tier 1 \
+    as council -q site add "$name" "${where[@]}" --tier 1 \
         --until 365d --user "$(site_user)" --agent "$FACILITY/libexec/beamtime-agent" \
         --agent-dir "$FACILITY/sites/$name/%n" "$@"
+    if [ -n "${SITE_REMOTE-}" ]; then
+        helper_enrol "$name"
+        helper_start "$name"
+    fi
     for ((i = 1; i <= n; i++)); do
         node_enrol "$name" "$name$i"
         node_start "$name" "$name$i"
@@ -71,6 +78,26 @@ node_start() { # SITE NODE [OPTION...]
             >>"$FACILITY/sites/$1/$2.log" 2>&1 3>&-
     ) &
     echo $! >"$FACILITY/sites/$1/$2.pid"
+}
+# The helper at a site: like an agent, but its certificate names the site.
+helper_options() { # SITE
+    helper_options=(--state-dir "$FACILITY/sites/$1/helper" --url "https://127.0.0.1:$(port agents)"
+        --enrol-url "$URL" --ca-file "$FACILITY/pki/root.pem"
+        --libexec-dir "$BUILD/daemon/clusters/helper")
+}
+helper_enrol() { # SITE
+    helper_options "$1"
+    as council -q token new "$1" --kind helper --file "$FACILITY/$1.token"
+    "$BUILD/agent/beamtime-agent" "${helper_options[@]}" --token-file "$FACILITY/$1.token" enrol
+}
+helper_start() { # SITE
+    helper_options "$1"
+    (
+        cd /
+        exec setsid "$BUILD/agent/beamtime-agent" "${helper_options[@]}" helper \
+            "$FACILITY/sites/$1/slurm/slurm.conf" </dev/null >>"$FACILITY/sites/$1/helper.log" 2>&1 3>&-
+    ) &
+    echo $! >"$FACILITY/sites/$1/helper.pid"
 }
 controller() { cat "$FACILITY/sites/$1/slurm/run/slurmctld.pid"; } # SITE
 controller_kill() {                                                      # SITE

@@ -273,6 +273,8 @@ static void a_site_s_configuration_lets_no_shell_in(void **unused)
     } rows[] = {
         {"{\"slurm_conf\":\"/etc/slurm/slurm.conf\"}", 0},
         {"{\"slurm_conf\":\"/c\",\"agent_dir\":\"/var/%n/x\",\"partition\":\"gpu-1\"}", 0},
+        {"{\"remote\":true}", 0},
+        {"{\"remote\":false}", -BT_ERR_INVALID},
         {"{}", -BT_ERR_INVALID},
         {"{\"slurm_conf\":\"\"}", -BT_ERR_INVALID},
         {"{\"slurm_conf\":\"slurm.conf\"}", -BT_ERR_INVALID},
