@@ -298,6 +298,8 @@ void rights_done(struct plan_timeline *e); /* forgets who may be stopped: after 
 
 /* ---- the pass (pass.c) ---- */
 
+/* When what the job depends on ends at its limit, as planned; after now if that is not known. */
+int32_t after_end(const struct plan_timeline *e, const struct eng_job *j);
 /* A zone of the reservation that has windows; PLAN_NONE = none has. */
 uint32_t resv_window(const struct plan_timeline *e, const struct resv *r);
 int32_t end_of(const struct eng_job *j, int32_t start);

@@ -113,8 +113,7 @@ static void cert_renew(struct plan_timeline *e, struct eng_job *j)
 
 /* ---- the plan of one job ---- */
 
-/* When what the job depends on ends, if nothing better is known: `now` + 1, never now. */
-static int32_t after_end(const struct plan_timeline *e, const struct eng_job *j)
+int32_t after_end(const struct plan_timeline *e, const struct eng_job *j)
 {
     uint32_t k = j->ask.after == PLAN_NONE ? PLAN_NONE : eng_find(e, j->ask.after);
     if (k == PLAN_NONE)

@@ -283,6 +283,8 @@ static int32_t floor_of(const struct plan_timeline *e, const struct floors *f,
         seen = kind;
         best = BT_MIN(best, floor_kind(f, kind, j->ask.min_acc));
     }
+    if (!j->ask.resolved)
+        best = BT_MAX(best, after_end(e, j));
     return BT_MIN(BT_MAX(best, BT_MAX(j->eligible, 0)), j->plan.start);
 }
 
@@ -318,7 +320,7 @@ static void fill_reason(const struct plan_timeline *e, const struct eng_job *j, 
         s->reason_nation = e->jobs[b].ask.nation;
     if (j->plan.mode != RESV_SPAN)
         s->pod = s->reason_pod = e->fabric.zones[j->plan.zone].pod;
-    s->reason_us = s->start_us;
+    s->reason_us = j->ask.resolved ? s->start_us : eng_us(e, after_end(e, j));
     if (j->reason == PLAN_REASON_MAINTENANCE) {
         uint32_t zone = resv_window(e, &j->plan);
         const uint32_t *off = e->fabric.window_off + e->fabric.zones[zone].window;

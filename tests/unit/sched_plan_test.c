@@ -332,6 +332,37 @@ static void a_dependent_is_planned_behind_and_never_started(void **state)
     sched_plan_done(&out);
 }
 
+static void a_dependent_has_no_earlier_floor_than_the_end_it_waits_for(void **state)
+{
+    (void)state;
+    struct world w;
+    struct bt_buf why = {0};
+    const struct plan_names names = {.job = 41, .nation = "?"};
+    world_init(&w, 4, 8, 4, 4);
+    run(&w, 1, 0, 1, 5);
+    ask(&w, 2, 8, 3);
+    for (uint32_t i = 0; i < 2; i++) { /* behind what runs, and behind what is planned */
+        struct plan_pending *p = ask(&w, 3 + i, 8, 1);
+        p->after = 1 + i;
+        p->resolved = false;
+    }
+    struct plan_output out = plan(&w);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct plan_slot *s = &out.slots[1 + i];
+        int64_t end = i ? S(3 * 3600) : S(5 * 3600);
+        assert_int_equal(s->blocker, 1 + i);
+        assert_int_equal(s->reason_us, end);
+        assert_int_equal(s->floor_us, end); /* three nodes are free all the time */
+        assert_int_equal(s->start_us, end);
+        assert_int_equal(s->promise_us, 0);
+    }
+    sched_reason_text(&out.slots[2], &names, &why);
+    assert_string_equal(bt_buf_text(&why),
+                        "waits for job 41 to end, which is planned for 2026-09-21T17:13:20Z");
+    bt_buf_done(&why);
+    sched_plan_done(&out);
+}
+
 static void an_elastic_job_takes_what_is_there(void **state)
 {
     (void)state;
@@ -774,6 +805,7 @@ int main(void)
         cmocka_unit_test(an_owner_moves_a_lent_promise_and_is_named),
         cmocka_unit_test(the_frugal_nation_goes_first),
         cmocka_unit_test(a_dependent_is_planned_behind_and_never_started),
+        cmocka_unit_test(a_dependent_has_no_earlier_floor_than_the_end_it_waits_for),
         cmocka_unit_test(an_elastic_job_takes_what_is_there),
         cmocka_unit_test(a_gang_larger_than_a_pod_spans_pods),
         cmocka_unit_test(newcomers_get_different_provisional_slots),
