@@ -86,6 +86,8 @@ int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
     for (size_t i = 0; i < BT_ARRAY_LEN(conf_options); i++)
         if (cli_has(a, conf_options[i].option))
             jw_str(&w, conf_options[i].member, cli_value(a, conf_options[i].option));
+    if (cli_has(a, "fence"))
+        jw_bool(&w, "fence", true);
     if (cli_has(a, "observe"))
         jw_bool(&w, "observe", true);
     if (cli_has(a, "remote"))
@@ -216,6 +218,8 @@ int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
                   (long long)json_i64(json_get(row, "running"), 0));
     if (*out_str(conf, "slurm_conf"))
         bt_buf_printf(&text, "slurm.conf    %s\n", out_str(conf, "slurm_conf"));
+    if (json_bool(json_get(conf, "fence"), false))
+        bt_buf_str(&text, "fence         each project is an account of its slurmdbd\n");
     if (json_bool(json_get(conf, "observe"), false))
         bt_buf_str(&text, "observed      only: nothing is ever started there\n");
     say_pairs(json_get(row, "pairs"), &text);

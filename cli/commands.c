@@ -147,6 +147,7 @@ static const struct cli_opt site_add_opts[] = {
     {"agent-dir", 0, "PATH", "its state folder there; %n is the node's name", NULL},
     {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
     {"until", 0, "TIME", "how long", NULL},
+    {"fence", 0, NULL, "make each project an account of its slurmdbd, with a bound", NULL},
     {"observe", 0, NULL, "only look: start nothing there", NULL},
     {"remote", 0, NULL, "its helper runs at the site (beamtime-agent helper) and calls", NULL},
     {0}};

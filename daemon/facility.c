@@ -42,6 +42,8 @@ struct facility {
     struct wants_board *board;
     struct clusters *clusters;
     char *slurm_helper;
+    pthread_mutex_t read_lock;
+    struct store_reader *reader; /* for the clusters */
     struct http *http;
     struct publish_thread *publish;
     struct ledger_store *ledger;
@@ -259,6 +261,19 @@ static void wake_helper(void *arg, const char *site)
     struct facility *f = arg;
 
     http_helper_wake(f->http, site);
+}
+
+/* Drivers ask one after another; the connection is made when the first one does. */
+static int projects(void *arg, const char *site, struct bt_buf *json, struct bt_err *err)
+{
+    struct facility *f = arg;
+    const char *const params[] = {site};
+    int rc;
+
+    pthread_mutex_lock(&f->read_lock);
+    rc = reader_query(f->reader, "fence", params, 1, json, err);
+    pthread_mutex_unlock(&f->read_lock);
+    return rc;
 }
 
 /* ---- the publisher's database ---- */
@@ -562,6 +577,8 @@ static int start(struct facility *f, struct bt_err *err)
     if (rc == 0)
         rc = make_http(f, read, public, err);
     if (rc == 0)
+        f->reader = reader_new(read);
+    if (rc == 0)
         rc = start_engine(f, owner, &behind, err);
     if (rc == 0 && behind) /* read only: nothing is set up, nothing is signed */
         return open_doors(f, err);
@@ -589,6 +606,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
     ask_init(&f->own);
     pthread_mutex_init(&f->fatal_lock, NULL);
     pthread_mutex_init(&f->known_lock, NULL);
+    pthread_mutex_init(&f->read_lock, NULL);
     f->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->slurm_helper = helper_path(set);
     f->clusters = clusters_new(&(struct clusters_settings){.dir = set->state_dir,
@@ -596,6 +614,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
                                                            .helper = f->slurm_helper,
                                                            .post = post,
                                                            .wake = wake_helper,
+                                                           .projects = projects,
                                                            .arg = f});
     rc = f->event_fd < 0 ? bt_fail_errno(err, BT_ERR_IO, "cannot make an event descriptor")
                          : statedir_open(set->state_dir, &f->dir, err);
@@ -641,6 +660,7 @@ void facility_stop(struct facility *f)
     if (f->http)
         http_quiet(f->http, DRAIN_MS);
     clusters_stop(f->clusters);
+    reader_free(f->reader);
     engine_stop(f->engine);
     if (f->publish)
         publish_thread_stop(f->publish);
@@ -663,5 +683,6 @@ void facility_stop(struct facility *f)
     ask_done(&f->own);
     pthread_mutex_destroy(&f->fatal_lock);
     pthread_mutex_destroy(&f->known_lock);
+    pthread_mutex_destroy(&f->read_lock);
     bt_free(f);
 }

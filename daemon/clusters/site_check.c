@@ -121,12 +121,12 @@ static void check_partition(struct check *k)
          c->partition);
     rule(k, c->partition_minutes && c->partition_minutes < DAY_MINUTES, ADVICE, "MaxTime", longer,
          "partition %s refuses jobs of more than %d minutes", c->partition, c->partition_minutes);
-    rule(k, *c->accounts && !names(c->accounts, s->account), WRONG, "AllowAccounts", allow,
-         "partition %s takes the accounts %.80s only, not '%s'", c->partition, c->accounts,
+    rule(k, *c->accounts && !s->fence && !names(c->accounts, s->account), WRONG, "AllowAccounts",
+         allow, "partition %s takes the accounts %.80s only, not '%s'", c->partition, c->accounts,
          s->account);
-    rule(k, *c->qos && !names(c->qos, s->qos), WRONG, "AllowQos", allow,
+    rule(k, *c->qos && !s->fence && !names(c->qos, s->qos), WRONG, "AllowQos", allow,
          "partition %s takes the QOS %.80s only, not '%s'", c->partition, c->qos, s->qos);
-    rule(k, c->associations && !*s->account, ADVICE, "account", allow,
+    rule(k, c->associations && !*s->account && !s->fence, ADVICE, "account", allow,
          "only accounts in slurmdbd may submit, and the site names none: each person needs a "
          "default account");
     rule(k, !bt_streq(c->preempt, "preempt/none") && c->may_preempt, ADVICE, "PreemptMode",

@@ -20,6 +20,7 @@ static const struct json_field fields[] = {
     TEXT(user, false),
     TEXT(agent, false),
     TEXT(agent_dir, false),
+    {"fence", JSON_F_BOOL, offsetof(struct site_conf, fence)},
     {"observe", JSON_F_BOOL, offsetof(struct site_conf, observe)},
     {"remote", JSON_F_BOOL, offsetof(struct site_conf, remote)}};
 

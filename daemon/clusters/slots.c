@@ -116,6 +116,7 @@ static struct slot *add(struct slots *s, const struct want *w)
     if (slot->claimed)
         slot->state = SLOT_DOUBT;
     bt_copy(slot->user, sizeof slot->user, w->unixname);
+    bt_copy(slot->account, sizeof slot->account, w->account);
     return slot;
 }
 

@@ -45,6 +45,7 @@ struct slot {
     int32_t n_hosts;
     char *hosts; /* owned */
     char user[33];
+    char account[96]; /* of its project, where the site has a fence */
 };
 
 /* What follows from a list. */

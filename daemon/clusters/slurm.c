@@ -273,8 +273,12 @@ static void submit_failed(struct driver *d, const struct asked *a, const struct 
     note(d, r->text, r->next);
 }
 
-void driver_reply(struct driver *d, const struct asked *a, const struct wire_reply *r)
+void driver_reply(struct driver *d, const struct asked *a, struct wire_reply *r)
 {
+    if (a->op == WIRE_FENCE) { /* slurmdbd's silence is not the controller's */
+        fence_reply(d, r);
+        return;
+    }
     if (!r->ok && r->code == BT_ERR_UNREACHABLE)
         unreachable(d, r->text, r->next);
     else
@@ -348,8 +352,8 @@ static bool submit(struct driver *d, struct slot *slot)
     bt_copy(s->name, sizeof s->name, d->all->set.facility);
     bt_copy(s->user, sizeof s->user, *slot->user ? slot->user : d->use.user);
     bt_copy(s->partition, sizeof s->partition, d->use.partition);
-    bt_copy(s->account, sizeof s->account, d->use.account);
-    bt_copy(s->qos, sizeof s->qos, d->use.qos);
+    bt_copy(s->account, sizeof s->account, d->use.fence ? slot->account : d->use.account);
+    bt_copy(s->qos, sizeof s->qos, d->use.fence ? slot->account : d->use.qos);
     s->hosts = slot->hosts;
     s->n_hosts = slot->n_hosts;
     s->minutes = (slot->walltime_s + slot->grace_s + 59) / 60 + SPARE_MINUTES;
@@ -366,7 +370,8 @@ static void submit_wanted(struct driver *d)
     if (!d->slots.listed || d->use.observe || !d->n_nodes)
         return;
     for (size_t i = 0; i < d->slots.n && d->helper.n_asked < SUBMIT_ROOM; i++)
-        if (d->slots.v[i].state == SLOT_WANTED && !submit(d, &d->slots.v[i]))
+        if (d->slots.v[i].state == SLOT_WANTED &&
+            fence_knows(d, d->slots.v[i].account, d->slots.v[i].user) && !submit(d, &d->slots.v[i]))
             return;
 }
 
@@ -400,6 +405,7 @@ static void ask_lists(struct driver *d)
     ask_due(d, WIRE_NODES, d->nodes_due_us == 0, &d->nodes_due_us, NODES_EVERY_US);
     ask_due(d, WIRE_JOBS, fresh, &d->jobs_due_us, JOBS_EVERY_US);
     ask_due(d, WIRE_CONF, true, &d->conf_due_us, CONF_EVERY_US);
+    fence_ask(d);
     if (d->use.observe && d->n_nodes)
         ask_due(d, WIRE_QUEUE, true, &d->queue_due_us, NODES_EVERY_US);
 }
@@ -421,7 +427,7 @@ static void take_wants(struct driver *d)
     d->changed = false;
     if (changed) {
         d->tell_all = true;
-        d->conf_due_us = d->nodes_due_us = 0;
+        d->conf_due_us = d->nodes_due_us = d->fence.due_us = 0;
         d->removed = bt_streq(d->state, "removed");
         if (!bt_streq(d->use.slurm_conf, d->conf.slurm_conf) || d->use.remote != d->conf.remote ||
             d->removed)
@@ -473,7 +479,8 @@ static void keep_helper(struct driver *d)
     if (now - h->asked[h->first].sent_us > HUNG_US) {
         bt_fail(&err, BT_ERR_TIMEOUT, "the helper did not answer for %d s", HUNG_US / 1000000);
         lose_helper(d, &err);
-    } else if (now - h->asked[h->first].sent_us > SILENT_US) {
+    } else if (now - h->asked[h->first].sent_us > SILENT_US &&
+               h->asked[h->first].op != WIRE_FENCE) { /* slurmdbd's silence is another's */
         if (h->pid == REMOTE)
             unreachable(d, "neither the helper at the site nor its slurmctld answers",
                         "at the site: journalctl -u beamtime-helper; scontrol ping");
@@ -489,6 +496,8 @@ static int wait_ms(const struct driver *d)
 
     if (d->helper.ready && !is_asked(&d->helper, WIRE_JOBS))
         due = BT_MIN(due, d->jobs_due_us);
+    if (d->helper.ready && d->use.fence && !d->fence.under_way)
+        due = BT_MIN(due, d->fence.due_us);
     return (int)(BT_MAX(0, due - now) / 1000 + 1);
 }
 

@@ -24,6 +24,9 @@ struct clusters_settings {
     const char *dir;      /* the daemon's state directory */
     int (*post)(void *arg, struct event *ev, struct bt_err *err); /* takes ev over on success */
     void (*wake)(void *arg, const char *site); /* clusters_get has something new; never blocks */
+    /* For a site with a fence: JSON [{"account","cap","users":"ana,ivo"}], one a project that has a
+     * grant. May block; called by drivers. */
+    int (*projects)(void *arg, const char *site, struct bt_buf *json, struct bt_err *err);
     void *arg;
 };
 

@@ -95,6 +95,7 @@ void helper_end(struct driver *d)
     h->ready = false;
     h->n_asked = 0;
     slots_cut(&d->slots);
+    fence_cut(d);
 }
 
 bool helper_ask(struct driver *d, const struct wire_request *r, struct bt_uuid job, int32_t attempt)

@@ -11,6 +11,7 @@
 #include "daemon/clusters/site_conf.h"
 #include "daemon/clusters/slots.h"
 #include "daemon/clusters/slurm.h"
+#include "lib/base/map.h"
 
 enum {
     ASKED_MAX = 64,              /* requests at the helper at a time */
@@ -59,6 +60,21 @@ struct known_node {
     char told[sizeof((struct site_node *)0)->trouble];
 };
 
+/* What a site's slurmdbd knows of the facility's projects. */
+struct site_fence {
+    bool seen; /* a round was answered; these up to the blank line under the driver's lock */
+    bool enforced;
+    struct fence_item *items; /* that differ; owned */
+    size_t n_items;
+    char text[240], next[160]; /* why there is none */
+
+    int64_t due_us, asked_us;
+    bool under_way;
+    struct fence_row *asked; /* owned */
+    size_t n_asked;
+    struct bt_map pairs; /* accounts and users that are there */
+};
+
 struct driver {
     struct clusters *all;
     char name[32];
@@ -83,6 +99,7 @@ struct driver {
     size_t n_nodes;
     struct wire_conf settings; /* of the cluster, for `site check` */
     bool has_settings;
+    struct site_fence fence;  /* in part */
     struct observer observer; /* of a site that is only observed */
     struct remote remote;
 
@@ -115,12 +132,20 @@ void remote_end(struct driver *d);
 int remote_take(struct driver *d, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
 int remote_give(struct driver *d, struct bt_buf *from, struct bt_err *err) BT_MUSTUSE;
 
+/* slurm_fence.c: asks when it is due; whether jobs may go under that account as that user ("" the
+ * site's own). */
+void fence_ask(struct driver *d);
+void fence_reply(struct driver *d, struct wire_reply *r); /* takes its items */
+bool fence_knows(struct driver *d, const char *account, const char *user);
+void fence_cut(struct driver *d); /* the helper is gone */
+void fence_done(struct driver *d);
+
 /* slurm_watch.c: what a site that is only observed does; its file in the state directory. */
 void watch_load(struct driver *d);
 void watch_queue(struct driver *d, const struct wire_reply *r);
 
 /* slurm.c: called for each reply. */
-void driver_reply(struct driver *d, const struct asked *a, const struct wire_reply *r);
+void driver_reply(struct driver *d, const struct asked *a, struct wire_reply *r);
 void driver_hello(struct driver *d, const struct wire_reply *r);
 
 #endif

@@ -32,6 +32,7 @@ static void driver_free(struct driver *d)
     bt_free(d->nodes);
     slots_done(&d->slots);
     observe_done(&d->observer);
+    fence_done(d);
     bt_buf_done(&d->helper.in);
     bt_buf_done(&d->helper.out);
     bt_buf_done(&d->remote.in);
@@ -321,6 +322,27 @@ static void diff_switches(const struct driver *d, const struct rows_by_name *row
     (void)topo_diff(v, d->n_nodes, w);
 }
 
+static void diff_fence(const struct driver *d, struct json_writer *w)
+{
+    const struct site_fence *f = &d->fence;
+    char fix[200];
+
+    if (!d->conf.fence || !f->seen)
+        return;
+    if (*f->text)
+        item(w, "-", "slurmdbd", "projects are accounts there", f->text, f->next);
+    else if (!f->enforced)
+        item(w, "-", "slurm.conf", "AccountingStorageEnforce=associations,limits,qos",
+             "accounts and limits are not looked at",
+             "set it in slurm.conf, then restart slurmctld");
+    for (size_t i = 0; i < f->n_items; i++) {
+        const struct fence_item *x = &f->items[i];
+
+        fence_fix(x, fix, sizeof fix);
+        item(w, x->account, x->what, x->expected, x->actual, fix);
+    }
+}
+
 /* Those of its nodes that take no work from here; on a site that is only observed, from anybody. */
 static int n_differ(const struct driver *d, const struct json *nodes)
 {
@@ -388,6 +410,7 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
     for (size_t i = 0; i < d->n_nodes; i++)
         diff_node(&d->nodes[i].node, row_of(&rows, d->nodes[i].node.name), w);
     diff_switches(d, &rows, w);
+    diff_fence(d, w);
     diff_missing(d, rows.nodes, w);
     pthread_mutex_unlock(&d->lock);
     bt_map_done(&rows.at);

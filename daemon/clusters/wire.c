@@ -38,8 +38,10 @@ int wire_unframe(const char *p, size_t n, const char **ret, size_t *ret_n, struc
 
 #define YEAR_9999_S INT64_C(253402300799)
 
-static const char *const ops[] = {"nodes", "jobs",  "submit", "cancel",
-                                  "conf",  "queue", "resume", NULL};
+static const char *const ops[] = {"nodes", "jobs",   "submit", "cancel", "conf",
+                                  "queue", "resume", "fence",  NULL};
+static const char *const acts[] = {"add account", "add qos", "set cap", "set qos",
+                                   "add user",    "nothing", NULL};
 static const char *const states[] = {"pending", "running", "over", NULL};
 
 #define TEXT(s, m, needed)                                                       \
@@ -137,6 +139,22 @@ static const struct json_field queued_fields[] = {
     {"hosts", JSON_F_STRING, offsetof(struct wire_queued, hosts), true, WIRE_HOSTS_MAX},
 };
 
+static const struct json_field fence_row_fields[] = {
+    TEXT(fence_row, account, true),
+    TEXT(fence_row, user, true),
+    {"cap", JSON_F_I64, offsetof(struct fence_row, cap), true, 0, 0, INT64_MAX},
+};
+
+static const struct json_field fence_item_fields[] = {
+    {"act", JSON_F_ENUM, offsetof(struct fence_item, act), true, .values = acts},
+    TEXT(fence_item, account, true),
+    TEXT(fence_item, user, true),
+    {"cap", JSON_F_I64, offsetof(struct fence_item, cap), true, 0, FENCE_NO_QOS, INT64_MAX},
+    TEXT(fence_item, what, true),
+    TEXT(fence_item, expected, true),
+    TEXT(fence_item, actual, true),
+};
+
 static void write_table(struct json_writer *w, const struct json_field *f, size_t n,
                         const void *from)
 {
@@ -187,6 +205,15 @@ void wire_request_write(const struct wire_request *r, struct bt_buf *to)
         jw_str(&w, "comment", r->comment);
     } else if (r->op == WIRE_RESUME) {
         jw_str(&w, "node", r->node);
+    } else if (r->op == WIRE_FENCE) {
+        jw_bool(&w, "apply", r->apply);
+        jw_array(&w, "fence");
+        for (size_t i = 0; i < r->n_fence; i++) {
+            jw_object(&w, NULL);
+            WRITE(&w, fence_row_fields, &r->fence[i]);
+            jw_end_object(&w);
+        }
+        jw_end_array(&w);
     } else if (r->op == WIRE_CONF) {
         jw_str(&w, "partition", r->partition);
         jw_str(&w, "user", r->user);
@@ -196,6 +223,18 @@ void wire_request_write(const struct wire_request *r, struct bt_buf *to)
     }
     jw_end_object(&w);
     wire_frame(to, text.p, text.n);
+}
+
+static int read_fence(const struct json *list, struct wire_request *r, struct bt_err *err)
+{
+    int32_t n = 0;
+    int rc;
+
+    r->fence = bt_new_n(struct fence_row, json_len(list) + 1);
+    rc = json_read_rows(list, fence_row_fields, BT_ARRAY_LEN(fence_row_fields), r->fence,
+                        sizeof *r->fence, &n, err);
+    r->n_fence = (size_t)n;
+    return rc;
 }
 
 int wire_request_read(const char *text, size_t n, struct wire_request *ret, struct bt_err *err)
@@ -210,6 +249,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         char partition[64];
         char user[33];
         char node[64];
+        bool apply;
+        const struct json *fence;
     } in = {.q = 0};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), q), true, 0, 1, INT64_MAX},
@@ -221,6 +262,8 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         {"partition", JSON_F_TEXT, offsetof(typeof(in), partition), false, 64},
         {"user", JSON_F_TEXT, offsetof(typeof(in), user), false, 33},
         {"node", JSON_F_TEXT, offsetof(typeof(in), node), false, 64},
+        {"apply", JSON_F_BOOL, offsetof(typeof(in), apply)},
+        {"fence", JSON_F_VALUE, offsetof(typeof(in), fence)},
     };
     JSON_AUTO struct json *j = NULL;
     struct wire_request r = {0};
@@ -236,8 +279,13 @@ int wire_request_read(const char *text, size_t n, struct wire_request *ret, stru
         rc = bt_fail(err, BT_ERR_INVALID, "resume wants a node");
     if (rc == 0 && in.submit)
         rc = READ(in.submit, submit_fields, &r.submit, err);
-    if (rc < 0)
+    if (rc == 0 && in.op == WIRE_FENCE)
+        rc = read_fence(in.fence, &r, err);
+    if (rc < 0) {
+        wire_request_done(&r);
         return rc;
+    }
+    r.apply = in.apply;
     r.q = in.q;
     r.op = in.op;
     r.fresh = in.fresh;
@@ -254,6 +302,7 @@ void wire_request_done(struct wire_request *r)
 {
     bt_free(r->submit.hosts);
     bt_free(r->submit.script);
+    bt_free(r->fence);
     *r = (struct wire_request){0};
 }
 
@@ -294,6 +343,21 @@ static void write_queue(const struct wire_reply *r, struct json_writer *w)
     jw_end_array(w);
 }
 
+static void write_fenced(const struct wire_fenced *f, struct json_writer *w)
+{
+    jw_object(w, "fenced");
+    jw_bool(w, "enforced", f->enforced);
+    jw_i64(w, "n_done", f->n_done);
+    jw_array(w, "items");
+    for (size_t i = 0; i < f->n; i++) {
+        jw_object(w, NULL);
+        WRITE(w, fence_item_fields, &f->items[i]);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+    jw_end_object(w);
+}
+
 void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf *to)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
@@ -319,6 +383,8 @@ void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf
         write_nodes(r, &w);
     } else if (op == WIRE_QUEUE) {
         write_queue(r, &w);
+    } else if (op == WIRE_FENCE && r->fenced) {
+        write_fenced(r->fenced, &w);
     } else if (op == WIRE_CONF && r->conf) {
         jw_object(&w, "conf");
         WRITE(&w, conf_fields, r->conf);
@@ -375,12 +441,41 @@ static int read_queue(const struct json *list, struct wire_reply *r, struct bt_e
     return 0;
 }
 
+static int read_fenced(const struct json *object, struct wire_reply *r, struct bt_err *err)
+{
+    struct {
+        bool enforced;
+        int64_t n_done;
+        const struct json *items;
+    } in = {.items = NULL};
+    const struct json_field fields[] = {
+        {"enforced", JSON_F_BOOL, offsetof(typeof(in), enforced), true},
+        {"n_done", JSON_F_I64, offsetof(typeof(in), n_done), true, 0, 0, INT64_MAX},
+        {"items", JSON_F_VALUE, offsetof(typeof(in), items), true},
+    };
+    int32_t n = 0;
+    int rc = READ(object, fields, &in, err);
+
+    if (rc < 0)
+        return rc;
+    r->fenced = bt_new(struct wire_fenced);
+    *r->fenced = (struct wire_fenced){
+        .enforced = in.enforced,
+        .n_done = in.n_done,
+        .items = bt_new_n(struct fence_item, json_len(in.items) + 1),
+    };
+    rc = json_read_rows(in.items, fence_item_fields, BT_ARRAY_LEN(fence_item_fields),
+                        r->fenced->items, sizeof *r->fenced->items, &n, err);
+    r->fenced->n = (size_t)n;
+    return rc;
+}
+
 int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct bt_err *err)
 {
     struct {
         struct wire_reply r;
         char code[32];
-        const struct json *jobs, *nodes, *conf, *queue;
+        const struct json *jobs, *nodes, *conf, *queue, *fenced;
     } in = {.code = ""};
     const struct json_field fields[] = {
         {"q", JSON_F_I64, offsetof(typeof(in), r.q), true, 0, 0, INT64_MAX},
@@ -396,6 +491,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         {"nodes", JSON_F_VALUE, offsetof(typeof(in), nodes)},
         {"conf", JSON_F_VALUE, offsetof(typeof(in), conf)},
         {"queue", JSON_F_VALUE, offsetof(typeof(in), queue)},
+        {"fenced", JSON_F_VALUE, offsetof(typeof(in), fenced)},
         {"others", JSON_F_STRING, offsetof(typeof(in), r.others), false, WIRE_HOSTS_MAX},
         {"n_others", JSON_F_I64, offsetof(typeof(in), r.n_others), false, 0, 0, INT64_MAX},
     };
@@ -410,6 +506,8 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         rc = read_nodes(in.nodes, &in.r, err);
     if (rc == 0 && in.queue && !in.jobs && !in.nodes)
         rc = read_queue(in.queue, &in.r, err);
+    if (rc == 0 && in.fenced)
+        rc = read_fenced(in.fenced, &in.r, err);
     if (rc == 0 && in.conf) {
         in.r.conf = bt_new(struct wire_conf);
         rc = READ(in.conf, conf_fields, in.r.conf, err);
@@ -431,6 +529,9 @@ void wire_reply_done(struct wire_reply *r)
     bt_free(r->nodes);
     bt_free(r->others);
     bt_free(r->conf);
+    if (r->fenced)
+        bt_free(r->fenced->items);
+    bt_free(r->fenced);
     for (size_t i = 0; r->queue && i < r->n; i++)
         bt_free(r->queue[i].hosts);
     bt_free(r->queue);

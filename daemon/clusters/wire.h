@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/clusters/fence.h"
 #include "lib/base/buf.h"
 #include "lib/base/err.h"
 #include "lib/base/uuid.h"
@@ -38,6 +39,7 @@ enum wire_op {
     WIRE_CONF,
     WIRE_QUEUE,
     WIRE_RESUME,
+    WIRE_FENCE,
     WIRE_OPS
 };
 
@@ -68,6 +70,9 @@ struct wire_request {
     char partition[64];         /* NODES, CONF, QUEUE: where jobs go; "" the default one, or all */
     char node[64];              /* RESUME */
     char user[33];              /* CONF: whom jobs of unmapped people run as */
+    bool apply;                 /* FENCE: also make it so */
+    struct fence_row *fence;    /* FENCE: accounts and their users; owned */
+    size_t n_fence;
 };
 
 void wire_request_write(const struct wire_request *r, struct bt_buf *to); /* with its frame */
@@ -138,6 +143,14 @@ struct wire_conf {
     char accounts[128], qos[128]; /* that alone may use it; "" all */
 };
 
+/* What still differs in slurmdbd. */
+struct wire_fenced {
+    struct fence_item *items; /* owned */
+    size_t n;
+    int64_t n_done; /* differences that were mended just now */
+    bool enforced;  /* the controller looks at accounts, QOS and limits */
+};
+
 /* Whoever reads a list frees it with bt_free. */
 struct wire_reply {
     int64_t q;
@@ -148,12 +161,13 @@ struct wire_reply {
     char version[32];
     struct wire_job *jobs;
     struct wire_node *nodes;
-    size_t n;                  /* of jobs or nodes */
-    char *others;              /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
-    int64_t n_others;          /* JOBS: how many jobs of others live */
-    struct wire_conf *conf;    /* CONF; owned */
-    struct wire_queued *queue; /* QUEUE */
-    int code;                  /* BT_ERR_x when not ok */
+    size_t n;                   /* of jobs or nodes */
+    char *others;               /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
+    int64_t n_others;           /* JOBS: how many jobs of others live */
+    struct wire_conf *conf;     /* CONF; owned */
+    struct wire_queued *queue;  /* QUEUE */
+    struct wire_fenced *fenced; /* FENCE; owned */
+    int code;                   /* BT_ERR_x when not ok */
     char text[240];
     char next[160];
 };

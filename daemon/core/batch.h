@@ -60,6 +60,7 @@ struct want {
     int32_t tier;
     int32_t accelerators;
     char unixname[33]; /* "" : the site's default account */
+    char account[96];  /* of its project in a Slurm cluster's accounting: "bt_cz_multilingual" */
     char kind[16];     /* job kind */
     bool claimed;      /* its shepherd was granted the claim */
     bool told;         /* GONE: its own agent said so, and need not hear it */

@@ -209,6 +209,9 @@ void emit_want(struct core *c, const struct job *j, enum want_action action)
     w->site = a->site;
     w->claimed = a->claimed_us != 0;
     bt_copy(w->unixname, sizeof w->unixname, unixname_of(c, j->person, a->site));
+    (void)snprintf(w->account, sizeof w->account, "bt_%s_%s",
+                   c->nations[c->projects[j->project - 1].row.nation - 1].row.code,
+                   c->projects[j->project - 1].row.name);
     if (a->node > 0)
         bt_copy(w->node, sizeof w->node, c->nodes[a->node - 1].row.name);
     if (action == WANT_RUN && a->n_places) {

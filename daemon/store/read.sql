@@ -152,6 +152,30 @@ SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier
         FROM (SELECT * FROM switch_pair WHERE site = s.id ORDER BY state DESC, busbw_mbs LIMIT 1000)
         p), '[]'))::text
 FROM site s WHERE s.name = $1::text
+-- name: fence
+-- What a site's slurmdbd should know: projects that ever had a grant, and the Unix accounts of
+-- their members there. The bound is what the unspent grant pays for a minute at the lowest rate of
+-- any Slurm site, never less than what runs, and the same at all sites that may share a slurmdbd.
+WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
+lowest AS (SELECT min(r.rate_milli) AS rate FROM (
+    SELECT DISTINCT ON (class_name) class_name, rate_milli FROM rate, t WHERE from_us <= t.now
+    ORDER BY class_name, from_us DESC) r
+    WHERE r.class_name IN (SELECT d.class_name FROM node d JOIN site s ON s.id = d.site
+        WHERE s.kind = 'slurm' AND s.state <> 'removed'))
+SELECT coalesce(json_agg(json_build_object('account', 'bt_' || n.code || '_' || p.name,
+    'cap', least(1000000000, greatest(live.acc, CASE
+        WHEN coalesce(a.from_us, 0) > t.now OR coalesce(a.until_us, t.now + 1) <= t.now THEN 0
+        ELSE (a.free + a.held) / greatest(1, coalesce(lowest.rate, 1000) * 60) END)),
+    'users', users.list) ORDER BY n.code, p.name), '[]')::text
+FROM t, lowest, project p JOIN nation n ON n.id = p.nation
+JOIN account a ON a.level = 'project' AND a.project = p.id
+CROSS JOIN LATERAL (SELECT coalesce(sum(x.accelerators), 0) AS acc FROM attempt x
+    JOIN job j ON j.id = x.job AND j.attempt = x.n
+    WHERE j.project = p.id AND j.record_idx IS NULL AND x.ended_us IS NULL) live
+CROSS JOIN LATERAL (SELECT coalesce(string_agg(DISTINCT u.unixname, ','), '') AS list
+    FROM member m JOIN unixmap u ON u.person = m.person JOIN site s ON s.id = u.site
+    WHERE m.project = p.id AND m.role <> 'none' AND s.name = $1::text) users
+WHERE a.granted > 0 OR a.spent > 0 OR live.acc > 0
 -- name: nodes_by_state
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', g.site,
     'class', g.class_name, 'state', g.state, 'nodes', g.n, 'accelerators', g.acc, 'busy', g.busy,

@@ -118,6 +118,21 @@ static int two_nodes(void *arg, bool fresh, const char *partition, struct wire_r
     return 0;
 }
 
+static int fence(void *arg, bool apply, struct fence_row *want, size_t n_want,
+                 struct wire_fenced *ret, struct bt_err *err)
+{
+    static const struct fence_row has[] = {
+        {.account = "bt_cz_moon", .cap = 3, .there = true, .own_qos = true}};
+    struct fence_row copy = has[0];
+
+    (void)arg;
+    (void)err;
+    ret->enforced = !apply;
+    ret->n_done = 7;
+    ret->items = fence_compare(want, n_want, &copy, 1, &ret->n);
+    return 0;
+}
+
 static int a_job(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *err)
 {
     (void)arg;
@@ -182,7 +197,7 @@ static int resume(void *arg, const char *node, struct bt_err *err)
 
 static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
 {
-    struct calls calls = {two_nodes, a_job, refuse, end, settings, queue, resume, cancelled};
+    struct calls calls = {two_nodes, a_job, refuse, end, settings, queue, resume, fence, cancelled};
     BT_BUF_AUTO struct bt_buf in = {0};
     BT_BUF_AUTO struct bt_buf out = {0};
     struct wire_reply back;
@@ -200,6 +215,28 @@ static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
     assert_int_equal(0, wire_reply_read(text, n, &back, &err));
     assert_int_equal(r->q, back.q);
     return back;
+}
+
+static void a_fence_and_what_differs_read_back(void **unused)
+{
+    struct fence_row rows[] = {{.account = "bt_cz_moon", .cap = 12},
+                               {.account = "bt_cz_moon", .user = "ana"}};
+    struct wire_request r = {.q = 5, .op = WIRE_FENCE, .apply = true, .fence = rows, .n_fence = 2};
+    uint32_t cancelled = 0;
+    struct wire_reply back = ask(&r, &cancelled);
+
+    (void)unused;
+    assert_true(back.ok);
+    assert_non_null(back.fenced);
+    assert_false(back.fenced->enforced);
+    assert_int_equal(7, back.fenced->n_done);
+    assert_int_equal(2, back.fenced->n);
+    assert_int_equal(FENCE_SET_CAP, back.fenced->items[0].act);
+    assert_string_equal("gres/gpu=12", back.fenced->items[0].expected);
+    assert_string_equal("gres/gpu=3", back.fenced->items[0].actual);
+    assert_int_equal(FENCE_ADD_USER, back.fenced->items[1].act);
+    assert_string_equal("ana", back.fenced->items[1].user);
+    wire_reply_done(&back);
 }
 
 static void the_helper_answers_each_request_once_in_order(void **unused)
@@ -297,6 +334,7 @@ int main(void)
         cmocka_unit_test(a_request_reads_back),
         cmocka_unit_test(a_comment_reads_back_or_is_not_ours),
         cmocka_unit_test(the_helper_answers_each_request_once_in_order),
+        cmocka_unit_test(a_fence_and_what_differs_read_back),
         cmocka_unit_test(a_site_s_configuration_lets_no_shell_in),
     };
 

@@ -25,6 +25,9 @@ struct calls {
                  struct bt_err *err);
     /* Lets a node work again that is drained as a duplicate (wire.h), and no other. */
     int (*resume)(void *arg, const char *node, struct bt_err *err);
+    /* Compares slurmdbd's accounts with want[] (which it sorts); with `apply` makes them so. */
+    int (*fence)(void *arg, bool apply, struct fence_row *want, size_t n_want,
+                 struct wire_fenced *ret, struct bt_err *err);
     void *arg;
 };
 

@@ -456,5 +456,6 @@ void cluster_calls(struct cluster *c, struct calls *ret)
                           .conf = cluster_conf,
                           .queue = cluster_queue,
                           .resume = resume,
+                          .fence = cluster_fence,
                           .arg = c};
 }

@@ -21,6 +21,10 @@ int cluster_queue(void *arg, bool fresh, const char *partition, struct wire_repl
 /* Whether "a,b,c" names the partition; "" is in every list. */
 bool cluster_in_list(const char *list, const char *partition);
 
+/* dbd.c: makes slurmdbd know these accounts (fence.h), or only compares. */
+int cluster_fence(void *arg, bool apply, struct fence_row *want, size_t n_want,
+                  struct wire_fenced *ret, struct bt_err *err) BT_MUSTUSE;
+
 /* topo.c: the switches of its nodes, from slurm_load_topo; none without topology/tree. */
 struct topology;
 int cluster_topology(struct topology **ret, struct bt_err *err) BT_MUSTUSE;

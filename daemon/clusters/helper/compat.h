@@ -13,6 +13,7 @@
 #define SLURM_BACKWARD_COMPAT 1
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
+#include <slurm/slurmdb.h>
 
 /* Exported by the library, not declared in its header. */
 extern char *slurm_job_state_string(uint32_t state);
@@ -22,6 +23,14 @@ extern char *slurm_node_state_string(uint32_t state);
 typedef hostlist_t *compat_hosts;
 #else
 typedef hostlist_t compat_hosts;
+#endif
+
+#if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(23, 11, 0)
+typedef list_t *compat_list;
+typedef list_itr_t *compat_iterator;
+#else
+typedef List compat_list;
+typedef ListIterator compat_iterator;
 #endif
 
 #if SLURM_VERSION_NUMBER >= SLURM_VERSION_NUM(25, 11, 0)

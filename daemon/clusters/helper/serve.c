@@ -30,6 +30,9 @@ static int call(const struct calls *c, const struct wire_request *r, struct wire
         return c->queue(c->arg, r->fresh, r->partition, ret, err);
     case WIRE_RESUME:
         return c->resume(c->arg, r->node, err);
+    case WIRE_FENCE:
+        ret->fenced = bt_new(struct wire_fenced);
+        return c->fence(c->arg, r->apply, r->fence, r->n_fence, ret->fenced, err);
     case WIRE_OPS:
         break;
     }
