@@ -24,6 +24,7 @@ enum { HISTORY_MAX = 200000, PROGRAM_MAX = 4096 };
 
 struct past {
     int64_t submit_us, start_us, end_us, walltime_s, acc, charged_mras;
+    int64_t hold_mras; /* of one that waits; 0: it ran */
     char nation[16];
     bool mine;    /* counts against the account */
     bool refused; /* by the new quota */
@@ -31,7 +32,7 @@ struct past {
 
 struct history {
     struct past *v;
-    uint32_t n, cap;
+    uint32_t n, cap, waiting;
 };
 
 /* ---- what was: newest first, as the facility lists it ---- */
@@ -54,9 +55,17 @@ static void take_job(struct history *h, const struct quota_who *who, const struc
                      .charged_mras = out_mras(j, "charged_mras"),
                      .mine = counts_for(who, j)};
 
-    if (!p.start_us)
+    if (!p.start_us && p.end_us)
         return; /* it never ran: nothing is known of its length */
-    if (!p.end_us)
+    if (!p.start_us) {
+        if (!bt_streq(out_str(j, "state"), "queued") &&
+            !bt_streq(out_str(j, "reason"), "dependency"))
+            return; /* held: nobody knows until when */
+        p.start_us = BT_MAX(out_when(j, "start_at"), now_us);
+        p.end_us = p.start_us + p.walltime_s * BT_US_PER_S;
+        p.hold_mras = out_mras(j, "hold_mras");
+        h->waiting++;
+    } else if (!p.end_us)
         p.end_us = BT_MAX(now_us, p.start_us + BT_US_PER_S);
     bt_copy(p.nation, sizeof p.nation, out_str(j, "nation"));
     BT_GROW(h->v, h->n, h->cap);
@@ -100,6 +109,8 @@ static int read_history(struct app *app, const struct quota_who *who, int64_t si
 /* The hold that the job took: its charge, drawn out to its walltime. */
 static int64_t hold_of(const struct past *p)
 {
+    if (p->hold_mras)
+        return p->hold_mras;
     double seconds = (double)(p->end_us - p->start_us) / BT_US_PER_S;
     double rate = p->charged_mras > 0 && seconds > 1
                       ? (double)p->charged_mras / (seconds * (double)p->acc)
@@ -256,13 +267,16 @@ static const struct json *nation_in(const struct json *replayed, const char *nam
     return NULL;
 }
 
-static void tell(const struct json *now, const struct json *then, uint32_t refused)
+static void tell(const struct json *now, const struct json *then, uint32_t refused,
+                 uint32_t waiting)
 {
     const struct json *list = json_get(now, "nations");
     char a[TEXT_MAX], b[TEXT_MAX];
 
-    printf("  of %" PRId64 " jobs that ran in the period %" PRIu32 " would have been refused\n",
-           json_i64(json_get(now, "jobs"), 0), refused);
+    printf("  of %" PRId64 " jobs that ran in the period %s%" PRIu32 " would have been refused\n",
+           json_i64(json_get(now, "jobs"), 0), waiting ? "or wait " : "", refused);
+    if (waiting)
+        printf("  (%" PRIu32 " wait: they are taken to run to their time limits)\n", waiting);
     printf("  %-16s %10s %10s %14s %14s\n", "NATION", "JOBS", "THEN", "MEAN WAIT", "THEN");
     for (size_t i = 0; i < json_len(list); i++) {
         const struct json *n = json_at(list, i), *t = nation_in(then, out_str(n, "name"));
@@ -276,6 +290,8 @@ static void tell(const struct json *now, const struct json *then, uint32_t refus
            json_i64(json_get(now, "jobs"), 0), json_i64(json_get(then, "jobs"), 0),
            text_duration((int64_t)json_f64(json_get(now, "mean_wait_s"), 0), a),
            text_duration((int64_t)json_f64(json_get(then, "mean_wait_s"), 0), b));
+    printf("  not seen: jobs that were refused, that are held by people, or that nobody submitted\n"
+           "  for want of quota; nodes that were down; guarantees and reservations\n");
 }
 
 static int replay_both(struct app *app, struct history *h, uint32_t refused, const char *dir,
@@ -295,7 +311,7 @@ static int replay_both(struct app *app, struct history *h, uint32_t refused, con
     unlink(was);
     unlink(would);
     if (rc >= 0)
-        tell(now, then, refused);
+        tell(now, then, refused, h->waiting);
     return rc;
 }
 

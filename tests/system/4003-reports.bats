@@ -67,3 +67,16 @@ share() { as council report fairness --since 1h --json | jq -r ".items[] | selec
     [[ "$output" == *"of $((ran + 1)) jobs that ran in the period 1 would have been refused"* ]]
     [ "$(as ana quota show cz/multilingual --json | jq -r '.items[] | select(.level == "project") | .granted_mras')" = 36000000 ]
 }
+
+@test "a simulated quota counts what waits, and says what it does not see" {
+    as council -q reservation add away --nodes "$(as council node list -o name)" --until 3h --nation fr
+    waits=$(as ana -q submit -n 2 --time 2h -- true)
+    held=$(as ana -q submit -n 1 --hold --time 1h -- true)
+    run -0 as cz-admin quota set cz/multilingual --amount 20h --simulate
+    [[ "$output" == *"jobs that ran in the period or wait 0 would have been refused"* ]]
+    [[ "$output" == *"(1 wait: they are taken to run to their time limits)"* ]]
+    [[ "$output" == *"not seen: jobs that were refused"* ]]
+    as ana -q job cancel "$waits"
+    as ana -q job cancel "$held"
+    as council -q reservation remove away
+}
