@@ -263,6 +263,11 @@ static const struct {
      "INSERT INTO job SELECT (json_populate_record(j, '{\"number\": 99, \"person\": 7, "
      "\"id\": \"00000000-0000-7000-8000-000000000001\"}')).* FROM job j WHERE number = 2",
      "23503"},
+    {"a job names a reservation that is there",
+     "INSERT INTO job SELECT (json_populate_record(j, '{\"number\": 99, \"reservation\": 7, "
+     "\"id\": \"00000000-0000-7000-8000-000000000001\"}')).* FROM job j WHERE number = 2",
+     "23503"},
+    {"reservations stay", "DELETE FROM outage", "23001"},
     {"a job that starts holds its accelerators",
      "UPDATE job SET state = 'starting' WHERE number = 2", "23000"},
     {"a job that starts holds all of them",
