@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-3.0-or-later
+# shellcheck disable=SC2016 # jobs expand their own variables
 # Jobs that ask for memory of accelerators and for measured bandwidth, through the real daemon and
 # agent: who is refused with what there is, who runs, what explain says.
 
