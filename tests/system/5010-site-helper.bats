@@ -71,7 +71,7 @@ kill_and_await() { # PID
     let_go before
     let_go while
     run -0 as ana job wait "$job"
-    await 90 site_says 'helper        at the site, gone; it called at'
+    await 180 site_says 'helper        at the site, gone; it called at'
     site_says 'unreachable   since'
     helper_start geneva
     completed_once before "$job"
