@@ -18,7 +18,7 @@ struct gpu {
     char uuid[64];
     char bus[24]; /* PCI address */
     int64_t memory_bytes;
-    const char *vendor; /* "nvidia", "amd" */
+    const char *vendor; /* "nvidia", "amd", "habana" … */
 };
 
 /* Appends {"hostname","machine","kernel","memory_bytes","packages","cores","threads","numa":[…],
@@ -27,11 +27,13 @@ struct gpu {
 int inventory_write(const char *class, int groups, struct bt_buf *to,
                     struct bt_err *err) BT_MUSTUSE;
 
-/* NVIDIA's through NVML, AMD's through sysfs; 0 when there are none or their libraries are not
- * installed. */
+/* NVIDIA's through NVML, AMD's and others through sysfs, of the first kind that is there; 0 when
+ * there are none or their libraries are not installed. */
 int inventory_gpus(struct gpu *ret, int max);
 int inventory_nvidia(struct gpu *ret, int max);
 int inventory_amd(const char *sysfs, struct gpu *ret, int max);
+/* What the kernel has as compute accelerators (ASICs), by sysfs; their memory is not told there. */
+int inventory_accel(const char *sysfs, struct gpu *ret, int max);
 
 /* "NVIDIA H200 NVL" → "h200": the first word that has a digit, without the vendor's; else the
  * last word. */

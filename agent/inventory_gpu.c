@@ -171,9 +171,63 @@ int inventory_amd(const char *sysfs, struct gpu *ret, int max)
     return n;
 }
 
+/* Who makes accelerators for machine rooms, by PCI vendor id; NULL: what else is there (the
+ * neural units of desktop processors) runs no jobs. */
+static const char *vendor_of(const char *id)
+{
+    static const char *const known[][2] = {
+        {"0x1da3", "habana"}, {"0x1e52", "tenstorrent"}, {"0x17cb", "qualcomm"}};
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(known); i++)
+        if (bt_streq(id, known[i][0]))
+            return known[i][1];
+    return NULL;
+}
+
+/* <sysfs>/class/accel/accelN/device: the kernel's subsystem for compute accelerators that are no
+ * GPUs (Documentation/accel). Their model is what the driver calls device_type, where it does. */
+static bool read_accel(const char *device, struct gpu *g)
+{
+    char id[16];
+
+    *g = (struct gpu){.memory_bytes = 0};
+    if (!line_of(device, "vendor", id, sizeof id))
+        return false;
+    g->vendor = vendor_of(id);
+    if (!g->vendor)
+        return false;
+    if (line_of(device, "device_type", g->name, sizeof g->name) && *g->name)
+        inventory_class(g->name, g->class);
+    else
+        bt_copy(g->class, sizeof g->class, g->vendor);
+    if (!*g->name)
+        bt_copy(g->name, sizeof g->name, g->vendor);
+    (void)line_of(device, "pci_addr", g->bus, sizeof g->bus);
+    return true;
+}
+
+int inventory_accel(const char *sysfs, struct gpu *ret, int max)
+{
+    BT_AUTO char *folder = bt_printf("%s/class/accel", sysfs);
+    DIR *dir = opendir(folder);
+    struct dirent *e;
+    int n = 0;
+
+    while (dir && n < max && (e = dir_next(dir))) {
+        BT_AUTO char *device = bt_printf("%s/%s/device", folder, e->d_name);
+
+        if (bt_starts(e->d_name, "accel"))
+            n += read_accel(device, &ret[n]);
+    }
+    if (dir)
+        closedir(dir);
+    return n;
+}
+
 int inventory_gpus(struct gpu *ret, int max)
 {
     int n = inventory_nvidia(ret, max);
 
-    return n ? n : inventory_amd("/sys", ret, max);
+    n = n ? n : inventory_amd("/sys", ret, max);
+    return n ? n : inventory_accel("/sys", ret, max);
 }

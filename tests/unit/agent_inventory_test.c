@@ -88,12 +88,52 @@ static void amd_gpus_are_read_from_sysfs(void **state)
     assert_int_equal(bt_remove_tree(sysfs, NULL), 0);
 }
 
+static void other_accelerators_are_read_from_sysfs(void **state)
+{
+    static const struct {
+        const char *folder, *vendor, *type, *bus, *class;
+    } rows[] = {
+        {"accel0", "0x1da3\n", "GAUDI2\n", "0000:33:00.0\n", "gaudi2"},
+        {"accel1", "0x1e52\n", NULL, NULL, "tenstorrent"},
+        {"accel2", "0x8086\n", NULL, NULL, NULL}, /* a processor's own */
+        {"renderD128", "0x1da3\n", NULL, NULL, NULL},
+    };
+    char sysfs[] = "/tmp/bt-sysfs-XXXXXX";
+    struct gpu g[4];
+    int seen = 0;
+
+    (void)state;
+    assert_non_null(mkdtemp(sysfs));
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        BT_AUTO char *device = bt_printf("%s/class/accel/%s/device", sysfs, rows[i].folder);
+
+        assert_int_equal(bt_mkdirs(device, 0755, NULL), 0);
+        put(device, "vendor", rows[i].vendor);
+        if (rows[i].type)
+            put(device, "device_type", rows[i].type);
+        if (rows[i].bus)
+            put(device, "pci_addr", rows[i].bus);
+    }
+    assert_int_equal(inventory_accel(sysfs, g, 4), 2);
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < 2; i++)
+            if (bt_streq(g[k].class, rows[i].class)) {
+                assert_string_equal(g[k].vendor, i ? "tenstorrent" : "habana");
+                assert_string_equal(g[k].bus, i ? "" : "0000:33:00.0");
+                seen |= 1 << i;
+            }
+    assert_int_equal(seen, 3);
+    assert_int_equal(inventory_accel("/nonexistent", g, 4), 0);
+    assert_int_equal(bt_remove_tree(sysfs, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_gpu_is_classed_by_its_model),
         cmocka_unit_test(this_machine_offers_its_cores),
         cmocka_unit_test(amd_gpus_are_read_from_sysfs),
+        cmocka_unit_test(other_accelerators_are_read_from_sysfs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
