@@ -67,24 +67,13 @@ struct exchange {
     enum coll_op op;
 };
 
-static int lost(const struct ring *r, struct bt_err *err)
-{
-    return bt_fail(err, BT_ERR_RANK_LOST, "rank %d lost the connection to a neighbour",
-                   r->coll.rank);
-}
-
-static bool again(void)
-{
-    return errno == EAGAIN || errno == EINTR;
-}
-
 static int push(struct ring *r, const struct exchange *x, size_t *sent, struct bt_err *err)
 {
     ssize_t w = send(x->to, x->out + *sent, BT_MIN(x->n_out - *sent, (size_t)CHUNK * 4),
                      MSG_NOSIGNAL | MSG_DONTWAIT);
 
     if (w < 0)
-        return again() ? 0 : lost(r, err);
+        return ring_later() ? 0 : ring_lost(r, err);
     *sent += (size_t)w;
     return 0;
 }
@@ -98,9 +87,9 @@ static int pull(struct ring *r, const struct exchange *x, size_t *got, size_t *c
     ssize_t n = recv(x->from, at, x->own ? end - *got : x->n_in - *got, MSG_DONTWAIT);
 
     if (n == 0)
-        return lost(r, err);
+        return ring_lost(r, err);
     if (n < 0)
-        return again() ? 0 : lost(r, err);
+        return ring_later() ? 0 : ring_lost(r, err);
     *got += (size_t)n;
     if (x->own && *got == end) {
         combine[x->type][x->op](x->in + *combined, r->scratch, x->own + *combined,

@@ -8,6 +8,8 @@
 #ifndef BT_KERNELS_RING_H
 #define BT_KERNELS_RING_H
 
+#include <stdbool.h>
+
 #include "kernels/collective.h"
 
 struct ring_address {
@@ -37,6 +39,11 @@ int ring_link_from(struct ring *r, int rank, struct bt_err *err) BT_MUSTUSE;
 /* Moves n bytes before the ring's deadline on a non-blocking descriptor. */
 int ring_send(struct ring *r, int fd, const void *p, size_t n, struct bt_err *err) BT_MUSTUSE;
 int ring_receive(struct ring *r, int fd, void *p, size_t n, struct bt_err *err) BT_MUSTUSE;
+
+/* BT_ERR_RANK_LOST: a descriptor ended or failed. */
+int ring_lost(const struct ring *r, struct bt_err *err);
+/* Did a call on a descriptor fail only because it would have to wait (errno)? */
+bool ring_later(void);
 
 /* Waits for events on up to two descriptors; BT_ERR_TIMEOUT at the deadline. */
 struct pollfd;

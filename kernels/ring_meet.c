@@ -58,13 +58,13 @@ int ring_poll(struct ring *r, struct pollfd *fds, int n, struct bt_err *err)
     }
 }
 
-static int lost(const struct ring *r, struct bt_err *err)
+int ring_lost(const struct ring *r, struct bt_err *err)
 {
     return bt_fail(err, BT_ERR_RANK_LOST, "rank %d lost the connection to a neighbour",
                    r->coll.rank);
 }
 
-static bool again(void)
+bool ring_later(void)
 {
     return errno == EAGAIN || errno == EINTR;
 }
@@ -77,8 +77,8 @@ int ring_send(struct ring *r, int fd, const void *p, size_t n, struct bt_err *er
 
         if (w > 0)
             done += (size_t)w;
-        else if (!again())
-            return lost(r, err);
+        else if (!ring_later())
+            return ring_lost(r, err);
         else if (ring_poll(r, &poller, 1, err) < 0)
             return -BT_ERR_TIMEOUT;
     }
@@ -93,8 +93,8 @@ int ring_receive(struct ring *r, int fd, void *p, size_t n, struct bt_err *err)
 
         if (got > 0)
             done += (size_t)got;
-        else if (got == 0 || !again())
-            return lost(r, err);
+        else if (got == 0 || !ring_later())
+            return ring_lost(r, err);
         else if (ring_poll(r, &poller, 1, err) < 0)
             return -BT_ERR_TIMEOUT;
     }
@@ -250,7 +250,7 @@ static int accept_one(struct ring *r, struct sockaddr_storage *from, struct bt_e
             tune(fd);
             return fd;
         }
-        if (!again() && errno != ECONNABORTED)
+        if (!ring_later() && errno != ECONNABORTED)
             return bt_fail_errno(err, BT_ERR_IO, "cannot accept another rank");
         rc = ring_poll(r, &poller, 1, err);
         if (rc < 0)
@@ -518,7 +518,7 @@ int ring_link_to(struct ring *r, int rank, struct bt_err *err)
         return fd;
     fd = connect_to(r, (struct sockaddr *)&address, n, err);
     if (fd < 0)
-        return fd == -BT_ERR_UNREACHABLE ? lost(r, err) : fd;
+        return fd == -BT_ERR_UNREACHABLE ? ring_lost(r, err) : fd;
     memcpy(h.magic, link_magic, sizeof h.magic);
     prove_link(r, &h);
     rc = ring_send(r, fd, &h, sizeof h, err);

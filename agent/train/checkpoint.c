@@ -180,7 +180,8 @@ static int compare_about(const char *path, const char *have, const char *want, s
             return bt_next(err,
                            bt_fail(err, BT_ERR_CONFLICT,
                                    "%.100s belongs to another run: it has %.*s, this run %.*s",
-                                   path, BT_MIN(a, 50), have, BT_MIN(b, 50), want),
+                                   path, a ? BT_MIN(a, 50) : 7, a ? have : "no such",
+                                   b ? BT_MIN(b, 50) : 4, b ? want : "none"),
                            "use another checkpoint folder");
         have += a + (have[a] == '\n');
         want += b + (want[b] == '\n');

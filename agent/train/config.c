@@ -66,6 +66,10 @@ static const struct {
     {"quick", "layers=4 width=128 heads=2 kv_heads=2 ffn=352 steps=1700 warmup=50 "
               "learning_rate=4e-3 schedule=wsd cooldown=0.5 min_lr_ratio=0 weight_decay=0.02 "
               "eval_bytes=65536"},
+    {"polyglot", "layers=4 width=64 heads=2 kv_heads=2 head_dim=32 ffn=192 tied=false context=128 "
+                 "batch=8 micro_batch=8 steps=4200 warmup=30 optimizer=muon learning_rate=8e-3 "
+                 "muon_rate=0.45 schedule=wsd cooldown=0.9 min_lr_ratio=0 weight_decay=0.02 "
+                 "temperature=100 eval_bytes=65536"},
     {"5m", "layers=6 width=256 heads=4 kv_heads=4 ffn=704 learning_rate=2e-3"},
     {"11m", "layers=6 width=384 heads=6 kv_heads=6 ffn=1024 learning_rate=1.5e-3 steps=1000 "
             "warmup=100"},

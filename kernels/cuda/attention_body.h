@@ -34,38 +34,43 @@ struct OF_D(rows_) {
     float most[FWD_TWICE][2], sum[FWD_TWICE][2]; /* in units of log2; sum: this lane's columns */
 };
 
-DEVICE void OF_D(scores_)(float s[FWD_TWICE][FWD_K / 8][4], const kern_bf16 *q, const kern_bf16 *k,
-                          int first)
-{
-    UNROLL
-    for (int r = 0; r < FWD_TWICE; r++) {
-        UNROLL
-        for (int n = 0; n < FWD_K / 8; n++) {
-            UNROLL
-            for (int i = 0; i < 4; i++)
-                s[r][n][i] = 0;
-        }
+/* x = own[16 rows][head] other[columns][head]^T for each 16 rows that a warp owns: in forward, and
+ * with other sizes in backward. */
+#define PRODUCT_OF_ROWS(name, twice, columns)                                      \
+    DEVICE void OF_D(name)(float x[twice][(columns) / 8][4], const kern_bf16 *own, \
+                           const kern_bf16 *other, int first)                      \
+    {                                                                              \
+        UNROLL                                                                     \
+        for (int r = 0; r < (twice); r++) {                                        \
+            UNROLL                                                                 \
+            for (int n = 0; n < (columns) / 8; n++) {                              \
+                UNROLL                                                             \
+                for (int i = 0; i < 4; i++)                                        \
+                    x[r][n][i] = 0;                                                \
+            }                                                                      \
+        }                                                                          \
+        UNROLL                                                                     \
+        for (int step = 0; step < STEPS; step++) {                                 \
+            uint32_t l[twice][4];                                                  \
+                                                                                   \
+            UNROLL                                                                 \
+            for (int r = 0; r < (twice); r++)                                      \
+                left(l[r], own, first + r * ROWS, step * 16, LD);                  \
+            UNROLL                                                                 \
+            for (int n = 0; n < (columns) / 16; n++) {                             \
+                uint32_t y[4];                                                     \
+                                                                                   \
+                right(y, other, n * 16, step * 16, LD);                            \
+                UNROLL                                                             \
+                for (int r = 0; r < (twice); r++) {                                \
+                    multiply_add(x[r][2 * n], l[r], y);                            \
+                    multiply_add(x[r][2 * n + 1], l[r], y + 2);                    \
+                }                                                                  \
+            }                                                                      \
+        }                                                                          \
     }
-    UNROLL
-    for (int step = 0; step < STEPS; step++) {
-        uint32_t x[FWD_TWICE][4];
 
-        UNROLL
-        for (int r = 0; r < FWD_TWICE; r++)
-            left(x[r], q, first + r * ROWS, step * 16, LD);
-        UNROLL
-        for (int n = 0; n < FWD_K / 16; n++) {
-            uint32_t y[4];
-
-            right(y, k, n * 16, step * 16, LD);
-            UNROLL
-            for (int r = 0; r < FWD_TWICE; r++) {
-                multiply_add(s[r][2 * n], x[r], y);
-                multiply_add(s[r][2 * n + 1], x[r], y + 2);
-            }
-        }
-    }
-}
+PRODUCT_OF_ROWS(scores_, FWD_TWICE, FWD_K)
 
 /* s[row][key] = -inf where the key comes after the query. query, key: of the tile's first. */
 DEVICE void OF_D(mask_)(float s[FWD_TWICE][FWD_K / 8][4], int query, int key)
@@ -271,39 +276,7 @@ static int OF_D(launch_attention_)(void *stream, const struct cuda_attention *a)
 
 /* ---- backward ---- */
 
-/* x += own[16 rows][head] other[BWD_STEP][head]^T for each 16 rows that a warp owns. */
-DEVICE void OF_D(cross_)(float x[BWD_TWICE][BWD_STEP / 8][4], const kern_bf16 *own,
-                         const kern_bf16 *other, int first)
-{
-    UNROLL
-    for (int r = 0; r < BWD_TWICE; r++) {
-        UNROLL
-        for (int n = 0; n < BWD_STEP / 8; n++) {
-            UNROLL
-            for (int i = 0; i < 4; i++)
-                x[r][n][i] = 0;
-        }
-    }
-    UNROLL
-    for (int step = 0; step < STEPS; step++) {
-        uint32_t l[BWD_TWICE][4];
-
-        UNROLL
-        for (int r = 0; r < BWD_TWICE; r++)
-            left(l[r], own, first + r * ROWS, step * 16, LD);
-        UNROLL
-        for (int n = 0; n < BWD_STEP / 16; n++) {
-            uint32_t y[4];
-
-            right(y, other, n * 16, step * 16, LD);
-            UNROLL
-            for (int r = 0; r < BWD_TWICE; r++) {
-                multiply_add(x[r][2 * n], l[r], y);
-                multiply_add(x[r][2 * n + 1], l[r], y + 2);
-            }
-        }
-    }
-}
+PRODUCT_OF_ROWS(cross_, BWD_TWICE, BWD_STEP)
 
 /* to[16 rows][head] += x[16 rows][BWD_STEP] other[BWD_STEP][head] */
 DEVICE void OF_D(spread_)(float to[BWD_TWICE][COLUMNS][4], float x[BWD_TWICE][BWD_STEP / 8][4],
@@ -535,6 +508,7 @@ static int OF_D(launch_attention_backward_)(void *stream, const struct cuda_atte
     return 0;
 }
 
+#undef PRODUCT_OF_ROWS
 #undef BODY_JOIN_
 #undef BODY_JOIN
 #undef OF_D

@@ -150,7 +150,8 @@ static int run(const struct bench *b, const char *dir, struct bt_err *err)
     if (rc < 0)
         return rc;
     kern_init((int)c.threads);
-    step_s = time_step(&c) * 1.08; /* the optimizer, metrics and reading the text */
+    /* the optimizer, metrics and reading the text */
+    step_s = time_step(&c) * (bt_streq(c.optimizer, "muon") ? 1.45 : 1.08);
     rc = configure(b, BT_MAX((int64_t)((double)b->seconds / step_s), 1), &c, err);
     if (rc < 0)
         return rc;

@@ -57,9 +57,9 @@ static void every_preset_is_possible_and_of_its_size(void **state)
     static const struct {
         const char *set;
         double params;
-    } cases[] = {{"preset=1m", 1e6},     {"preset=2m", 2e6},   {"preset=5m", 5e6},
-                 {"preset=11m", 11e6},   {"preset=45m", 45e6}, {"preset=85m", 85e6},
-                 {"preset=350m", 350e6}, {"preset=1b", 1e9}};
+    } cases[] = {{"preset=polyglot", 2.5e5}, {"preset=1m", 1e6},     {"preset=2m", 2e6},
+                 {"preset=5m", 5e6},         {"preset=11m", 11e6},   {"preset=45m", 45e6},
+                 {"preset=85m", 85e6},       {"preset=350m", 350e6}, {"preset=1b", 1e9}};
 
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
