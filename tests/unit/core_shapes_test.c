@@ -226,6 +226,7 @@ static const struct reply *keep(struct fixture *f, const char *name, const char 
 
     e->op = ADMIN_OUTAGE;
     e->id = fixture_id(f);
+    e->body_sha256[0] = 1;
     bt_copy(e->kind, sizeof e->kind, "reservation");
     bt_copy(e->name, sizeof e->name, name);
     bt_copy(e->nation, sizeof e->nation, "cz");
@@ -269,6 +270,7 @@ static void a_reservation_runs_the_jobs_that_name_it_and_no_others(void **s)
     ev = fixture_event(EV_ADMIN, CHAIR);
     ev->u.admin.op = ADMIN_OUTAGE;
     ev->u.admin.id = fixture_id(f);
+    ev->u.admin.body_sha256[0] = 1;
     bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "spring");
     bt_copy(ev->u.admin.state, sizeof ev->u.admin.state, "over");
     assert_int_equal(fixture_step(f, ev)->http, 200);
@@ -308,12 +310,14 @@ static void who_may_not_or_cannot_use_a_reservation_hears_why(void **s)
     ev = fixture_event(EV_ADMIN, CHAIR);
     ev->u.admin.op = ADMIN_NATION;
     ev->u.admin.id = fixture_id(f);
+    ev->u.admin.body_sha256[0] = 1;
     bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "fr");
     bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "France");
     assert_int_equal(fixture_step(f, ev)->http, 200);
     ev = fixture_event(EV_ADMIN, CHAIR);
     ev->u.admin.op = ADMIN_OUTAGE;
     ev->u.admin.id = fixture_id(f);
+    ev->u.admin.body_sha256[0] = 1;
     bt_copy(ev->u.admin.kind, sizeof ev->u.admin.kind, "reservation");
     bt_copy(ev->u.admin.name, sizeof ev->u.admin.name, "foreign");
     bt_copy(ev->u.admin.nation, sizeof ev->u.admin.nation, "fr");
