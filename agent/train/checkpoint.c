@@ -139,7 +139,7 @@ static int write_whole(struct outfile *f, const struct checkpoint_info *info, si
 static int remove_old(const char *dir, struct bt_err *err)
 {
     BT_AUTO int64_t *steps = NULL;
-    int n, rc = list_steps(dir, &steps, &n, err);
+    int n = 0, rc = list_steps(dir, &steps, &n, err);
 
     for (int i = KEEP; rc == 0 && i < n; i++) {
         BT_AUTO char *old = name_of(dir, steps[i]);
