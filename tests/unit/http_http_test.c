@@ -311,11 +311,16 @@ static void one_person_cannot_fill_the_queue(void **state)
     (void)state;
     bt_buf_printf(&q, "POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s",
                   strlen(DOC("ae")), DOC("ae"));
-    st.mood = KEEP;
-    for (int i = 0; i < LIMIT_PER_PERSON; i++) {
+    for (int i = 0; i < LIMIT_PER_PERSON;
+         i++) { /* handshakes first: none may wait for the others' */
         raw_tls(&c[i], st.port[0], pki_root_pem(st.pki), &jana);
         assert_true(raw_send(&c[i], q.p, q.n));
+        bt_buf_clear(&all);
+        assert_int_equal(raw_reply(&c[i], &all), 201);
     }
+    st.mood = KEEP;
+    for (int i = 0; i < LIMIT_PER_PERSON; i++)
+        assert_true(raw_send(&c[i], q.p, q.n));
     pthread_mutex_lock(&st.lock);
     while (st.n_waiting < LIMIT_PER_PERSON)
         pthread_cond_wait(&st.came, &st.lock);
