@@ -1,4 +1,4 @@
--- 0026 - the switches of a node: as its cluster names them, and as its agent numbers them.
+-- 0023 - the switches of a node: as its cluster names them, and as its agent numbers them.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 ALTER TABLE node ADD COLUMN leaf_switch text;

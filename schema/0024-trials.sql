@@ -1,4 +1,4 @@
--- 0028 - when the facility tried an attempt's nodes: that time is its own.
+-- 0024 - when the facility tried an attempt's nodes: that time is its own.
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 ALTER TABLE attempt ADD COLUMN trial_us bigint CHECK (trial_us >= wanted_us);
