@@ -13,12 +13,13 @@ setup_file() {
     mkdir -p "$FACILITY/libexec"
     find "$BUILD/agent" -mindepth 2 -name 'beamtime-*' -type f -perm -1 \
         -exec install -m 755 {} "$FACILITY/libexec" ';'
-    # n3's fabric: the true benchmark, a twentieth of its result while the file `slow` is there.
+    # n3's fabric: the true benchmark, a twentieth of its result while the file `slow` is there, then twenty
+    # times: what else this machine does changes a true result by more than the fifth that counts.
     mkdir -p "$FACILITY/libexec3"
     cp "$FACILITY"/libexec/beamtime-train "$FACILITY/libexec3"
-    printf '#!/bin/sh\n"%s" "$@" || exit\n[ "$BEAM_RANK" = 0 ] && [ -e "%s" ] || exit 0\n%s\n' \
+    printf '#!/bin/sh\n"%s" "$@" || exit\n[ "$BEAM_RANK" = 0 ] || exit 0\nby=20\n[ ! -e "%s" ] || by=0.05\n%s\n' \
         "$FACILITY/libexec/beamtime-coll" "$FACILITY/slow" \
-        'for last; do :; done; jq ".average_bus_bandwidth /= 20" "$last" >"$last.new" && mv "$last.new" "$last"' \
+        'for last; do :; done; jq ".average_bus_bandwidth *= $by" "$last" >"$last.new" && mv "$last.new" "$last"' \
         >"$FACILITY/libexec3/beamtime-coll"
     chmod 755 "$FACILITY/libexec3/beamtime-coll"
     touch "$FACILITY/slow"
