@@ -308,12 +308,10 @@ static int publish_save(void *arg, const struct tree_frontier *frontier,
                         const struct tree_hash *root, struct bt_err *err)
 {
     struct facility *f = arg;
-    struct engine_status s;
     BT_BUF_AUTO struct bt_buf edge = {0};
 
-    engine_status(f->engine, &s);
-    tree_frontier_save(frontier, &edge);
-    return ledger_store_save(f->ledger, s.epoch, frontier->size, root->b, edge.p, edge.n, err);
+    tree_frontier_save(frontier, &edge); /* also when the engine has ended already */
+    return ledger_store_save(f->ledger, f->epoch, frontier->size, root->b, edge.p, edge.n, err);
 }
 
 static void publish_failed(void *arg, const struct bt_err *err, bool final)

@@ -169,6 +169,8 @@ static int no_such_node(const struct plan_limits *l, const struct plan_pending *
     if (most_of(&l->fabric, &any).zones)
         return bt_fail(err, BT_ERR_IMPOSSIBLE, "no node has %" PRIu32 " accelerators",
                        job->per_node);
+    if (job->accel_class == PLAN_CLASS_ANY)
+        return bt_fail(err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators");
     return bt_fail(err, BT_ERR_IMPOSSIBLE, "the facility has no accelerators of class %d",
                    job->accel_class);
 }

@@ -48,3 +48,21 @@ teardown_file() { facility_end; }
     run "$BEAMTIMED" --embedded --state-dir "$new" restore "$BATS_TEST_TMPDIR/copy"
     [ "$status" = 6 ]
 }
+
+@test "what ended just before a stop is published by it, and the stop does not wait" {
+    local pid i job
+    people_start
+    agent_start
+    await 20 node_up
+    for i in 1 2 3; do # checkpoints are a second apart: the last ones are the stop's
+        job=$(as ana -q submit --time 5m -n 1 --wrap true)
+        as ana -q job cancel "$job"
+    done
+    pid=$(cat "$FACILITY/test.daemon")
+    kill -TERM "$pid"
+    await 15 gone "$pid" # end_process would kill it in the end
+    agent_stop
+    daemon_start
+    run -0 as ana ledger verify
+    [ "$(sed -n 2p "$FACILITY/ledger/checkpoint")" -ge 3 ]
+}
