@@ -50,11 +50,11 @@ teardown_file() { facility_end; }
 }
 
 @test "what ended just before a stop is published by it, and the stop does not wait" {
-    local pid i job
+    local pid job
     people_start
     agent_start
     await 20 node_up
-    for i in 1 2 3; do # checkpoints are a second apart: the last ones are the stop's
+    for _ in 1 2 3; do # checkpoints are a second apart: the last ones are the stop's
         job=$(as ana -q submit --time 5m -n 1 --wrap true)
         as ana -q job cancel "$job"
     done
