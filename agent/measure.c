@@ -6,9 +6,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "agent/meet.h"
@@ -70,6 +70,27 @@ static char **environ_of(const struct measure *m, int rank)
     return e;
 }
 
+/* A rank goes with the agent, however that ends: nobody would hear it, and its
+ * node is taken for idle. It is tied to the thread that waits for it, which
+ * outlives it. */
+static void BT_NORETURN become_rank(const struct measure *m, char **argv, char **env, int out,
+                                    pid_t agent)
+{
+    sigset_t none;
+    int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)signal(SIGCHLD, SIG_DFL);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != agent || setpgid(0, 0) < 0)
+        _exit(126); /* a group of its own: it is ended whole */
+    if (in < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+        _exit(126);
+    execve(m->program, argv, env);
+    _exit(127);
+}
+
 static int spawn_rank(const struct measure *m, int rank, struct rank_run *ret, struct bt_err *err)
 {
     char bytes[24];
@@ -87,38 +108,30 @@ static int spawn_rank(const struct measure *m, int rank, struct rank_run *ret, s
                     m->result,
                     NULL};
     char **env = environ_of(m, rank);
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    int pipes[2], rc;
+    pid_t agent = getpid();
+    int pipes[2], rc = 0;
 
     (void)snprintf(bytes, sizeof bytes, "%lld", (long long)m->bytes);
-    if (pipe2(pipes, O_CLOEXEC) < 0)
-        rc = errno;
-    else {
-        posix_spawn_file_actions_init(&files);
-        posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_adddup2(&files, pipes[1], 1);
-        posix_spawn_file_actions_adddup2(&files, pipes[1], 2);
-        posix_spawnattr_init(&attr); /* a group of its own: it is ended whole */
-        posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP);
-        posix_spawnattr_setpgroup(&attr, 0);
-        rc = posix_spawn(&ret->pid, m->program, &files, &attr, argv, env);
-        posix_spawn_file_actions_destroy(&files);
-        posix_spawnattr_destroy(&attr);
+    if (access(m->program, X_OK) < 0 || pipe2(pipes, O_CLOEXEC) < 0) {
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot start %s", m->program);
+    } else {
+        ret->pid = fork();
+        if (ret->pid == 0)
+            become_rank(m, argv, env, pipes[1], agent);
         close(pipes[1]);
         ret->out = pipes[0];
-        if (rc)
+        if (ret->pid < 0) {
+            rc = bt_fail_errno(err, BT_ERR_IO, "cannot start %s", m->program);
             close(pipes[0]);
+            ret->out = -1;
+        } else {
+            (void)setpgid(ret->pid, ret->pid); /* whoever of the two is first */
+        }
     }
     for (char **e = env; *e; e++)
         bt_free(*e);
     bt_free(env);
-    if (rc) {
-        errno = rc;
-        ret->out = -1;
-        return bt_fail_errno(err, BT_ERR_IO, "cannot start %s", m->program);
-    }
-    return 0;
+    return rc;
 }
 
 /* Reads what a rank says; the first line about a failure is kept. */

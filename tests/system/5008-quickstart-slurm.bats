@@ -19,7 +19,7 @@ teardown_file() {
     rm -rf -- "$STATE"
 }
 quickstart() { "$SOURCE/deploy/quickstart" --slurm "$@" --state-dir "$STATE"; }
-ours() { pgrep -f "$STATE/" || pgrep -f "munged.*$STATE"; }
+ours() { pgrep -af "$STATE/" || pgrep -af "munged.*$STATE"; }
 nothing_left() { ! ours; }
 
 @test "the main job runs over four Slurm nodes and its record verifies" {

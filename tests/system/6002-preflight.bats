@@ -120,7 +120,7 @@ swapping() {
 }
 all_ranks() { [ "$(find "$FACILITY/pids" -name 'rank.*' | wc -l)" = "$1" ]; }
 
-@test "a node whose agent dies with its rank did not answer" {
+@test "a node whose agent dies did not answer, and its rank dies with it" {
     rm -f "$FACILITY"/pids/*
     touch "$FACILITY/endless"
     job=$(gang 3)
@@ -128,7 +128,8 @@ all_ranks() { [ "$(find "$FACILITY/pids" -name 'rank.*' | wc -l)" = "$1" ]; }
     await 60 swapping
     victim=$(cat "$FACILITY/pids/rank.1")
     rm "$FACILITY/endless"
-    kill -KILL "$(cat "$FACILITY/sites/geneva/$victim.pid")" "$(cat "$FACILITY/pids/$victim")"
+    kill -KILL "$(cat "$FACILITY/sites/geneva/$victim.pid")"
+    await 10 gone "$(cat "$FACILITY/pids/$victim")"
     run -0 as ana job wait "$job"
     run -0 as ana job show "$job" --json
     [[ "$(jq -r '.attempts[0].reason' <<<"$output")" == "preflight: node $victim: it did not answer in a trial" ]]

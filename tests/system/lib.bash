@@ -34,7 +34,11 @@ gone() { [ ! -e "/proc/$1" ] || { grep -q "^State:.Z" "/proc/$1/status" && [ "$(
 
 end_process() { # PID
     kill -TERM "$1" 2>/dev/null || return 0
-    await 20 gone "$1" || { kill -KILL "$1" && await 5 gone "$1"; }
+    await 60 gone "$1" && return
+    echo "process $1 did not end: $(tr '\0' ' ' <"/proc/$1/cmdline")" >&2
+    kill -KILL "$1"
+    await 5 gone "$1"
+    return 1
 }
 
 port() { sed -n "s/^$1 //p" "$FACILITY/run/ports"; }
@@ -102,13 +106,14 @@ facility_end() {
     local file
     [ -n "${FACILITY-}" ] || return 0
     for file in "$FACILITY/test.agent" "$FACILITY/test.daemon"; do
-        [ ! -e "$file" ] || end_process "$(cat "$file")"
+        [ ! -e "$file" ] || end_process "$(cat "$file")" || HUNG=1
     done
     if [ -n "${BT_KEEP-}" ]; then
         echo "# kept: $FACILITY" >&3
     else
         rm -rf -- "$FACILITY"
     fi
+    [ -z "${HUNG-}" ]
 }
 
 as() { # PROFILE COMMAND...

@@ -132,7 +132,8 @@ sites_end() {
     local file dir
     [ -n "${FACILITY-}" ] || return 0
     for file in "$FACILITY"/sites/*/*.pid; do
-        [ ! -e "$file" ] || end_process "$(cat "$file")"
+        # shellcheck disable=SC2034 # facility_end fails then
+        [ ! -e "$file" ] || end_process "$(cat "$file")" || HUNG=1
     done
     for dir in "$FACILITY"/sites/*/slurm; do
         [ ! -d "$dir" ] || "$SOURCE/tests/slurm/testbed" stop "$dir" 3>&-
