@@ -153,22 +153,29 @@ static bool read_amd(const char *device, struct gpu *g)
     return true;
 }
 
-int inventory_amd(const char *sysfs, struct gpu *ret, int max)
+/* <sysfs>/class/CLASS/PREFIX<number>/device, each as its reader sees it. */
+static int each_device(const char *sysfs, const char *class, const char *prefix,
+                       bool (*reader)(const char *device, struct gpu *g), struct gpu *ret, int max)
 {
-    BT_AUTO char *drm = bt_printf("%s/class/drm", sysfs);
-    DIR *dir = opendir(drm);
+    BT_AUTO char *folder = bt_printf("%s/class/%s", sysfs, class);
+    DIR *dir = opendir(folder);
     struct dirent *e;
     int n = 0;
 
     while (dir && n < max && (e = dir_next(dir))) {
-        BT_AUTO char *device = bt_printf("%s/%s/device", drm, e->d_name);
+        BT_AUTO char *device = bt_printf("%s/%s/device", folder, e->d_name);
 
-        if (bt_starts(e->d_name, "card") && !strchr(e->d_name, '-'))
-            n += read_amd(device, &ret[n]);
+        if (bt_starts(e->d_name, prefix) && !strchr(e->d_name, '-')) /* card0-DP-1: a connector */
+            n += reader(device, &ret[n]);
     }
     if (dir)
         closedir(dir);
     return n;
+}
+
+int inventory_amd(const char *sysfs, struct gpu *ret, int max)
+{
+    return each_device(sysfs, "drm", "card", read_amd, ret, max);
 }
 
 /* Who makes accelerators for machine rooms, by PCI vendor id; NULL: what else is there (the
@@ -208,20 +215,7 @@ static bool read_accel(const char *device, struct gpu *g)
 
 int inventory_accel(const char *sysfs, struct gpu *ret, int max)
 {
-    BT_AUTO char *folder = bt_printf("%s/class/accel", sysfs);
-    DIR *dir = opendir(folder);
-    struct dirent *e;
-    int n = 0;
-
-    while (dir && n < max && (e = dir_next(dir))) {
-        BT_AUTO char *device = bt_printf("%s/%s/device", folder, e->d_name);
-
-        if (bt_starts(e->d_name, "accel"))
-            n += read_accel(device, &ret[n]);
-    }
-    if (dir)
-        closedir(dir);
-    return n;
+    return each_device(sysfs, "accel", "accel", read_accel, ret, max);
 }
 
 int inventory_gpus(struct gpu *ret, int max)

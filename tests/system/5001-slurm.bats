@@ -12,10 +12,6 @@ setup_file() {
     people_start
     site_start geneva 4
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 start() { # SCRIPT [OPTION...]
     local script=$BATS_TEST_TMPDIR/job.sh

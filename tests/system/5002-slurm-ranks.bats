@@ -20,10 +20,6 @@ setup_file() {
     done
     chmod -R a+rX "$FACILITY/text"
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 train() { # ACCELERATORS [OPTION...]
     printf 'preset = 1m\nsteps = 8\nwarmup = 2\neval_bytes = 512\nbatch = 4\n' >"$BATS_TEST_TMPDIR/t.conf"

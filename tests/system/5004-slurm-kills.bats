@@ -17,10 +17,6 @@ setup_file() {
     site_start geneva 2
     export SLURM_DIR=$FACILITY/sites/geneva/slurm
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 # Each start holds a lock for as long as it runs (half a second to 3.5), whatever ends it, and notes
 # its start and end.

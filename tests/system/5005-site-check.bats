@@ -14,10 +14,6 @@ setup_file() {
     install -m 755 "$SOURCE"/deploy/slurm/{prolog,epilog,health} "$FACILITY/deploy"
     SITE_EXTRA="Prolog=$FACILITY/deploy/prolog\nEpilog=$FACILITY/deploy/epilog" site_start geneva 2
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 check() { as council site check "$@"; }
 says() { check geneva --json | jq -e --arg w "$1" '[.items[] | .level + " " + .what] | index($w) != null'; }

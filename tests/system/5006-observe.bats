@@ -20,10 +20,6 @@ setup_file() {
     as council -q site add watched --slurm-conf "$SLURM_DIR/slurm.conf" --tier 1 --until 365d --observe
     await 30 reachable
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 reachable() { as council site show watched | grep -q 'reachable     yes'; }
 
 # Somebody else's job, as a site's own people submit it; its number.

@@ -16,10 +16,6 @@ setup_file() {
     site_start geneva 2
     export SLURM_DIR=$FACILITY/sites/geneva/slurm
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 start() { # NAME: a job on both nodes that ends when it is let go
     printf '#!/bin/sh\necho "$SLURM_JOB_ID" >"%s.began"\nwhile [ ! -e "%s.go" ]; do sleep 0.1; done\n' \

@@ -15,10 +15,6 @@ setup_file() {
     chmod 1777 "$FACILITY/ran"
     SITE_REMOTE=yes site_start geneva 2
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 # A job that notes each of its starts and ends, and ends when it is let go.
 start() { # NAME [OPTION...]

@@ -13,10 +13,6 @@ setup_file() {
     people_start
     TB_DBD=1 site_start geneva 2 --fence
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 cap() { at geneva sacctmgr -n -P show qos where name="$1" format=grptres; }
 cap_is() { [ "$(cap bt_cz_multilingual)" = "gres/gpu=$1" ]; }

@@ -12,10 +12,6 @@ setup_file() {
     people_start
     TB_TOPOLOGY=$(switches geneva1,geneva3 geneva2,geneva4) site_start geneva 4
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 switches() { # NODES OF left, NODES OF right
     printf 'SwitchName=left Nodes=%s\\nSwitchName=right Nodes=%s\\nSwitchName=top Switches=left,right' "$@"

@@ -16,10 +16,6 @@ setup_file() {
     stand_in
     site_start geneva 5
 }
-teardown_file() {
-    sites_end
-    facility_end
-}
 
 # Runs the true benchmark; what it measured of a busy machine's loopback is replaced by 1 GB/s, and by
 # 0.001 for links of the node that `slow` names. With `endless` it runs until somebody kills a rank.

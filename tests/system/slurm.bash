@@ -5,7 +5,7 @@
 #
 #   load lib; load slurm
 #   setup_file() { slurm_needed; facility_start; people_start; site_start geneva 4; }
-#   teardown_file() { sites_end; facility_end; }
+#   and what is left at the end is ended by teardown_file below, unless the file has its own.
 #
 # SITE_REMOTE=yes: the site's helper runs at the site and calls (helper_start SITE).
 # Agents run with the options of $NODE_EXTRA besides, by the command $NODE_INSIDE (both arrays).
@@ -138,4 +138,9 @@ sites_end() {
     for dir in "$FACILITY"/sites/*/slurm; do
         [ ! -d "$dir" ] || "$SOURCE/tests/slurm/testbed" stop "$dir" 3>&-
     done
+}
+
+teardown_file() {
+    sites_end
+    facility_end
 }
