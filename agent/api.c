@@ -98,6 +98,11 @@ int api_register(struct link *l, const struct node_facts *facts, struct bt_err *
     return post(l, "/v1/agent/register", &b, err);
 }
 
+int api_renew(struct link *l, const struct bt_buf *request, struct bt_buf *ret, struct bt_err *err)
+{
+    return post_for(l, "/v1/agent/renew", request, ret, err);
+}
+
 int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
                   bool *ret_measure, struct bt_err *err)
 {

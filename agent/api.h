@@ -34,6 +34,9 @@ struct live {
 /* *ret_measure: the facility asks for a measurement. */
 int api_heartbeat(struct link *l, const char *node, const struct live *live, size_t n,
                   bool *ret_measure, struct bt_err *err) BT_MUSTUSE;
+/* For the key that asks; the text of the reply is identity_keep's. */
+int api_renew(struct link *l, const struct bt_buf *request, struct bt_buf *ret,
+              struct bt_err *err) BT_MUSTUSE;
 int api_measured(struct link *l, const char *node, int64_t busbw_mbs,
                  struct bt_err *err) BT_MUSTUSE;
 struct trial_part; /* agent/trial.h */

@@ -11,7 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/link_http.h"
+#include "agent/identity.h"
+#include "agent/renew.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -35,6 +36,7 @@ struct carry {
     const char *conf;
     char *program;
     struct identity id;
+    struct renewal renewal;
     /* of a session */
     char frames[80]; /* the path of its requests */
     pid_t pid;
@@ -166,6 +168,24 @@ static int attach(struct carry *c, struct net_client *net, struct bt_err *err)
     return rc;
 }
 
+static int ask_for_renewal(void *arg, const struct bt_buf *request, struct bt_buf *ret,
+                           struct bt_err *err)
+{
+    struct net_request q = {.method = "POST",
+                            .path = "/v1/helper/renew",
+                            .body = request->p,
+                            .n = request->n,
+                            .deadline_ms = SEND_MS,
+                            .once = true};
+    struct net_reply reply = {0};
+    int rc = net_call(arg, &q, &reply, err);
+
+    if (rc == 0 && reply.n)
+        bt_buf_add(ret, reply.body, reply.n);
+    net_reply_done(&reply);
+    return rc;
+}
+
 static int carry_down(struct carry *c, struct net_client *net, struct bt_err *err)
 {
     struct net_request q = {.path = c->frames, .deadline_ms = POLL_MS, .once = true};
@@ -178,6 +198,8 @@ static int carry_down(struct carry *c, struct net_client *net, struct bt_err *er
         if (rc == 0 && reply.n)
             rc = bt_write_all(c->fd, reply.body, reply.n, err);
         net_reply_done(&reply);
+        if (rc == 0)
+            renew_look(&c->renewal, c->set, ask_for_renewal, net);
     }
     return rc;
 }

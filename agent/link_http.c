@@ -42,28 +42,6 @@ struct http {
     struct link_http *of;
 };
 
-void identity_of(const struct settings *set, struct identity *ret)
-{
-    char *dir = bt_printf("%s/identity", set->state_dir);
-
-    *ret = (struct identity){.dir = dir,
-                             .key = bt_printf("%s/key.pem", dir),
-                             .cert = bt_printf("%s/cert.pem", dir),
-                             .ca = set->ca_file && *set->ca_file ? bt_strdup(set->ca_file)
-                                                                 : bt_printf("%s/ca.pem", dir),
-                             .node = bt_printf("%s/node", dir)};
-}
-
-void identity_done(struct identity *id)
-{
-    bt_free(id->dir);
-    bt_free(id->key);
-    bt_free(id->cert);
-    bt_free(id->ca);
-    bt_free(id->node);
-    *id = (struct identity){0};
-}
-
 /* The lock is held. */
 static void await_one(struct link_http *of)
 {

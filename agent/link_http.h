@@ -3,18 +3,8 @@
 #ifndef BT_AGENT_LINK_HTTP_H
 #define BT_AGENT_LINK_HTTP_H
 
+#include "agent/identity.h"
 #include "agent/link.h"
-#include "agent/settings.h"
-
-/* Where the identity lies: <state_dir>/identity/{key.pem, cert.pem, ca.pem, node}. */
-struct identity {
-    char *dir;
-    char *key, *cert, *ca; /* files; ca is the setting's if there is one */
-    char *node;            /* the file with this node's name */
-};
-
-void identity_of(const struct settings *set, struct identity *ret);
-void identity_done(struct identity *id);
 
 struct link_http;
 

@@ -16,6 +16,7 @@
 #include "agent/handover.h"
 #include "agent/layout.h"
 #include "agent/measure.h"
+#include "agent/renew.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -47,6 +48,7 @@ struct node {
     int64_t sweep_due_us;
     struct measure *measure; /* that runs; NULL: none */
     struct trial trial;
+    struct renewal renewal;
     int64_t measure_due_us;
     int failures;
     bool asked_to_measure, measure_disturbed;
@@ -503,6 +505,14 @@ static void fall_back(struct node *n, const struct bt_err *e)
     (void)poll(NULL, 0, (int)(backoff_us(n->failures++, RETRY_BASE_US, RETRY_LIMIT_US) / 1000));
 }
 
+static int ask_for_renewal(void *arg, const struct bt_buf *request, struct bt_buf *ret,
+                           struct bt_err *err)
+{
+    const struct node *n = arg;
+
+    return api_renew(n->link, request, ret, err);
+}
+
 static int turn(struct node *n, struct bt_err *err)
 {
     int rc = n->registered ? 0 : say_hello(n, err);
@@ -512,6 +522,8 @@ static int turn(struct node *n, struct bt_err *err)
         sweep_checkpoints(n);
     if (rc == 0 && bt_mono_us() >= n->heartbeat_due_us)
         rc = say_alive(n, err);
+    if (rc == 0)
+        renew_look(&n->renewal, n->set, ask_for_renewal, n);
     if (rc == 0)
         rc = look_after_measure(n, err);
     if (rc == 0 && !n->measure)

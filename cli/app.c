@@ -6,8 +6,14 @@
 #include <string.h>
 
 #include "lib/api/limits.h"
+#include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
+#include "lib/crypto/cert.h"
+
+enum { CERT_FILE_MAX = 65536, REMIND_DAYS = 14 };
+#define DAY_US (INT64_C(86400) * BT_US_PER_S)
 
 void reply_done(struct reply *r)
 {
@@ -43,12 +49,29 @@ char *app_profile_path(const struct app *app, const char *file)
     return bt_printf("%s/%s/%s", app->config_dir, app->profile.name, file);
 }
 
+/* One line while the certificate can still be renewed, and not for long any more. */
+static void remind(const struct app *app)
+{
+    BT_BUF_AUTO struct bt_buf pem = {0};
+    struct cert *cert = NULL;
+    int64_t left_us;
+
+    if (bt_file_read(app->profile.cert_file, CERT_FILE_MAX, &pem, NULL) < 0 ||
+        cert_from_pem(bt_buf_text(&pem), pem.n, &cert, NULL) < 0)
+        return; /* the connection says what is wrong */
+    left_us = cert_not_after_us(cert) - bt_now_us();
+    if (left_us > 0 && left_us < REMIND_DAYS * DAY_US)
+        app_note(app, "your certificate ends in %d days: beamtime renew", (int)(left_us / DAY_US));
+    cert_free(cert);
+}
+
 static int connected(struct app *app, struct bt_err *err)
 {
     int rc = app_profile(app, err);
 
     if (rc < 0 || app->client)
         return rc;
+    remind(app);
     return net_profile_client(&app->profile, "beamtime", &app->client, err);
 }
 

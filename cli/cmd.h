@@ -7,6 +7,7 @@
 
 #define CMD(name) int name(struct app *app, const struct cli_args *a, struct bt_err *err)
 CMD(cmd_enrol);
+CMD(cmd_renew);
 CMD(cmd_whoami);
 CMD(cmd_profile_list);
 CMD(cmd_profile_use);

@@ -1,4 +1,4 @@
-/* cmd_self.c - identities: enrol, whoami, profiles; and what needs no facility at all.
+/* cmd_self.c - identities: enrol, renew, whoami, profiles; and what needs no facility at all.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <stdio.h>
@@ -114,9 +114,9 @@ static int save_identity(const struct cli_args *a, const struct newcomer *who,
     return rc;
 }
 
-/* What is asked of the facility: the token and a request for a certificate. */
-static int enrol_body(const struct cert_key *key, const char *name, const char *token,
-                      struct bt_buf *body, struct bt_err *err)
+/* What is asked of the facility: a request for a certificate, and a token unless one has one. */
+static int csr_body(const struct cert_key *key, const char *name, const char *token,
+                    struct bt_buf *body, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf csr = {0};
     struct json_writer w = {.to = body};
@@ -125,7 +125,8 @@ static int enrol_body(const struct cert_key *key, const char *name, const char *
     if (rc < 0)
         return rc;
     jw_object(&w, NULL);
-    jw_str(&w, "token", token);
+    if (token)
+        jw_str(&w, "token", token);
     jw_str(&w, "csr", bt_buf_text(&csr));
     jw_end_object(&w);
     return 0;
@@ -145,7 +146,7 @@ static int enrol_into(struct app *app, const struct cli_args *a, const struct ne
     if (rc >= 0)
         rc = fresh_key(who->new_key, &key, err);
     if (rc >= 0)
-        rc = enrol_body(key, who->name, token, &body, err);
+        rc = csr_body(key, who->name, token, &body, err);
     if (rc >= 0)
         rc = link_enrol(app, cli_value(a, "url"), bt_buf_text(ca), bt_buf_text(&body), reply, err);
     if (rc >= 0)
@@ -215,6 +216,46 @@ int cmd_enrol(struct app *app, const struct cli_args *a, struct bt_err *err)
     return rc;
 }
 
+/* ---- renew ---- */
+
+/* The certificate of an answer, if it is for this key. */
+static int take_certificate(const struct reply *reply, const struct cert_key *key, const char *file,
+                            struct cert **ret, struct bt_err *err)
+{
+    const char *pem = out_str(reply->json, "certificate");
+    int rc = cert_from_pem(pem, strlen(pem), ret, err);
+
+    if (rc >= 0)
+        rc = cert_matches_key(*ret, key, err);
+    return rc < 0 ? rc : bt_file_write(file, 0644, pem, strlen(pem), err);
+}
+
+int cmd_renew(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf body = {0};
+    REPLY_AUTO struct reply reply = {0};
+    struct cert_key *key = NULL;
+    struct cert *cert = NULL;
+    char until[TEXT_MAX];
+    int rc = app_profile(app, err);
+
+    (void)a;
+    if (rc >= 0)
+        rc = cert_key_load(app->profile.key_file, &key, err);
+    if (rc >= 0)
+        rc = csr_body(key, app->profile.name, NULL, &body, err);
+    if (rc >= 0)
+        rc = app_send(app, "POST", "/v1/renew", bt_buf_text(&body), &reply, err);
+    if (rc >= 0)
+        rc = take_certificate(&reply, key, app->profile.cert_file, &cert, err);
+    if (rc >= 0)
+        app_note(app, "your certificate lasts until %s (profile %s)",
+                 text_time(cert_not_after_us(cert), bt_now_us(), until), app->profile.name);
+    cert_free(cert);
+    cert_key_free(key);
+    return rc;
+}
+
 /* ---- whoami, profiles ---- */
 
 int cmd_whoami(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -249,6 +290,9 @@ int cmd_whoami(struct app *app, const struct cli_args *a, struct bt_err *err)
     if (out_when(reply.json, "tier_until"))
         bt_buf_printf(&text, " until %s",
                       text_time(out_when(reply.json, "tier_until"), bt_now_us(), until));
+    if (out_when(reply.json, "certificate_until"))
+        bt_buf_printf(&text, "\n  certified until %s",
+                      text_time(out_when(reply.json, "certificate_until"), bt_now_us(), until));
     list = json_get(reply.json, "projects");
     for (size_t i = 0; i < json_len(list); i++)
         bt_buf_printf(&text, "%s%s (%s)", i ? ", " : "\n  projects  ",

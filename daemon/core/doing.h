@@ -50,6 +50,10 @@ static inline void set_i32(struct doing *d, int32_t *at, int32_t v)
              rows_put(&(c)->batch->rows, ROW_KIND_##kind, &(thing)->row.id, sizeof(int32_t)), \
              &(thing)->row)
 
+/* step_keys.c */
+int do_token(struct core *c, struct doing *d);
+int do_revoke(struct core *c, struct doing *d);
+
 /* step_measure.c */
 int do_measure(struct core *c, struct doing *d);
 

@@ -20,6 +20,7 @@ enum event_kind {
     EV_RESULT,      /* a researcher's signed result */
     EV_ADMIN,       /* people, projects, quotas, clearances, nodes, rates */
     EV_ENROL,       /* a one-time token and a public key become a credential */
+    EV_RENEW,       /* whoever asks has a credential: its certificate lasts longer */
     EV_CLAIM,       /* a shepherd asks to start its ranks */
     EV_STARTED,     /* its ranks run */
     EV_RANKS_ENDED, /* its ranks are gone, the accelerators are empty */
@@ -170,6 +171,11 @@ struct ev_enrol {
     int64_t not_after_us;
 };
 
+struct ev_renew {
+    uint8_t spki[32]; /* of the key in the signing request */
+    int64_t not_after_us;
+};
+
 struct ev_claim {
     struct bt_uuid job;
     int32_t attempt;
@@ -313,6 +319,7 @@ struct event {
         struct ev_result result;
         struct ev_admin admin;
         struct ev_enrol enrol;
+        struct ev_renew renew;
         struct ev_claim claim;
         struct ev_started started;
         struct ev_ranks_ended ranks_ended;

@@ -338,6 +338,7 @@ int actor_of(struct core *c, const struct principal *who, struct actor *ret, str
 void step_submit(struct core *c, const struct event *ev);
 void step_admin(struct core *c, const struct event *ev);
 void step_enrol(struct core *c, const struct event *ev);
+void step_renew(struct core *c, const struct event *ev);
 void step_cancel(struct core *c, const struct event *ev);
 void step_hold(struct core *c, const struct event *ev);
 void step_result(struct core *c, const struct event *ev);

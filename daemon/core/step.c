@@ -144,6 +144,9 @@ void core_step(struct core *c, const struct event *ev, struct batch *batch)
     case EV_ENROL:
         step_enrol(c, ev);
         break;
+    case EV_RENEW:
+        step_renew(c, ev);
+        break;
     case EV_CLAIM:
         step_claim(c, ev);
         break;

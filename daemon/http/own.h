@@ -166,7 +166,7 @@ handler_fn agent_register, agent_measured, agent_trial, agent_trial_ended, agent
     agent_wants, agent_spec, agent_claim, agent_started, agent_ended, agent_manifest;
 handler_fn read_sites, site_show, site_diff, site_check_show, site_report;
 handler_fn helper_attach, helper_put, helper_get;
-handler_fn enrol;
+handler_fn enrol, renew;
 handler_fn show_openapi, show_metrics;
 /* uploads.c: in head, before the body; then when it is complete */
 void upload_blob_head(struct call *c);

@@ -159,6 +159,10 @@ static void send_metrics(struct call *c)
     metric(&text, "up_seconds", "gauge", "since the daemon started");
     bt_buf_printf(&text, "beamtime_up_seconds %" PRId64 "\n",
                   (bt_now_us() - h->started_us) / BT_US_PER_S);
+    metric(&text, "server_certificate_seconds", "gauge",
+           "until the listeners' certificate ends; in its last 180 days a start makes a new one");
+    bt_buf_printf(&text, "beamtime_server_certificate_seconds %" PRId64 "\n",
+                  (pki_server_until_us(h->set.pki) - bt_now_us()) / BT_US_PER_S);
     engine(&text, h);
     planner(&text, h);
     calibration(&text, h);

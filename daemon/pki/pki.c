@@ -29,6 +29,7 @@ struct pki {
     char *root_pem;
     char *server_chain;
     char *server_key;
+    int64_t server_until_us;
     struct sign_key *log_key;
     struct cert_store *store;
     pthread_mutex_t lock; /* over what follows */
@@ -36,7 +37,7 @@ struct pki {
     int n_authorities, cap_authorities;
 };
 
-enum { PEM_MAX = 65536 };
+enum { PEM_MAX = 65536, RENEW_DAYS = 180 /* the server's certificate, at a start */ };
 
 static char *path_of(const struct pki *p, const char *name, const char *suffix)
 {
@@ -216,12 +217,18 @@ static int open_server(struct pki *p, const char *const *names, size_t n_names, 
 
     if (rc == 0)
         rc = load_cert(p, "server", &have, err);
-    if (rc == 0 && (!have || cert_not_after_us(have) < now_us + 30 * 86400 * BT_US_PER_S))
+    if (rc == 0 && (!have || cert_not_after_us(have) < now_us + RENEW_DAYS * 86400 * BT_US_PER_S))
         rc = issue_server(p, key, names, n_names, now_us, err);
     if (rc == 0)
         rc = bt_file_read(path, PEM_MAX, &chain, err);
     if (rc == 0)
         rc = cert_key_pem(key, &pem, err);
+    cert_free(have);
+    have = NULL;
+    if (rc == 0)
+        rc = cert_from_pem(bt_buf_text(&chain), chain.n, &have, err);
+    if (rc == 0)
+        p->server_until_us = cert_not_after_us(have);
     cert_free(have);
     cert_key_free(key);
     if (rc < 0)
@@ -356,6 +363,11 @@ struct cert_store *pki_store(struct pki *p)
 const char *pki_root_pem(const struct pki *p)
 {
     return p->root_pem;
+}
+
+int64_t pki_server_until_us(const struct pki *pki)
+{
+    return pki->server_until_us;
 }
 
 const char *pki_server_chain(const struct pki *p)

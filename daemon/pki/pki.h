@@ -8,7 +8,8 @@
  *   DIR/log.key, log.vkey             the ledger's signing key and its public line
  *
  * Keys have mode 0600 and never leave this folder. What is missing is made; what is there is
- * never replaced, except a server certificate that is about to expire. Thread safe. */
+ * never replaced, except a server certificate with less than 180 of its 398 days left. Thread safe.
+ */
 #ifndef BT_DAEMON_PKI_PKI_H
 #define BT_DAEMON_PKI_PKI_H
 
@@ -48,6 +49,7 @@ struct cert_store *pki_store(struct pki *pki);
 const char *pki_root_pem(const struct pki *pki);     /* borrowed */
 const char *pki_server_chain(const struct pki *pki); /* PEM, leaf first; borrowed */
 const char *pki_server_key(const struct pki *pki);   /* PEM; borrowed, a secret */
+int64_t pki_server_until_us(const struct pki *pki);  /* when that certificate ends */
 const struct sign_key *pki_log_key(const struct pki *pki);
 const char *pki_facility(const struct pki *pki);
 

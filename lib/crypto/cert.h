@@ -27,7 +27,8 @@ enum {
     CERT_HOST_MAX = 256,  /* <nation>.<facility> with its NUL (RFC 1035: 253 characters) */
     CERT_DER_MAX = 16384, /* ours have 600 bytes; also the bound of a CSR */
     CERT_CHAIN_MAX = 4,   /* certificates that a client may send */
-    CERT_LEAF_DAYS = 90,
+    CERT_LEAF_DAYS = 90,  /* who asks for renewal itself */
+    CERT_SERVER_DAYS = 398,
     CERT_CA_DAYS = 3650,
 };
 #define CERT_OPERATOR "operator" /* the name of the one intermediate that is not a nation's */
@@ -95,8 +96,8 @@ struct cert_leaf {
     size_t n_names;
 };
 
-/* A leaf of CERT_LEAF_DAYS, valid from five minutes ago. Servers get serverAuth and the SANs
- * localhost, 127.0.0.1, ::1 and `names`; everyone else gets clientAuth. */
+/* A leaf valid from five minutes ago. Servers get CERT_SERVER_DAYS, serverAuth and the SANs
+ * localhost, 127.0.0.1, ::1 and `names`; everyone else gets CERT_LEAF_DAYS and clientAuth. */
 int cert_issue(const struct cert *issuer, const struct cert_key *issuer_key,
                const struct cert_pub *pub, const struct cert_leaf *leaf, int64_t now_us,
                struct cert **ret, struct bt_err *err) BT_MUSTUSE;

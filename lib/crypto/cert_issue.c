@@ -252,6 +252,6 @@ int cert_issue(const struct cert *issuer, const struct cert_key *issuer_key,
     if (rc < 0)
         return rc;
     exts[BT_ARRAY_LEN(exts) - 1].value = bt_buf_text(&san);
-    return finish(blank(leaf->id, pub->pkey, now_us, CERT_LEAF_DAYS), issuer->x, issuer_key->pkey,
-                  exts, BT_ARRAY_LEN(exts), ret, err);
+    return finish(blank(leaf->id, pub->pkey, now_us, server ? CERT_SERVER_DAYS : CERT_LEAF_DAYS),
+                  issuer->x, issuer_key->pkey, exts, BT_ARRAY_LEN(exts), ret, err);
 }

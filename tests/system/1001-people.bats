@@ -98,6 +98,25 @@ teardown_file() { facility_end; }
     run -4 as eve whoami
 }
 
+@test "a certificate is renewed for its own key, and for no other" {
+    cert=$BEAMTIME_CONFIG_DIR/louis/cert.pem
+    before=$(openssl x509 -in "$cert" -noout -serial -pubkey)
+    run -0 as louis renew
+    [[ "$output" == *"your certificate lasts until "*"(profile louis)"* ]]
+    after=$(openssl x509 -in "$cert" -noout -serial -pubkey)
+    [ "${before%%$'\n'*}" != "${after%%$'\n'*}" ]
+    [ "${before#*$'\n'}" = "${after#*$'\n'}" ]
+    run -0 as louis whoami
+    [[ "$output" == *"certified until "* ]]
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=other \
+        -keyout "$BATS_TEST_TMPDIR/other.key" -out "$BATS_TEST_TMPDIR/other.csr" 2>/dev/null
+    run -0 asked louis "$(uuid7)" /v1/renew "$(jq -n --rawfile csr "$BATS_TEST_TMPDIR/other.csr" '{csr: $csr}')"
+    [ "$(jq -r .code <<<"$output")" = FORBIDDEN ]
+    # a person's certificate renews no agent's
+    run -0 asked louis "$(uuid7)" /v1/agent/renew "$(jq -n --rawfile csr "$BATS_TEST_TMPDIR/other.csr" '{csr: $csr}')"
+    [ "$(jq -r .code <<<"$output")" != null ]
+}
+
 @test "bad values are refused before anything is sent or changed" {
     run -2 as cz-admin clearance set cz/ana --tier 1
     run -2 as cz-admin clearance set cz/ana --tier x --until 30d

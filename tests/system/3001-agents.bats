@@ -64,6 +64,19 @@ start() { # SCRIPT [OPTION...]
     [ ! -e "$BATS_TEST_TMPDIR/other/identity/cert.pem" ]
 }
 
+@test "a certificate that ends soon is renewed, with the same key" {
+    digest() { sha256sum "$FACILITY/agent/identity/$1.pem"; }
+    cert=$(digest cert) key=$(digest key)
+    renewed() { [ "$(digest cert)" != "$cert" ]; }
+    agent_kill
+    agent_start --renew-before 90d # it has a little less
+    await 20 renewed
+    [ "$(digest key)" = "$key" ]
+    agent_kill
+    agent_start # which must use it
+    run -0 as ana run -n 1 --time 1m -- echo with the new one
+}
+
 @test "a job goes on while its agent is killed and started again" {
     job=$(start 'echo first; while [ ! -e "$BEAM_SCRATCH/go" ]; do sleep 0.1; done; echo last')
     await 20 logged "$job" first

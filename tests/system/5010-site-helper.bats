@@ -48,6 +48,8 @@ kill_and_await() { # PID
     run -0 as council site diff geneva --json
     [ "$(jq '.items | length' <<<"$output")" = 0 ]
     [ -z "$(pgrep -P "$(cat "$FACILITY/test.daemon")" beamtime-slurm)" ]
+    # its certificate has a little less than what --renew-before asks for
+    await 60 grep -q certificate_renewed "$FACILITY/sites/geneva/helper.log"
 }
 
 @test "a job runs, and its result is published" {

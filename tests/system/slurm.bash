@@ -83,7 +83,7 @@ node_start() { # SITE NODE [OPTION...]
 helper_options() { # SITE
     helper_options=(--state-dir "$FACILITY/sites/$1/helper" --url "https://127.0.0.1:$(port agents)"
         --enrol-url "$URL" --ca-file "$FACILITY/pki/root.pem"
-        --libexec-dir "$BUILD/daemon/clusters/helper")
+        --libexec-dir "$BUILD/daemon/clusters/helper" --renew-before 90d)
 }
 helper_enrol() { # SITE
     helper_options "$1"
