@@ -182,7 +182,7 @@ static struct job *present(struct core *c, struct bt_uuid id, int32_t attempt, u
     return j;
 }
 
-/* Only the agent of the attempt's own node, or its site's helper, speaks for it. */
+/* Only the agent of one of the attempt's own nodes speaks for it. */
 static int speaks_for(struct core *c, const struct event *ev, const struct job *j,
                       struct bt_err *err)
 {
@@ -191,8 +191,6 @@ static int speaks_for(struct core *c, const struct event *ev, const struct job *
 
     if (rc < 0)
         return rc;
-    if (bt_streq(who.credential->row.kind, "helper"))
-        return 0;
     if (bt_streq(who.credential->row.kind, "agent") && j->att)
         for (int32_t i = 0; i < j->att->n_places; i++)
             if (bt_streq(c->nodes[j->att->places[i].node - 1].row.name,
@@ -356,9 +354,8 @@ int agent_speaks(struct core *c, const struct event *ev, const char *node, struc
     struct actor who;
     int rc = actor_of(c, &ev->who, &who, err);
 
-    if (rc < 0 || bt_streq(who.credential->row.kind, "helper") ||
-        (bt_streq(who.credential->row.kind, "agent") &&
-         bt_streq(who.credential->row.subject, node)))
+    if (rc < 0 || (bt_streq(who.credential->row.kind, "agent") &&
+                   bt_streq(who.credential->row.subject, node)))
         return rc;
     return bt_fail(err, BT_ERR_FORBIDDEN, "%s does not speak for node %s", who.text, node);
 }

@@ -261,9 +261,8 @@ static struct job *spoken_of(struct core *c, const struct event *ev, struct bt_u
         bt_fail(err, BT_ERR_NOT_FOUND, "there is no such job");
         return NULL;
     }
-    if (!bt_streq(who.credential->row.kind, "helper") &&
-        !(bt_streq(who.credential->row.kind, "agent") && j->att && j->att->node > 0 &&
-          bt_streq(c->nodes[j->att->node - 1].row.name, who.credential->row.subject))) {
+    if (!bt_streq(who.credential->row.kind, "agent") || !j->att || j->att->node <= 0 ||
+        !bt_streq(c->nodes[j->att->node - 1].row.name, who.credential->row.subject)) {
         bt_fail(err, j->att ? BT_ERR_FORBIDDEN : BT_ERR_FENCED, "%s does not run job %" PRId64,
                 who.text, j->number);
         return NULL;

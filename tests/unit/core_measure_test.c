@@ -11,7 +11,7 @@
 #include "lib/base/str.h"
 #include "tests/unit/core_fixture.h"
 
-#define HELPER "h"
+#define AGENT(i) (&"0123456789"[i]) /* the key of node m<i>'s agent */
 
 static void name_of(char name[8], int i)
 {
@@ -28,7 +28,7 @@ static const struct node *node_at(struct fixture *f, int i)
 
 static const struct reply *report(struct fixture *f, int i, bool registers)
 {
-    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+    struct event *ev = fixture_event(EV_NODE_REPORT, AGENT(i));
     struct ev_node_report *e = &ev->u.node_report;
 
     name_of(e->node, i);
@@ -40,14 +40,18 @@ static const struct reply *report(struct fixture *f, int i, bool registers)
 
 static void begin(struct fixture *f)
 {
-    fixture_enrol(f, "", "helper", "geneva", HELPER);
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 9; i++) {
+        char name[8];
+
+        name_of(name, i);
+        fixture_enrol(f, "", "agent", name, AGENT(i));
         assert_int_equal(200, report(f, i, true)->http);
+    }
 }
 
 static const struct reply *measured(struct fixture *f, int i, int64_t mbs)
 {
-    struct event *ev = fixture_event(EV_MEASURED, HELPER);
+    struct event *ev = fixture_event(EV_MEASURED, AGENT(i));
 
     name_of(ev->u.measured.node, i);
     ev->u.measured.busbw_mbs = mbs;
@@ -154,13 +158,13 @@ static const struct reply *ask(struct fixture *f, const char *node)
 static void a_node_with_one_accelerator_is_not_asked(void **state)
 {
     struct fixture *f = *state;
-    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+    struct event *ev = fixture_event(EV_NODE_REPORT, AGENT(1));
     const struct reply *r;
 
     begin(f);
     assert_int_equal(200, ask(f, "m1")->http);
     for (int n_acc = 1; n_acc >= 0; n_acc--) { /* also after it was asked */
-        ev = ev ? ev : fixture_event(EV_NODE_REPORT, HELPER);
+        ev = ev ? ev : fixture_event(EV_NODE_REPORT, AGENT(1));
         bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, "m1");
         bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "h200");
         ev->u.node_report.n_acc = n_acc;
@@ -220,7 +224,7 @@ static void the_ladder_judges_as_a_look_at_all_nodes_would(void **state)
 static void a_node_may_change_its_class(void **state)
 {
     struct fixture *f = *state;
-    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+    struct event *ev = fixture_event(EV_NODE_REPORT, AGENT(0));
 
     begin(f);
     for (int i = 0; i < 4; i++)
@@ -247,8 +251,13 @@ static void an_agent_speaks_for_its_own_node_alone(void **state)
     ev = fixture_event(EV_MEASURED, NODE1);
     name_of(ev->u.measured.node, 1);
     assert_int_equal(BT_ERR_FORBIDDEN, fixture_step(f, ev)->err.code);
-    ev = fixture_event(EV_MEASURED, HELPER);
-    bt_copy(ev->u.measured.node, sizeof ev->u.measured.node, "nobody");
+    fixture_enrol(f, "", "helper", "geneva", "h");
+    ev = fixture_event(EV_MEASURED, "h"); /* not even its site's helper */
+    name_of(ev->u.measured.node, 1);
+    assert_int_equal(BT_ERR_FORBIDDEN, fixture_step(f, ev)->err.code);
+    fixture_enrol(f, "", "agent", "m9", AGENT(9));
+    ev = fixture_event(EV_MEASURED, AGENT(9)); /* it has not registered */
+    name_of(ev->u.measured.node, 9);
     assert_int_equal(BT_ERR_NOT_FOUND, fixture_step(f, ev)->err.code);
 }
 

@@ -11,7 +11,7 @@
 #include "lib/base/time.h"
 #include "tests/unit/core_fixture.h"
 
-#define HELPER "h"
+#define AGENT(i) (&"0123456789"[i]) /* the key of node m<i>'s agent */
 enum { NODES = 8 };
 
 static void name_of(char name[8], int i)
@@ -29,7 +29,7 @@ static const struct node *node_at(struct fixture *f, int i)
 
 static void report(struct fixture *f, int i, bool registers)
 {
-    struct event *ev = fixture_event(EV_NODE_REPORT, HELPER);
+    struct event *ev = fixture_event(EV_NODE_REPORT, AGENT(i));
     struct ev_node_report *e = &ev->u.node_report;
 
     name_of(e->node, i);
@@ -45,9 +45,13 @@ static void report(struct fixture *f, int i, bool registers)
 /* Eight nodes on four leaf switches; the fixture's own node has too few accelerators. */
 static void begin(struct fixture *f)
 {
-    fixture_enrol(f, "", "helper", "geneva", HELPER);
-    for (int i = 0; i < NODES; i++)
+    for (int i = 0; i < NODES; i++) {
+        char name[8];
+
+        name_of(name, i);
+        fixture_enrol(f, "", "agent", name, AGENT(i));
         report(f, i, true);
+    }
 }
 
 /* What agents were last shown; the views of the last batch. */
@@ -72,9 +76,20 @@ static void tick(struct fixture *f)
     look(f);
 }
 
+/* An event from the agent of the attempt's first node. */
+static struct event *from_agent(struct fixture *f, enum event_kind kind, struct bt_uuid id)
+{
+    uint32_t slot;
+    const struct job *j = job_find(f->core, id, &slot);
+
+    assert_non_null(j);
+    assert_non_null(j->att);
+    return fixture_event(kind, AGENT(f->core->nodes[j->att->node - 1].row.name[1] - '0'));
+}
+
 static const struct reply *claim(struct fixture *f, struct bt_uuid id, int attempt)
 {
-    struct event *ev = fixture_event(EV_CLAIM, HELPER);
+    struct event *ev = from_agent(f, EV_CLAIM, id);
     const struct reply *r;
 
     ev->u.claim.job = id;
@@ -95,10 +110,11 @@ static int rank_at(int rank)
 
 static void open_trial(struct fixture *f)
 {
-    struct event *ev = fixture_event(EV_TRIAL_OPEN, HELPER);
     int first = rank_at(0);
+    struct event *ev;
 
     assert_true(first >= 0);
+    ev = fixture_event(EV_TRIAL_OPEN, AGENT(first));
     assert_string_equal("", shown[first].secret);
     name_of(ev->u.trial_open.node, first);
     ev->u.trial_open.id = shown[first].id;
@@ -111,7 +127,7 @@ static void open_trial(struct fixture *f)
 static const struct reply *ended(struct fixture *f, int node, enum trial_outcome outcome,
                                  const int64_t *mbs, int n)
 {
-    struct event *ev = fixture_event(EV_TRIAL_ENDED, HELPER);
+    struct event *ev = fixture_event(EV_TRIAL_ENDED, AGENT(node));
     struct ev_trial_ended *e = &ev->u.trial_ended;
     const struct reply *r;
 
@@ -185,9 +201,9 @@ static void try_and_run(struct fixture *f, struct bt_uuid id, int64_t seconds)
     assert_int_equal(200, ended(f, rank_at(0), TRIAL_OK, good, 3)->http);
     f->now_us += 2 * BT_US_PER_S; /* till the shepherd asks again */
     assert_int_equal(200, claim(f, id, 1)->http);
-    began = fixture_event(EV_STARTED, HELPER);
-    over = fixture_event(EV_RANKS_ENDED, HELPER);
-    files = fixture_event(EV_MANIFEST, HELPER);
+    began = from_agent(f, EV_STARTED, id);
+    over = from_agent(f, EV_RANKS_ENDED, id);
+    files = from_agent(f, EV_MANIFEST, id);
     began->u.started.job = over->u.ranks_ended.job = files->u.manifest.job = id;
     began->u.started.attempt = over->u.ranks_ended.attempt = files->u.manifest.attempt = 1;
     bt_copy(began->u.started.foreign_id, sizeof began->u.started.foreign_id, "slurm:1");
@@ -297,7 +313,7 @@ static void pairs_are_measured_by_idle_nodes_and_a_slow_one_is_known(void **stat
         tick(f);
         for (int i = 0; i < NODES; i++)
             if (shown[i].id && shown[i].rank == 0) {
-                struct event *ev = fixture_event(EV_TRIAL_OPEN, HELPER);
+                struct event *ev = fixture_event(EV_TRIAL_OPEN, AGENT(i));
                 int other = -1;
 
                 name_of(ev->u.trial_open.node, i);
