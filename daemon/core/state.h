@@ -375,7 +375,7 @@ void node_set_state(struct core *c, struct node *n, const char *state, const cha
 /* The node's place in the fabric from what its cluster and its agent said of it. */
 void node_place(struct core *c, struct node *n);
 void node_placed(struct core *c, const struct node *n); /* as loaded: the numbers are in use */
-/* An agent speaks for its own node, a helper for all of its site's. */
+/* An agent speaks for its own node. */
 int agent_speaks(struct core *c, const struct event *ev, const char *node, struct bt_err *err);
 void step_measured(struct core *c, const struct event *ev);
 void node_judge(struct core *c, struct node *n); /* by what it measured; only if it is up */

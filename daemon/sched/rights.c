@@ -210,8 +210,10 @@ static struct lent *lent_of(struct plan_timeline *e)
         uint32_t last = PLAN_NONE;
         if (!may_stop(e, j))
             continue;
-        struct candidate c = {
-            .cost = (int64_t)j->ask.min_acc * (e->now - j->ckpt), .job = i, .limit = j->limit};
+        struct candidate c = {.cost = (int64_t)j->ask.min_acc *
+                                      BT_MAX(e->now - j->ckpt, 0), /* ckpt rounds up */
+                              .job = i,
+                              .limit = j->limit};
         BT_GROW(l->all, l->n_all, cap_all);
         l->all[l->n_all++] = c;
         for (uint32_t k = 0; k < j->picks.n; k++) {

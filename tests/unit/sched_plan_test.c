@@ -246,6 +246,34 @@ static void an_owner_gets_lent_nodes_back_from_who_loses_least(void **state)
     sched_plan_done(&out);
 }
 
+/* Times are rounded up to seconds: who began in this one, or says that it wrote a checkpoint later
+ * than now, has lost nothing, and not less than that. */
+static void who_began_a_moment_ago_gives_its_nodes_back_too(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 2; late++) {
+        struct world w;
+        world_init(&w, 2, 8, 2, 2);
+        w.nations[0].guaranteed = 8;
+        w.in.n_nations = 2;
+        w.in.now_us = NOW + BT_US_PER_S / 2;
+        for (uint32_t i = 0; i < 2; i++) {
+            struct plan_running *r = run(&w, 10 + i, i, 1, 10);
+            r->nation = 1;
+            r->start_us = NOW + BT_US_PER_S / 4;
+            r->ckpt_us = late ? S(7) : 0;
+        }
+        struct plan_pending *p = ask(&w, 20, 8, 2);
+        p->nation = 0;
+        p->owned = true;
+        struct plan_output out = plan(&w);
+        assert_int_equal(out.n_victims, 1);
+        assert_int_equal(out.victims[0].lost_acc_s, 0);
+        assert_int_equal(out.slots[0].reason, PLAN_REASON_RECLAIM);
+        sched_plan_done(&out);
+    }
+}
+
 static void an_owned_job_is_never_a_victim(void **state)
 {
     (void)state;
@@ -801,6 +829,7 @@ int main(void)
         cmocka_unit_test(maintenance_keeps_long_jobs_off_and_lets_short_ones_in),
         cmocka_unit_test(a_class_and_an_enclave_narrow_the_choice),
         cmocka_unit_test(an_owner_gets_lent_nodes_back_from_who_loses_least),
+        cmocka_unit_test(who_began_a_moment_ago_gives_its_nodes_back_too),
         cmocka_unit_test(an_owned_job_is_never_a_victim),
         cmocka_unit_test(an_owner_moves_a_lent_promise_and_is_named),
         cmocka_unit_test(the_frugal_nation_goes_first),
