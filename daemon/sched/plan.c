@@ -391,6 +391,8 @@ static void fill(struct plan_timeline *e, const struct plan_input *in, struct pl
             continue;
         s->starts_now = true;
         s->start_us = s->floor_us = in->now_us;
+        if (j->promise == PROFILE_NEVER)
+            s->promise_us = in->now_us;
         out->n_starts++;
         fill_parts(e, j, out, &cap, s);
     }
@@ -635,7 +637,8 @@ void sched_live_quick(struct plan_live *l, int64_t now_us, struct plan_starts *r
 {
     struct plan_timeline *e = l->e;
     struct plan_output *out = &l->out;
-    int32_t now = BT_MAX(eng_time(e, now_us), e->now);
+    /* The second that has begun, as in a pass: who runs now holds what it has until it is over. */
+    int32_t now = BT_MAX(eng_time(e, now_us - BT_US_PER_S + 1), e->now);
     *ret = (struct plan_starts){.n = 0};
     out->n_slots = out->n_parts = 0;
     if (live_is_late(l, now))

@@ -37,6 +37,9 @@ struct world {
     uint32_t gone[2 * JOBS], n_gone; /* handles that ended since */
     uint32_t n_nodes, acc, per_leaf, per_pod, next_handle;
     bool exact, whole_only, owners, carries_on;
+    /* Events come within seconds, as in life; plans know whole ones, and a turnaround of one. What
+     * is checked to the second is then checked to two. */
+    bool fractions;
     /* what happened */
     uint64_t events, starts, victims, moved, late, minimal_checked, earliest_checked,
         guarantees_checked;
@@ -164,6 +167,7 @@ static void new_world(struct world *w, uint64_t seed)
     w->exact = below(w, 2);
     w->owners = below(w, 3) == 0;
     w->carries_on = seed % 2;
+    w->fractions = seed % 4 >= 2;
     uint32_t kinds = 1 + below(w, 3);
     for (uint32_t i = 0; i < w->n_nodes; i++) {
         uint32_t pod = i / w->per_pod;
@@ -241,6 +245,11 @@ static void end_jobs(struct world *w)
 
 /* ---- one plan, checked ---- */
 
+static int64_t loose_us(const struct world *w)
+{
+    return w->fractions ? 2 * BT_US_PER_S : 0;
+}
+
 static int by_handle(const void *x, const void *y)
 {
     const struct job *const *a = x, *const *b = y;
@@ -287,6 +296,7 @@ static struct plan_input snapshot(struct world *w)
                                .pending = w->pending,
                                .n_pending = n_pending,
                                .last = w->last.timeline ? &w->last : NULL,
+                               .turnaround_s = w->fractions,
                                .promise_slack_s = 600,
                                .promise_slack_percent = 50};
 }
@@ -308,7 +318,7 @@ static void check_start(struct world *w, const struct plan_part *parts, const st
         j->parts[k] = p[k];
     }
     assert_int_equal(acc, j->ask.min_acc);
-    w->late += j->ask.promise_us && w->now_us > j->ask.promise_us && w->whole_only;
+    w->late += j->ask.promise_us && w->now_us > j->ask.promise_us + loose_us(w) && w->whole_only;
     j->n_parts = s->n_parts;
     j->state = RUNNING;
     j->acc = acc;
@@ -336,7 +346,7 @@ static void check_victims(struct world *w, const struct plan_output *out)
         assert_true(j->state == RUNNING && !j->owned && !j->stopping);
         gone[j - w->jobs] = true;
     }
-    int64_t by_us = w->now_us + GRACE_S * BT_US_PER_S;
+    int64_t by_us = w->now_us + GRACE_S * BT_US_PER_S + loose_us(w);
     for (uint32_t v = 0; v < out->n_victims; v++) {
         struct job *j = find(w, out->victims[v].handle);
         const struct job *owner = find(w, out->victims[v].for_handle);
@@ -373,7 +383,7 @@ static void check_guarantee(struct world *w, const struct plan_output *out)
         owners++;
         owner = j;
     }
-    int64_t by_us = w->now_us + GRACE_S * BT_US_PER_S;
+    int64_t by_us = w->now_us + GRACE_S * BT_US_PER_S + loose_us(w);
     if (owners != 1 || !w->whole_only ||
         owner->ask.min_acc + owned_by(w, owner->ask.nation) >
             w->nations[owner->ask.nation].guaranteed ||
@@ -393,13 +403,14 @@ static void check_earliest(struct world *w, const struct plan_slot *s, const str
     } else {
         assert_false(fits_at(w, p, w->now_us, NULL));
         assert_true(fits_at(w, p, s->start_us, NULL));
-        assert_false(fits_at(w, p, s->start_us - BT_US_PER_S, NULL));
+        assert_false(fits_at(w, p, s->start_us - BT_US_PER_S - loose_us(w), NULL));
     }
     w->earliest_checked++;
 }
 
 static void plan(struct world *w)
 {
+    const int64_t part_us = w->fractions * (BT_US_PER_S - 1); /* of the second that has begun */
     struct plan_input in = snapshot(w);
     struct plan_output out;
     struct bt_err err = {0};
@@ -412,8 +423,8 @@ static void plan(struct world *w)
     check_victims(w, &out);
     for (uint32_t i = 0; i < out.n_slots; i++) {
         const struct plan_slot *s = &out.slots[i];
-        assert_true(s->start_us >= w->now_us && s->start_us < INT64_MAX);
-        assert_true(s->floor_us <= s->start_us && s->start_us <= s->promise_us);
+        assert_true(s->start_us >= w->now_us - part_us && s->start_us < INT64_MAX);
+        assert_true(s->floor_us <= s->start_us && s->start_us <= s->promise_us + part_us);
         w->moved += s->moved_from_us != 0;
         w->fragments += s->moved_from_us != 0 && !w->owners;
         w->promised += !in.pending[i].promise_us && !s->starts_now;
@@ -481,6 +492,11 @@ static bool is_due(struct world *w)
     return false;
 }
 
+static int64_t fraction(struct world *w)
+{
+    return w->fractions ? below(w, BT_US_PER_S) : 0;
+}
+
 static void step(struct world *w)
 {
     uint32_t n = below(w, 3);
@@ -490,12 +506,14 @@ static void step(struct world *w)
     w->events += n + 1;
     int64_t next = next_us(w);
     int64_t early = w->now_us + (1 + below(w, 600)) * BT_US_PER_S;
+    if (w->fractions)
+        early = below(w, 4) ? early - fraction(w) : w->now_us + fraction(w);
     w->now_us = below(w, 3) ? next : BT_MIN(next, early);
     end_jobs(w);
     for (uint32_t k = below(w, 4); w->live && k > 0 && !is_due(w); k--) {
         carry_on(w);
         next = next_us(w);
-        early = w->now_us + below(w, 120) * BT_US_PER_S;
+        early = w->now_us + below(w, 120) * BT_US_PER_S + fraction(w);
         w->now_us = BT_MIN(next, early);
         end_jobs(w);
     }
