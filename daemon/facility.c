@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -46,6 +47,7 @@ struct facility {
     struct store_reader *reader; /* for the clusters */
     struct http *http;
     struct publish_thread *publish;
+    _Atomic int64_t signed_size; /* entries under a signed checkpoint; INT64_MAX: not known */
     struct ledger_store *ledger;
     char *last_signed;
     char *origin;
@@ -194,6 +196,13 @@ static void status(void *arg, struct json_writer *w)
     jw_bool(w, "behind", s.behind);
 }
 
+static int64_t ledger_signed(void *arg)
+{
+    struct facility *f = arg;
+
+    return atomic_load(&f->signed_size);
+}
+
 static void show_site(void *arg, const char *site, struct json_writer *w)
 {
     struct facility *f = arg;
@@ -314,6 +323,13 @@ static int publish_save(void *arg, const struct tree_frontier *frontier,
     return ledger_store_save(f->ledger, f->epoch, frontier->size, root->b, edge.p, edge.n, err);
 }
 
+static void publish_covers(void *arg, int64_t size)
+{
+    struct facility *f = arg;
+
+    atomic_store(&f->signed_size, size);
+}
+
 static void publish_failed(void *arg, const struct bt_err *err, bool final)
 {
     (void)arg;
@@ -352,6 +368,7 @@ static int start_publish(struct facility *f, const char *conninfo, struct bt_err
     o.calls = (struct publish_calls){.load = publish_load,
                                      .read = publish_read,
                                      .save = publish_save,
+                                     .covers = publish_covers,
                                      .failed = publish_failed,
                                      .arg = f};
     return publish_thread_start(&o, f->set->publish_interval * BT_US_PER_S, &f->publish, err);
@@ -478,6 +495,7 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .told = told,
                               .plan = plan,
                               .status = status,
+                              .ledger_signed = ledger_signed,
                               .site = show_site,
                               .site_diff = diff_site,
                               .site_check = check_site,
@@ -600,6 +618,7 @@ int facility_start(const struct settings *set, struct facility **ret, struct bt_
 
     f->set = set;
     f->dir.lock_fd = -1;
+    atomic_init(&f->signed_size, INT64_MAX);
     f->board = board_new(bt_now_us());
     ask_init(&f->own);
     pthread_mutex_init(&f->fatal_lock, NULL);

@@ -52,6 +52,8 @@ struct http_settings {
     struct plan *(*plan)(void *arg);
     /* Adds members about engine and store to the status document. */
     void (*status)(void *arg, struct json_writer *w);
+    /* How many entries of the ledger a signed checkpoint covers; INT64_MAX: not known yet. */
+    int64_t (*ledger_signed)(void *arg);
     /* Members about a site's cluster; nothing for one that has none. */
     void (*site)(void *arg, const char *site, struct json_writer *w);
     /* Items of its differences; `row` is what the database says of it (read.sql, site). */

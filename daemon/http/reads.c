@@ -418,12 +418,14 @@ void read_whoami(struct call *c)
 static void send_status(struct call *c)
 {
     struct read q = {.name = "status"};
-    const struct read wrong = {.name = "problems"};
+    char size[24];
+    const struct read wrong = {.name = "problems", .param = {size}, .n = 1};
     BT_BUF_AUTO struct bt_buf more = {0}, problems = {0};
     struct bt_buf body = {0};
     struct json_writer w = {.to = &body};
     struct bt_err err = {0};
 
+    snprintf(size, sizeof size, "%" PRId64, c->h->set.ledger_signed(c->h->set.arg));
     if (read_counted(c->h, &c->h->ended, q, &more, &err) < 0 ||
         read_json(c->h, &wrong, &problems, &err) < 0) {
         http_fail(c, &err);

@@ -231,6 +231,11 @@ uint64_t publish_size(const struct publisher *p)
     return log_frontier(p->log)->size;
 }
 
+uint64_t publish_signed(const struct publisher *p)
+{
+    return p->signed_.size;
+}
+
 bool publish_due(const struct publisher *p)
 {
     uint64_t size = publish_size(p);

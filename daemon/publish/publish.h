@@ -59,6 +59,9 @@ struct publish_calls {
                 struct bt_err *err);
     /* The checkpoint of `head` is in place; note[n] is the signed file. May be NULL. */
     void (*published)(void *arg, const struct tree_head *head, const char *note, size_t n);
+    /* The thread's: how many entries the newest signed checkpoint covers, once that is known and
+     * after each commit; 0 when the guard refuses to sign. May be NULL. */
+    void (*covers)(void *arg, int64_t size);
     /* Publishing failed and will be tried again, or not (final). For the log. May be NULL. */
     void (*failed)(void *arg, const struct bt_err *err, bool final);
     /* Tests only: non-zero stops here. May be NULL. */
@@ -83,6 +86,9 @@ void publish_close(struct publisher *p);
 
 /* The size it has reached: the index that publish_add wants next. */
 uint64_t publish_size(const struct publisher *p);
+
+/* How many entries the newest signed checkpoint covers. */
+uint64_t publish_signed(const struct publisher *p);
 
 /* True when publish_commit has something to do. */
 bool publish_due(const struct publisher *p);

@@ -59,6 +59,12 @@ static uint64_t committed_now(struct publish_thread *t)
     return n;
 }
 
+static void covers(const struct publish_thread *t, int64_t size)
+{
+    if (t->o.calls.covers)
+        t->o.calls.covers(t->o.calls.arg, size);
+}
+
 /* Publishes until it is stopped (0) or something fails. */
 static int work(struct publish_thread *t, int64_t *pause_us, struct bt_err *err)
 {
@@ -73,6 +79,7 @@ static int work(struct publish_thread *t, int64_t *pause_us, struct bt_err *err)
         publish_thread_wake(t, state.committed);
     while (rc == 0) {
         rc = publish_catch_up(p, committed_now(t), err);
+        covers(t, (int64_t)publish_signed(p));
         if (rc == 0)
             *pause_us = PAUSE_FIRST_US;
         if (rc == 0 && !wait_for_work(t, publish_size(p), bt_mono_us() + t->min_interval_us))
@@ -108,6 +115,8 @@ static void *run(void *arg)
 
         if (rc == 0)
             return NULL;
+        if (publish_is_final(rc))
+            covers(t, 0);
         if (t->o.calls.failed)
             t->o.calls.failed(t->o.calls.arg, &err, publish_is_final(rc));
         if (!pause_after(t, rc, &pause_us))

@@ -317,9 +317,8 @@ SELECT json_build_object('since', rfc3339($1::bigint), 'until', rfc3339($2::bigi
         GROUP BY 1) g), '[]'))::text
 FROM n
 -- name: problems
--- What is wrong now, the gravest first, each with the next command.
+-- What is wrong now, the gravest first, each with the next command. $1: entries under a signed checkpoint.
 WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
-signed AS (SELECT coalesce(max(size), 0) AS size FROM checkpoint WHERE note IS NOT NULL),
 found AS (
     SELECT 1 AS rank, format('site %s is %s', name, state) AS text,
         format('beamtime site show %s', name) AS next
@@ -360,7 +359,7 @@ found AS (
     UNION ALL
     SELECT 6, format('%s ledger entries wait for a signed checkpoint, the oldest since %s',
         count(*), rfc3339(min(at_us))), 'beamtime ledger verify'
-    FROM ledger_entry, signed, t WHERE idx >= signed.size
+    FROM ledger_entry, t WHERE idx >= $1::bigint
     HAVING min(at_us) < max(t.now) - 120000000
     UNION ALL
     SELECT 7, format('%s results of %s/%s are overdue, the oldest since %s', count(*), n.code, p.name,

@@ -83,8 +83,13 @@ static const struct {
     {"nodes", 4, {"n1", "up,down", NULL, "1"}, 0, "\"node\":\"n1\""},
     {"nodes", 4, {NULL, NULL, "n1", "1"}, 0, "\"next\":null"},
     {"nodes", 4, {NULL, "draining", NULL, "1"}, 0, "\"items\":[]"},
-    {"problems", 0, {0}, 0, "beamtime"},
-    {"problems", 0, {0}, 0, "leafswitches1and4athereareslow:0.50GB/sbetweentheirh200nodes(n1,n2)"},
+    {"problems", 1, {"0"}, 0, "beamtime"},
+    {"problems", 1, {"0"}, 0, "ledgerentrieswaitforasignedcheckpoint"},
+    {"problems",
+     1,
+     {"0"},
+     0,
+     "leafswitches1and4athereareslow:0.50GB/sbetweentheirh200nodes(n1,n2)"},
     {"site", 1, {"here"}, 0, "\"leaf_b\":4,\"busbw_mb_per_s\":500,\"state\":\"slow\""},
     {"public_machine", 0, {0}, 0, "{\"nodes\":[[\""},
     {"nodes_by_state", 0, {0}, 0, "\"names\""},
@@ -133,6 +138,23 @@ static void each_question_has_its_answer(void **state)
     }
 }
 
+static void what_is_signed_is_no_problem(void **state)
+{
+    static const struct {
+        const char *size; /* of two entries */
+        bool waits;
+    } rows[] = {{"0", true}, {"1", true}, {"2", false}, {"9223372036854775807", false}};
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        BT_BUF_AUTO struct bt_buf json = {0};
+        const char *const params[] = {rows[i].size};
+
+        assert_int_equal(reader_query(reader, "problems", params, 1, &json, NULL), 0);
+        assert_int_equal(strstr(bt_buf_text(&json), "wait for a signed") != NULL, rows[i].waits);
+    }
+}
+
 static void a_reader_can_write_nothing_even_as_the_owner(void **state)
 {
     struct store_reader *owner = reader_new(embedded_conninfo(db_server(), EMBEDDED_OWNER));
@@ -163,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_question_has_its_answer),
+        cmocka_unit_test(what_is_signed_is_no_problem),
         cmocka_unit_test(a_reader_can_write_nothing_even_as_the_owner),
         cmocka_unit_test(a_reader_whose_session_was_ended_asks_again),
     };

@@ -128,10 +128,19 @@ static struct pki_leaf somebody(const char *nation, const char *kind, const char
 static const struct view_credential fine = {
     .active = true, .person = 3, .nation_id = 1, .roles = ROLE_RESEARCHER};
 
+static int64_t all_signed(void *arg)
+{
+    (void)arg;
+    return INT64_MAX;
+}
+
 static int setup(void **state)
 {
-    struct http_settings set = {
-        .post = post, .plan = no_plan, .status = status, .vkey = "test+key"};
+    struct http_settings set = {.post = post,
+                                .plan = no_plan,
+                                .status = status,
+                                .ledger_signed = all_signed,
+                                .vkey = "test+key"};
     uint8_t spki[32];
 
     (void)state;

@@ -26,6 +26,7 @@ struct facility {
     pthread_mutex_t lock;    /* over the next, which the thread test waits for */
     pthread_cond_t changed;
     struct tree_head published;
+    int64_t covered;
     unsigned failures;
     bool final;
 };
@@ -88,6 +89,16 @@ static void published(void *arg, const struct tree_head *head, const char *note,
     pthread_mutex_unlock(&f->lock);
 }
 
+static void covers(void *arg, int64_t size)
+{
+    struct facility *f = arg;
+
+    pthread_mutex_lock(&f->lock);
+    f->covered = size;
+    pthread_cond_signal(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
 static void failed(void *arg, const struct bt_err *err, bool final)
 {
     struct facility *f = arg;
@@ -125,7 +136,14 @@ static struct facility *facility_new(void)
         .dir = f->served,
         .last_signed = f->last_signed,
         .sk = f->sk,
-        .calls = {load, read_entries, save, published, failed, step, f},
+        .calls = {.load = load,
+                  .read = read_entries,
+                  .save = save,
+                  .published = published,
+                  .covers = covers,
+                  .failed = failed,
+                  .step = step,
+                  .arg = f},
     };
     assert_int_equal(note_key_make("t.example/ledger", NOTE_ED25519, pub, &f->o.key, NULL), 0);
     pthread_mutex_init(&f->lock, NULL);
@@ -519,6 +537,7 @@ static void the_thread_publishes_what_it_is_woken_for(void **state)
     publish_thread_wake(t, 400);
     publish_thread_stop(t); /* publishes what it was woken for */
     assert_int_equal(f->published.size, 400);
+    assert_int_equal(f->covered, 400);
     assert_int_equal(f->failures, 0);
     check_outside(f, 400);
 }
@@ -546,6 +565,7 @@ static void the_thread_stops_signing_when_the_guard_refuses(void **state)
     grow(f, 50);
     f->committed = 20;
     f->saved = (struct tree_head){.size = 0};
+    f->covered = 50;
     assert_int_equal(publish_thread_start(&f->o, 0, &t, NULL), 0);
     pthread_mutex_lock(&f->lock);
     while (!f->failures)
@@ -555,6 +575,7 @@ static void the_thread_stops_signing_when_the_guard_refuses(void **state)
     publish_thread_stop(t);
     assert_int_equal(f->failures, 1);
     assert_true(f->final);
+    assert_int_equal(f->covered, 0); /* nothing of what the database holds will be signed */
     check_outside(f, 50);
 }
 
