@@ -199,8 +199,10 @@ static int make_document(struct app *app, struct jobreq *r, const struct cli_arg
         rc = take_flags(r, a, err);
     if (r->notes.n)
         app_note(app, "%.*s", (int)r->notes.n - 1, r->notes.p);
-    if (rc >= 0 && cli_has(a, "print") && !r->project)
+    if (rc >= 0 && cli_has(a, "print") && !r->project && !app->project) {
+        app_note(app, "--print asks no facility: 'project' stands for your project");
         r->project = bt_strdup("project");
+    }
     if (rc >= 0)
         rc = take_project(app, r, err);
     if (rc >= 0)

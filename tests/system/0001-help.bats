@@ -69,9 +69,10 @@ END
     [ "$(jq -r '.name, .project, .kind, .accelerators.count, .accelerators.class, .walltime_s, .grace_s' \
         <<<"$output" | xargs)" = "lines cz/m script 8 h200 5400 120" ]
     [[ "$stderr" == *"line 2: --mem changes nothing"* ]]
-    run -0 "$BEAMTIME" submit --print -- echo 'two words'
+    run -0 --separate-stderr "$BEAMTIME" submit --print -- echo 'two words'
+    [[ "$stderr" == *"'project' stands for your project"* ]]
     [ "$(jq -r '.code.argv[1]' <<<"$output")" = "two words" ]
-    run -0 bash -c "echo 'echo hi' | sed '1i #!/bin/sh' | '$BEAMTIME' submit --print"
+    run -0 --separate-stderr bash -c "echo 'echo hi' | sed '1i #!/bin/sh' | '$BEAMTIME' submit --print"
     jq -r .code.script <<<"$output" | grep -qx 'echo hi'
 }
 
