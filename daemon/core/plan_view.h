@@ -28,6 +28,7 @@ struct plan {
     struct plan_pending *pending;
     struct plan_window *windows;
     uint32_t *window_nodes;
+    struct plan_moored *moored;
     uint32_t n_window_nodes;
     /* of each pending job, in the order of `pending`: whom a slot belongs to */
     struct plan_who {

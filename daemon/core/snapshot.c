@@ -35,6 +35,7 @@ void plan_unref(struct plan *p)
     bt_free(p->running_who);
     bt_free(p->windows);
     bt_free(p->window_nodes);
+    bt_free(p->moored);
     bt_free(p);
 }
 
@@ -499,6 +500,11 @@ struct plan *core_snapshot(struct core *core, uint64_t seq)
     add_outages(core, p);
     add_rights(core, p);
     add_jobs(core, p);
+    if (core->plan && core->plan->live) { /* what it has started lies where it says */
+        p->in.n_moored = sched_live_moored(core->plan->live, &p->moored);
+        p->in.moored = p->moored;
+        p->in.moored_seq = core->plan->in.seq;
+    }
     p->in.nodes = p->nodes;
     p->in.nations = p->nations;
     p->in.projects = p->projects;

@@ -47,7 +47,22 @@ static void charge_zone(struct plan_timeline *e, uint32_t zone, int32_t from, in
         profile_add(&e->time[zone].acc, from, until, acc);
 }
 
-void resv_charge(struct plan_timeline *e, const struct eng_job *j, const struct resv *r, int sign)
+/* Below a node: in its berth, or by number where there are none. */
+static void charge_below(struct plan_timeline *e, struct resv *r, int32_t end, int sign)
+{
+    struct zone_time *t = &e->time[r->zone];
+    for (uint32_t z = e->fabric.zones[r->zone].real; z != PLAN_NONE; z = e->fabric.zones[z].twin)
+        changed(e, z); /* a berth takes a node of all of them */
+    profile_add(&t->acc, r->start, end, -sign * (int32_t)r->acc);
+    if (t->berths && r->berth == BERTH_NONE)
+        r->berth = berth_empty(t->berths);
+    if (t->berths)
+        berth_add(t->berths, r->berth, r->start, end, sign * (int32_t)r->acc);
+    else
+        t->n_below += (uint32_t)sign;
+}
+
+void resv_charge(struct plan_timeline *e, const struct eng_job *j, struct resv *r, int sign)
 {
     int32_t end = resv_end(j, r);
     int32_t acc = -sign * (int32_t)r->acc, nodes = -sign * (int32_t)r->nodes;
@@ -58,8 +73,7 @@ void resv_charge(struct plan_timeline *e, const struct eng_job *j, const struct 
         charge_zone(e, r->zone, r->start, end, nodes, acc);
         break;
     case RESV_BELOW:
-        charge_zone(e, r->zone, r->start, end, 0, acc);
-        e->time[r->zone].n_below += (uint32_t)sign;
+        charge_below(e, r, end, sign);
         break;
     case RESV_SPAN:
         for (uint32_t i = 0; i < r->n_span; i++) {
@@ -81,20 +95,7 @@ void resv_drop(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 
 /* ---- running jobs on broken nodes ---- */
 
-/* The change of both profiles when `acc` accelerators until `end` are (sign 1) or are no longer
- * (-1) held on a node whose other occupants hold it until `others` (INT32_MIN = it has none). */
-static void charge_part(struct plan_timeline *e, uint32_t slot, int32_t others, uint32_t acc,
-                        int32_t end, int sign)
-{
-    uint32_t zone = e->fabric.racks[slot / FAB_RACK].zone;
-    for (; zone != PLAN_NONE; zone = e->fabric.zones[zone].twin) {
-        struct zone_time *t = &e->time[zone];
-        changed(e, zone);
-        profile_add(&t->acc, e->now, end, -sign * (int32_t)acc);
-        profile_add(&t->whole, BT_MAX(others, e->now), end, -sign);
-    }
-}
-
+/* When the last job on a broken node ends; INT32_MIN = there is none. */
 static int32_t last_end(const struct plan_timeline *e, uint32_t slot)
 {
     int32_t end = INT32_MIN;
@@ -103,9 +104,44 @@ static int32_t last_end(const struct plan_timeline *e, uint32_t slot)
     return end;
 }
 
+static struct berths *berths_at(const struct plan_timeline *e, uint32_t slot)
+{
+    return e->time[e->fabric.racks[slot / FAB_RACK].zone].berths;
+}
+
+/* Binds a node to a berth that has none. */
+static void bind(struct plan_timeline *e, uint32_t slot, uint32_t berth)
+{
+    e->berth_of[slot] = berth;
+    berth_bind(berths_at(e, slot), berth, slot);
+}
+
+static void unbind(struct plan_timeline *e, uint32_t slot)
+{
+    if (e->berth_of[slot] != BERTH_NONE)
+        berth_bind(berths_at(e, slot), e->berth_of[slot], BERTH_NONE);
+    e->berth_of[slot] = BERTH_NONE;
+}
+
+/* The change of the node's berth, and of both profiles of its zone and of each twin, when `acc`
+ * accelerators until `end` are (sign 1) or are no longer (-1) held on it. */
+static void charge_part(struct plan_timeline *e, uint32_t slot, uint32_t acc, int32_t end, int sign)
+{
+    uint32_t zone = e->fabric.racks[slot / FAB_RACK].zone, berth = e->berth_of[slot];
+    struct berths *b = e->time[zone].berths;
+    berth_add(b, berth, e->now, end, sign * (int32_t)acc);
+    b->v[berth].held += (uint32_t)sign * acc;
+    for (; zone != PLAN_NONE; zone = e->fabric.zones[zone].twin) {
+        changed(e, zone);
+        profile_add(&e->time[zone].acc, e->now, end, -sign * (int32_t)acc);
+    }
+}
+
 static void occupy(struct plan_timeline *e, uint32_t job, uint32_t slot, uint32_t acc, int32_t end)
 {
-    charge_part(e, slot, last_end(e, slot), acc, end, 1);
+    if (e->berth_of[slot] == BERTH_NONE)
+        bind(e, slot, berth_empty(berths_at(e, slot)));
+    charge_part(e, slot, acc, end, 1);
     uint32_t i = e->free_occ;
     if (i != PLAN_NONE) {
         e->free_occ = e->occ[i].next;
@@ -117,6 +153,7 @@ static void occupy(struct plan_timeline *e, uint32_t job, uint32_t slot, uint32_
     e->occ_head[slot] = i;
 }
 
+/* The node stays bound to its berth. */
 static void vacate(struct plan_timeline *e, uint32_t job, uint32_t slot, uint64_t mask)
 {
     uint32_t *at = &e->occ_head[slot];
@@ -129,9 +166,8 @@ static void vacate(struct plan_timeline *e, uint32_t job, uint32_t slot, uint64_
     *at = was.next;
     e->occ[i].next = e->free_occ;
     e->free_occ = i;
-    int32_t others = last_end(e, slot);
-    charge_part(e, slot, others, was.acc, was.end, -1);
-    fab_give(&e->fabric, slot, mask, others);
+    charge_part(e, slot, was.acc, was.end, -1);
+    fab_give(&e->fabric, slot, mask, last_end(e, slot));
 }
 
 /* ---- running jobs ---- */
@@ -186,10 +222,14 @@ void run_give_back(struct plan_timeline *e, uint32_t job)
     charge_whole(e, j, -1);
     for (uint32_t i = 0; i < j->picks.n; i++) {
         const struct fab_pick *p = &j->picks.v[i];
-        if (p->mask)
-            vacate(e, job, pick_slot(p), p->mask);
-        else
+        if (!p->mask) {
             fab_release(&e->fabric, p, 1);
+            continue;
+        }
+        uint32_t slot = pick_slot(p);
+        vacate(e, job, slot, p->mask);
+        if (e->occ_head[slot] == PLAN_NONE)
+            unbind(e, slot);
     }
     charge_rights(e, j, e->now, j->limit, (int32_t)j->ask.min_acc);
     j->picks.n = 0;
@@ -221,17 +261,45 @@ static bool holds(const struct plan_timeline *e, const struct eng_job *j)
     for (uint32_t i = 0; i < j->picks.n; i++) {
         if (!j->picks.v[i].mask)
             continue;
-        uint32_t zone = e->fabric.racks[j->picks.v[i].rack].zone;
+        const struct fab_pick *p = &j->picks.v[i];
+        uint32_t zone = e->fabric.racks[p->rack].zone;
         const struct zone_time *t = &e->time[fab_twin(&e->fabric, zone, j->ask.reservation)];
         if (profile_min(&t->whole, e->now, j->limit) < 0 ||
-            profile_min(&t->acc, e->now, j->limit) < 0)
+            !berth_holds(t->berths, e->berth_of[pick_slot(p)], e->now))
             return false;
     }
     return true;
 }
 
-static bool place(struct plan_timeline *e, struct eng_job *j, uint32_t n_acc, const struct resv *at)
+/* Takes part of the node that the slot's berth is bound to, else of a free one, bound to it now. */
+static bool place_below(struct plan_timeline *e, struct eng_job *j, uint32_t n_acc,
+                        const struct resv *at)
 {
+    struct berths *b = e->time[at->zone].berths;
+    uint32_t berth = at->berth == BERTH_NONE ? berth_empty(b) : at->berth;
+    uint32_t slot = b->v[berth].slot;
+    if (slot == BERTH_NONE) {
+        slot = fab_whole(&e->fabric, at->zone);
+        if (slot == PLAN_NONE)
+            return false;
+        bind(e, slot, berth);
+    }
+    uint64_t mask = fab_free(&e->fabric, slot), rest = mask;
+    if ((uint32_t)__builtin_popcountll(mask) < n_acc)
+        return false;
+    for (uint32_t i = 0; i < n_acc; i++)
+        rest &= rest - 1;
+    fab_take(&e->fabric, slot, mask & ~rest, e->now + j->len);
+    fab_picks_add(&j->picks, slot / FAB_RACK, UINT64_C(1) << (slot % FAB_RACK), mask & ~rest);
+    return true;
+}
+
+/* `whole`: no node that others are on, as the slot was counted. */
+static bool place(struct plan_timeline *e, struct eng_job *j, uint32_t n_acc, const struct resv *at,
+                  bool whole)
+{
+    if (at->mode == RESV_BELOW)
+        return place_below(e, j, n_acc, at);
     struct span_part one = {at->zone, 0};
     const struct span_part *part = at->mode == RESV_SPAN ? at->span : &one;
     uint32_t n = at->mode == RESV_SPAN ? at->n_span : 1;
@@ -244,9 +312,8 @@ static bool place(struct plan_timeline *e, struct eng_job *j, uint32_t n_acc, co
                               .rest = last && !need.per && need.slack ? zone_acc - need.slack : 0,
                               .per = need.per,
                               .until = e->now + j->len,
-                              .one_leaf = j->ask.level >= PLAN_LEAF && j->ask.level_required};
-        if (need.below)
-            ask.rest = n_acc;
+                              .one_leaf = j->ask.level >= PLAN_LEAF && j->ask.level_required,
+                              .whole = whole || !need.per};
         if (!fab_place(&e->fabric, part[i].zone, &ask, &j->picks)) {
             fab_release(&e->fabric, j->picks.v, j->picks.n);
             j->picks.n = 0;
@@ -256,11 +323,12 @@ static bool place(struct plan_timeline *e, struct eng_job *j, uint32_t n_acc, co
     return true;
 }
 
-bool eng_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const struct resv *at)
+static bool run_at(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const struct resv *at,
+                   bool whole)
 {
     struct eng_job *j = &e->jobs[job];
     uint32_t asked = j->ask.min_acc;
-    if (!place(e, j, n_acc, at))
+    if (!place(e, j, n_acc, at, whole))
         return false;
     j->state = JOB_RUNNING;
     j->owned = j->may_own;
@@ -268,12 +336,19 @@ bool eng_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const stru
     j->limit = e->now + j->len;
     j->ask.min_acc = n_acc;
     run_charge(e, job);
-    if (holds(e, j)) {
-        e->n_pending--;
+    if (holds(e, j))
         return true;
-    }
     run_give_back(e, job);
     j->state = JOB_PENDING;
     j->ask.min_acc = asked;
     return false;
+}
+
+bool eng_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, const struct resv *at)
+{
+    bool part = e->jobs[job].ask.per_node != 0; /* beside others, if that breaks no promise */
+    if (!run_at(e, job, n_acc, at, false) && !(part && run_at(e, job, n_acc, at, true)))
+        return false;
+    e->n_pending--;
+    return true;
 }

@@ -51,6 +51,12 @@ static void init_zone(struct plan_timeline *e, uint32_t zone)
     t->changes = 1;
     profile_init(&t->whole, z->reservation ? 0 : (int32_t)z->n_nodes);
     profile_init(&t->acc, z->reservation ? 0 : (int32_t)(z->n_nodes * z->acc));
+    t->berths = e->time[z->real].berths; /* real ones come first */
+    if (!z->reservation) {
+        t->berths = bt_new(struct berths);
+        berths_init(t->berths, z->acc);
+    }
+    berths_take(t->berths, &t->whole);
     if (z->reservation) {
         init_twin(e, zone);
         return;
@@ -101,8 +107,9 @@ struct plan_timeline *eng_new(const struct plan_input *facility)
         init_zone(e, i);
     size_t slots = (size_t)e->fabric.n_racks * FAB_RACK;
     e->occ_head = bt_new_n(uint32_t, slots + 1);
+    e->berth_of = bt_new_n(uint32_t, slots + 1);
     for (size_t i = 0; i < slots; i++)
-        e->occ_head[i] = PLAN_NONE;
+        e->occ_head[i] = e->berth_of[i] = PLAN_NONE;
     e->node_free = bt_new_n(int32_t, slots + 1);
     e->part_free = bt_new_n(int32_t, (size_t)e->fabric.n_zones * e->fabric.stride + 1);
     e->timed = bt_new_n(uint8_t, e->fabric.n_zones + 1);
@@ -121,6 +128,10 @@ void eng_free(struct plan_timeline *e)
 {
     if (!e)
         return;
+    for (uint32_t i = 0; i < e->fabric.n_real; i++) {
+        berths_done(e->time[i].berths);
+        bt_free(e->time[i].berths);
+    }
     time_free(e->time, e->fabric.n_zones);
     time_free(e->plan_time, e->fabric.n_zones);
     for (uint32_t i = 0; i < e->n_jobs; i++)
@@ -135,6 +146,7 @@ void eng_free(struct plan_timeline *e)
     bt_free(e->jobs);
     bt_free(e->occ);
     bt_free(e->occ_head);
+    bt_free(e->berth_of);
     bt_free(e->matches);
     bt_free(e->memos);
     bt_free(e->shut);
@@ -310,13 +322,15 @@ void order_sort(struct order *v, uint32_t n, struct order *spare)
 size_t eng_bytes(const struct plan_timeline *e)
 {
     size_t n = sizeof *e + fab_bytes(&e->fabric) + e->cap_jobs * sizeof *e->jobs +
-               e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 8 +
+               e->cap_occ * sizeof *e->occ + (size_t)e->fabric.n_racks * FAB_RACK * 12 +
                e->cap_matches * sizeof *e->matches +
                (e->fabric.n_zones + e->fabric.n_kinds) * sizeof *e->memos +
                2 * e->cap_order * sizeof *e->order + e->cap_prio * sizeof *e->prio +
                (e->by_handle.cap + e->ends.cap) * 12;
     for (uint32_t i = 0; i < e->fabric.n_zones; i++)
         n += profile_bytes(&e->time[i].whole) + profile_bytes(&e->time[i].acc);
+    for (uint32_t i = 0; i < e->fabric.n_real; i++)
+        n += berths_bytes(e->time[i].berths);
     for (uint32_t i = 0; e->plan_time && i < e->fabric.n_zones; i++)
         n += profile_bytes(&e->plan_time[i].whole) + profile_bytes(&e->plan_time[i].acc);
     for (uint32_t i = 0; i < e->n_lines; i++)

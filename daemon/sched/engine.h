@@ -4,12 +4,14 @@
  * Each zone has two profiles: `whole`, free whole nodes, and `acc`, free accelerators. Running jobs
  * are charged exactly, node by node; a waiting job is charged by a reservation:
  *   WHOLE  whole -= nodes, acc -= accelerators
- *   BELOW  acc -= accelerators (less than a node)
+ *   BELOW  acc -= accelerators (less than a node), in a berth (berth.h), which takes a whole node
+ *          while something is on it
  *   SPAN   as WHOLE, in several zones of one kind
  * As free nodes of a zone are alike, "enough whole nodes for the whole length" is not only
- * necessary but sufficient: the reservation can be kept. BELOW counts accelerators over several
- * nodes, and a required leaf counts nodes of a pod: these two are estimates, checked when the job
- * starts; a start that would break a node which others were promised does not happen.
+ * necessary but sufficient: the reservation can be kept. A required leaf counts nodes of a pod: an
+ * estimate, checked when the job starts; a start that would break a node which others were
+ * promised does not happen. What the plan leaves free (`plan_time`) has no berths: there a job
+ * below a node is found by its number of accelerators.
  *
  * A pass: 1. in order of priority each job leaves its certificate slot for the earliest slot that
  * is free: this is the plan. 2. What is planned now is placed and runs. 3. Newcomers get a
@@ -18,6 +20,7 @@
 #ifndef BT_SCHED_ENGINE_H
 #define BT_SCHED_ENGINE_H
 
+#include "daemon/sched/berth.h"
 #include "daemon/sched/fabric.h"
 #include "daemon/sched/profile.h"
 #include "lib/base/map.h"
@@ -35,6 +38,7 @@ struct resv {
     uint32_t nodes;
     uint32_t acc;
     uint32_t n_span;
+    uint32_t berth; /* BELOW; BERTH_NONE where there are none */
     uint8_t mode;
 };
 
@@ -112,7 +116,8 @@ struct known { /* of newcomers: as large and as long a job found no earlier star
 
 struct zone_time {
     struct profile whole, acc;
-    uint32_t n_below; /* reservations below a node: only then can acc bind whole nodes */
+    struct berths *berths; /* the real zone's, which owns them; NULL in what a plan leaves free */
+    uint32_t n_below; /* reservations in no berth below a node: only then acc binds whole nodes */
     uint32_t changes; /* what was taken or given so far, from 1 */
     struct room room[MEMO_SIZES]; /* of quick passes */
 };
@@ -171,6 +176,7 @@ struct plan_timeline {
     struct occupant *occ;
     uint32_t n_occ, cap_occ, free_occ;
     uint32_t *occ_head; /* [slot]; PLAN_NONE */
+    uint32_t *berth_of; /* [slot]: of a broken node; BERTH_NONE = it is not broken */
     struct match *matches;
     struct memo *memos;                /* [zone], then [kind] for gangs over zones; of this pass */
     uint32_t memo_sizes, memo_lengths; /* so many rows and columns matter in this pass */
@@ -237,7 +243,8 @@ void eng_rest(struct plan_timeline *e);
 /* ---- reservations and running jobs in the profiles (charge.c) ---- */
 
 struct need eng_need(const struct plan_pending *ask, uint32_t n_acc, uint32_t zone_acc);
-void resv_charge(struct plan_timeline *e, const struct eng_job *j, const struct resv *r, int sign);
+/* Charges (sign 1) or gives back (-1); a reservation below a node that has no berth gets one. */
+void resv_charge(struct plan_timeline *e, const struct eng_job *j, struct resv *r, int sign);
 void resv_drop(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
 void note_running(struct plan_timeline *e, uint32_t job); /* pass.c: who frees nodes when */
 void run_charge(struct plan_timeline *e, uint32_t job);
@@ -258,14 +265,24 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
                 struct resv *ret);
 /* Moves a slot (not charged) within its zone to the latest free one the promise allows. */
 bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r);
-/* Whether a reservation's slot is free. */
-bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r);
-/* When running jobs leave room in place, not only in number: `nodes` of one rack, or accelerators
- * of one node. Later than now. */
+/* Whether a reservation's slot is free; below a node in another berth of its zone, if not in its
+ * own. */
+bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, struct resv *r);
+
+/* ---- in place, not only in number (place.c) ---- */
+
 void times_clear(struct plan_timeline *e); /* each zone's are found when first asked for */
+/* When running jobs leave `nodes` whole nodes of a rack of the zone, or `acc` accelerators of a
+ * node, less than all of its own. */
+int32_t rack_time(struct plan_timeline *e, uint32_t zone, uint32_t nodes);
+int32_t part_time(struct plan_timeline *e, uint32_t zone, uint32_t acc);
+/* When to look again for a slot that was free in number, not in place. Later than now. */
 int32_t place_time(struct plan_timeline *e, const struct eng_job *j, uint32_t zone);
 /* Whether what runs leaves room in place by a time; gangs over zones are taken at their count. */
 bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by);
+
+/* ---- hopes, and what is known (search.c) ---- */
+
 /* Gangs of more whole nodes than that may lie over several zones, if their level allows it. */
 uint32_t least_span(const struct plan_timeline *e, const struct match *m);
 /* In a quick pass: whether a start now may be found for a job whose certificate, charged, is in

@@ -292,7 +292,7 @@ int sched_explain(const struct plan_input *in, const struct plan_output *out, ui
         return bt_fail(err, BT_ERR_NOT_FOUND, "the plan has no job %" PRIu32, handle);
     struct plan_timeline *e = out->timeline;
     uint32_t job = eng_find(e, handle);
-    const struct eng_job *j = &e->jobs[job];
+    struct eng_job *j = &e->jobs[job];
     *ret = (struct plan_explain){.slot = *slot};
     fill_fit(in, &j->ask, &ret->fit);
     if (j->state != JOB_PENDING || j->plan.mode == RESV_NONE)
@@ -321,6 +321,7 @@ static int explain_within(const struct plan_input *in, const struct plan_output 
     with.pending = v;
     with.n_pending++;
     with.last = out;
+    with.moored = NULL; /* of the plan before */
     int rc = sched_plan(&with, &plan, err);
     if (rc < 0)
         return rc;

@@ -211,8 +211,8 @@ static void pick_whole(struct fabric *f, uint32_t rack, uint32_t n, struct fab_p
 static void halve(struct fabric *f, uint32_t zone, struct fab_picks *picks, uint32_t rack,
                   uint32_t wanted)
 {
-    struct fab_pick *prev = picks->n ? &picks->v[picks->n - 1] : NULL;
-    if (prev && f->whole[rack] != wanted && f->racks[prev->rack].zone == f->zones[zone].real &&
+    struct fab_pick *prev = &picks->v[picks->n - 1];
+    if (f->whole[rack] != wanted && f->racks[prev->rack].zone == f->zones[zone].real &&
         !prev->mask) {
         uint32_t before = (uint32_t)__builtin_popcountll(prev->nodes);
         uint32_t half = (before + wanted) / 2;
@@ -285,6 +285,17 @@ static bool place_whole(struct fabric *f, uint32_t zone, const struct fab_ask *a
     return true;
 }
 
+uint32_t fab_whole(const struct fabric *f, uint32_t zone)
+{
+    const struct fab_zone *z = &f->zones[zone];
+    uint32_t c = tight_count(z, 1);
+    if (!c)
+        return PLAN_NONE;
+    uint32_t rack = rack_with(f, z, z->rack0, c);
+    uint64_t m = f->by_free[(size_t)rack * f->stride + z->acc];
+    return rack * FAB_RACK + (uint32_t)__builtin_ctzll(m);
+}
+
 /* ---- below a node ---- */
 
 struct best {
@@ -327,12 +338,8 @@ static uint32_t find_part(const struct fabric *f, const struct fab_zone *z, uint
     }
     if (best.slot != PLAN_NONE)
         return best.slot;
-    if (only_rack == PLAN_NONE) {
-        uint32_t c = tight_count(z, 1);
-        if (!c)
-            return PLAN_NONE;
-        rack = rack_with(f, z, z->rack0, c);
-    }
+    if (only_rack == PLAN_NONE)
+        return fab_whole(f, (uint32_t)(z - f->zones));
     uint64_t m = f->by_free[(size_t)rack * f->stride + z->acc];
     return m ? rack * FAB_RACK + (uint32_t)__builtin_ctzll(m) : PLAN_NONE;
 }
@@ -355,11 +362,12 @@ static bool place_parts(struct fabric *f, uint32_t zone, const struct fab_ask *a
                         uint32_t only_rack, struct fab_picks *picks)
 {
     const struct fab_zone *z = &f->zones[zone];
-    if (nodes_with(f, z, only_rack, ask->per) < ask->nodes)
+    uint32_t least = ask->whole ? z->acc : ask->per;
+    if (nodes_with(f, z, only_rack, least) < ask->nodes)
         return false;
     uint32_t first = picks->n;
     for (uint32_t i = 0; i < ask->nodes; i++) {
-        uint32_t slot = find_part(f, z, ask->per, ask->until, only_rack);
+        uint32_t slot = find_part(f, z, least, ask->until, only_rack);
         uint64_t mask = fab_free(f, slot);
         fab_take(f, slot, mask, ask->until);
         fab_picks_add(picks, slot / FAB_RACK, UINT64_C(1) << (slot % FAB_RACK), mask);
@@ -377,7 +385,7 @@ static bool place_parts(struct fabric *f, uint32_t zone, const struct fab_ask *a
 bool fab_place(struct fabric *f, uint32_t zone, const struct fab_ask *ask, struct fab_picks *picks)
 {
     const struct fab_zone *z = &f->zones[zone];
-    uint32_t per = ask->nodes == 1 && ask->rest ? ask->rest : ask->per;
+    uint32_t per = ask->nodes == 1 && ask->rest && !ask->whole ? ask->rest : ask->per;
     if (!per || per == z->acc)
         return place_whole(f, zone, ask, picks);
     struct fab_ask part = *ask;

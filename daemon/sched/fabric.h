@@ -84,6 +84,7 @@ struct fab_ask {
     uint32_t per;  /* accelerators of each node; 0 = whole nodes */
     int32_t until; /* its end, in the unit of fabric.until */
     bool one_leaf;
+    bool whole; /* only on nodes that are free as a whole, though it may not take all of them */
 };
 
 /* Groups the nodes of `in`; everything usable is free. Windows and returning nodes give zones of
@@ -99,6 +100,9 @@ bool fab_place(struct fabric *f, uint32_t zone, const struct fab_ask *ask, struc
 /* How well fab_place would fit: spare whole nodes of the tightest rack, more when it must spread;
  * UINT32_MAX = does not fit. Whole nodes only. */
 uint32_t fab_fit(const struct fabric *f, uint32_t zone, uint32_t nodes, bool one_leaf);
+
+/* A free node of the zone, in its tightest rack; PLAN_NONE if there is none. */
+uint32_t fab_whole(const struct fabric *f, uint32_t zone);
 
 /* Takes `mask` of one node (for running jobs); the bits were free. */
 void fab_take(struct fabric *f, uint32_t slot, uint64_t mask, int32_t until);

@@ -178,7 +178,7 @@ bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct res
         return false;
     struct eng_job *j = &e->jobs[job];
     j->started = true;
-    if (e->now > j->promise) { /* only after a cause, or for want of place below a node or leaf */
+    if (e->now > j->promise) { /* only after a cause, or for want of place on a leaf */
         j->moved_from = j->promise;
         j->promise = e->now;
         j->cause = e->cause;
@@ -321,6 +321,8 @@ static void begin(struct plan_timeline *e, int32_t now)
         profile_trim(&e->time[i].whole, now);
         profile_trim(&e->time[i].acc, now);
     }
+    for (uint32_t i = 0; i < e->fabric.n_real; i++)
+        berths_trim(e->time[i].berths, now);
     for (uint32_t i = 0; i < e->n_nations; i++)
         profile_trim(&e->nations[i].left, now);
     profile_trim(&e->unguaranteed, now);

@@ -121,8 +121,57 @@ static bool carry_span(const struct plan_timeline *was, const struct plan_timeli
     return true;
 }
 
+/* (real zone, berth) of the last plan: twins have the berths of their real zone. */
+static uint64_t berth_key(const struct plan_timeline *was, uint32_t zone, uint32_t berth)
+{
+    return (uint64_t)was->fabric.zones[zone].real << 32 | berth;
+}
+
+/* An old berth becomes that of the node that its jobs run on, if its zone's reservations go there.
+ */
+static void moor(const struct plan_timeline *was, const struct plan_timeline *e,
+                 struct bt_map *moved, uint32_t node, uint32_t berth)
+{
+    uint32_t slot = node < e->fabric.n_nodes ? e->fabric.slot_of[node] : PLAN_NONE;
+    uint32_t old = node < was->fabric.n_nodes ? was->fabric.slot_of[node] : PLAN_NONE;
+    if (slot == PLAN_NONE || old == PLAN_NONE || e->berth_of[slot] == BERTH_NONE)
+        return;
+    uint32_t zone = was->fabric.racks[old / FAB_RACK].zone;
+    if (zone_map(&was->fabric, &e->fabric, zone) == e->fabric.racks[slot / FAB_RACK].zone)
+        bt_map_put(moved, berth_key(was, zone, berth), e->berth_of[slot]);
+}
+
+static void moor_all(const struct plan_input *in, const struct plan_timeline *e,
+                     struct bt_map *moved)
+{
+    const struct plan_timeline *was = in->last->timeline;
+    if (in->moored && in->moored_seq == in->last->seq) {
+        for (uint32_t i = 0; i < in->n_moored; i++)
+            moor(was, e, moved, in->moored[i].node, in->moored[i].berth);
+        return;
+    }
+    for (uint32_t i = 0; i < was->fabric.n_racks * FAB_RACK; i++)
+        if (was->berth_of[i] != BERTH_NONE)
+            moor(was, e, moved, was->fabric.node_of[i], was->berth_of[i]);
+}
+
+/* What an old berth becomes that no node stands for: a new one, the same for all that were in it.
+ */
+static uint32_t carry_berth(const struct plan_timeline *was, struct plan_timeline *e,
+                            struct bt_map *moved, const struct resv *old, uint32_t zone)
+{
+    uint64_t key = berth_key(was, old->zone, old->berth);
+    uint32_t to;
+    if (!bt_map_get(moved, key, &to)) {
+        to = berth_append(e->time[zone].berths);
+        bt_map_put(moved, key, to);
+    }
+    return to;
+}
+
 /* Takes over the certificate of the last plan; charged later, if its place is still there. */
-static void carry(const struct plan_timeline *was, struct plan_timeline *e, struct eng_job *j)
+static void carry(const struct plan_timeline *was, struct plan_timeline *e, struct eng_job *j,
+                  struct bt_map *moved)
 {
     uint32_t k = eng_find(was, j->ask.handle);
     if (k == PLAN_NONE || was->jobs[k].state != JOB_PENDING || was->jobs[k].cert.mode == RESV_NONE)
@@ -146,6 +195,8 @@ static void carry(const struct plan_timeline *was, struct plan_timeline *e, stru
         bt_free(r.span);
         return;
     }
+    if (r.mode == RESV_BELOW)
+        r.berth = carry_berth(was, e, moved, &o->cert, r.zone);
     j->cert = r;
     if (j->promise == PROFILE_NEVER) /* the caller did not keep it */
         j->promise = (int32_t)(o->promise + was->origin_s - e->origin_s);
@@ -177,11 +228,15 @@ static struct plan_timeline *build(const struct plan_input *in, bool explains)
     find_cause(e, in);
     add_running(e, in);
     hold_unreported(e, in);
+    struct bt_map moved = {0};
+    if (in->last)
+        moor_all(in, e, &moved);
     for (uint32_t i = 0; i < in->n_pending; i++) {
         uint32_t job = eng_add_pending(e, &in->pending[i]);
         if (in->last)
-            carry(in->last->timeline, e, &e->jobs[job]);
+            carry(in->last->timeline, e, &e->jobs[job], &moved);
     }
+    bt_map_done(&moved);
     return e;
 }
 
@@ -652,4 +707,19 @@ void sched_live_quick(struct plan_live *l, int64_t now_us, struct plan_starts *r
         fill_parts(e, j, out, &l->cap_parts, s);
     }
     *ret = (struct plan_starts){out->slots, out->parts, out->n_slots};
+}
+
+uint32_t sched_live_moored(const struct plan_live *l, struct plan_moored **ret)
+{
+    const struct plan_timeline *e = l->e;
+    uint32_t n = 0, cap = 1;
+    struct plan_moored *v = bt_new_n(struct plan_moored, 1);
+    for (uint32_t i = 0; i < e->fabric.n_racks * FAB_RACK; i++) {
+        if (e->berth_of[i] == BERTH_NONE)
+            continue;
+        BT_GROW(v, n, cap);
+        v[n++] = (struct plan_moored){e->fabric.node_of[i], e->berth_of[i]};
+    }
+    *ret = v;
+    return n;
 }

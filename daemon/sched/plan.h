@@ -149,6 +149,11 @@ struct plan_pending {
 
 struct plan_output;
 
+/* A node that stands for a place of `last` which jobs below a node share (berth.h). */
+struct plan_moored {
+    uint32_t node, berth;
+};
+
 struct plan_input {
     int64_t now_us;
     uint64_t seq;                  /* of the snapshot; copied to the output */
@@ -160,7 +165,10 @@ struct plan_input {
     const struct plan_running *running;
     const struct plan_part *parts; /* of the running jobs */
     const struct plan_pending *pending;
-    const struct plan_output *last; /* what sched_plan gave before, or NULL after a start */
+    const struct plan_output *last;   /* what sched_plan gave before, or NULL after a start */
+    const struct plan_moored *moored; /* where `last` was carried on: sched_live_moored, or NULL */
+    uint64_t moored_seq; /* of the plan that was carried on; another than `last`: NULL */
+    uint32_t n_moored;
     uint32_t n_nodes, n_windows, n_nations, n_projects, n_persons, n_running, n_pending;
     uint32_t turnaround_s;    /* kept free between a job's limit and the next start; >= 1 where
                                  the clock is real (starts lie within a second of their time) */
@@ -250,6 +258,10 @@ struct plan_starts {               /* the live plan's, until the next call */
     uint32_t n;
 };
 void sched_live_quick(struct plan_live *l, int64_t now_us, struct plan_starts *ret);
+
+/* On which nodes jobs lie that share one, for the next plan's input, so that reservations beside
+ * them keep their places. *ret is the caller's (bt_free), and never NULL; returns how many. */
+uint32_t sched_live_moored(const struct plan_live *l, struct plan_moored **ret);
 
 /* What the facility could run at most, with every node up and empty: made once for a set of nodes
  * (1 ms for 12,500), asked at each submission (below 1 µs; 1 ms for an amount of memory or

@@ -339,6 +339,27 @@ bool profile_open(const struct profile *p, int32_t need, int32_t t, int32_t *ret
     return open;
 }
 
+int32_t profile_lacks(const struct profile *p, int32_t need, int32_t from, int32_t until)
+{
+    if (from >= until)
+        return from;
+    struct spot s = locate(p, until - 1);
+    uint32_t last = s.i;
+    for (uint32_t pos = s.pos + 1; pos-- > 0;) {
+        uint64_t less = p->lo[pos] < need
+                            ? below(chunk_at(p, pos)->v, need - p->base[pos]) & low_bits(last + 1)
+                            : 0;
+        if (less) {
+            int32_t end = segment_end(p, pos, 63 - (uint32_t)__builtin_clzll(less));
+            return BT_MAX(end, from);
+        }
+        if (pos == 0 || p->first[pos] <= from)
+            return from;
+        last = p->n[pos - 1] - 1;
+    }
+    return from;
+}
+
 /* The breakpoints of a chunk, from index i on, that begin before `until`: their least value
  * (without base) and their bits. */
 static int32_t chunk_min(const struct profile *p, uint32_t pos, uint32_t i, int32_t until,

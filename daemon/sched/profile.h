@@ -51,6 +51,10 @@ int32_t profile_earliest(const struct profile *p, int32_t need, int32_t len, int
 int32_t profile_latest(const struct profile *p, int32_t need, int32_t len, int32_t from,
                        int32_t upto);
 
+/* Where the last segment with less than `need` that begins before `until` ends, if it ends after
+ * `from`; else `from`. */
+int32_t profile_lacks(const struct profile *p, int32_t need, int32_t from, int32_t until);
+
 /* Whether there is `need` at t, and in *ret_until up to when that stays so. */
 bool profile_open(const struct profile *p, int32_t need, int32_t t, int32_t *ret_until);
 

@@ -177,6 +177,10 @@ void tell_dead(struct plan_timeline *e, const struct eng_job *j)
 
 /* ---- one zone ---- */
 
+struct window { /* a job of length len starts in [from, upto] */
+    int32_t len, from, upto;
+};
+
 static int32_t zone_earliest(const struct zone_time *t, const struct need *need, int32_t len,
                              int32_t from, int32_t upto)
 {
@@ -211,6 +215,53 @@ static int32_t zone_latest(const struct zone_time *t, const struct need *need, i
     }
 }
 
+static struct berth_ask berth_ask(const struct plan_timeline *e, uint32_t zone, uint32_t n_acc,
+                                  int32_t len)
+{
+    const struct zone_time *t = &e->time[zone];
+    return (struct berth_ask){.whole = &t->whole,
+                              .acc = &t->acc,
+                              .n_acc = n_acc,
+                              .len = len,
+                              .now = e->now,
+                              .fresh = e->fabric.zones[zone].whole > 0};
+}
+
+/* The earliest slot of one zone; PROFILE_NEVER if there is none. */
+static int32_t zone_slot(const struct plan_timeline *e, uint32_t zone, const struct need *need,
+                         const struct window *w, uint32_t *ret_berth)
+{
+    const struct zone_time *t = &e->time[zone];
+    *ret_berth = BERTH_NONE;
+    if (!need->below || !t->berths)
+        return zone_earliest(t, need, w->len, w->from, w->upto);
+    struct berth_ask ask = berth_ask(e, zone, need->acc, w->len);
+    struct berth_slot s;
+    ask.from = w->from;
+    ask.upto = w->upto;
+    if (!berths_earliest(t->berths, &ask, &s))
+        return PROFILE_NEVER;
+    *ret_berth = s.berth;
+    return s.start;
+}
+
+static int32_t zone_slot_late(const struct plan_timeline *e, uint32_t zone, const struct need *need,
+                              const struct window *w, uint32_t *ret_berth)
+{
+    const struct zone_time *t = &e->time[zone];
+    *ret_berth = BERTH_NONE;
+    if (!need->below || !t->berths)
+        return zone_latest(t, need, w->len, w->from, w->upto);
+    struct berth_ask ask = berth_ask(e, zone, need->acc, w->len);
+    struct berth_slot s;
+    ask.from = w->from;
+    ask.upto = w->upto;
+    if (!berths_latest(t->berths, &ask, &s))
+        return PROFILE_NEVER;
+    *ret_berth = s.berth;
+    return s.start;
+}
+
 /* Whether the zone could hold the job at all. */
 static bool zone_holds(const struct fab_zone *z, const struct eng_job *j, const struct need *need)
 {
@@ -235,155 +286,6 @@ static bool zone_open_now(const struct plan_timeline *e, uint32_t zone, const st
     bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
     return z->whole >= need->nodes &&
            (!one_leaf || fab_fit(&e->fabric, zone, need->nodes, true) != UINT32_MAX);
-}
-
-/* ---- in place, not only in number ---- */
-
-/* When one node has `acc` accelerators that the jobs on it have left. */
-static int32_t node_time(const struct plan_timeline *e, uint32_t slot, uint32_t acc)
-{
-    uint32_t have = (uint32_t)__builtin_popcountll(fab_free(&e->fabric, slot));
-    int32_t at = e->now;
-    while (have < acc) {
-        int32_t next = PROFILE_NEVER;
-        for (uint32_t i = e->occ_head[slot]; i != PLAN_NONE; i = e->occ[i].next)
-            if (e->occ[i].end > at)
-                next = BT_MIN(next, e->occ[i].end);
-        if (next == PROFILE_NEVER)
-            return BT_MAX(e->fabric.until[slot], e->now);
-        at = next;
-        for (uint32_t i = e->occ_head[slot]; i != PLAN_NONE; i = e->occ[i].next)
-            have += e->occ[i].end == at ? e->occ[i].acc : 0;
-    }
-    return at;
-}
-
-static void part_times(struct plan_timeline *e, uint32_t slot, uint32_t zone)
-{
-    uint32_t acc = e->fabric.zones[zone].acc;
-    int32_t *at = e->part_free + (size_t)zone * e->fabric.stride;
-    bool broken = e->occ_head[slot] != PLAN_NONE;
-    bool whole = fab_free(&e->fabric, slot) == e->fabric.usable[slot];
-    for (uint32_t k = 1; k < acc; k++)
-        at[k] = BT_MIN(at[k], broken  ? node_time(e, slot, k)
-                              : whole ? e->now
-                                      : e->fabric.until[slot]);
-}
-
-enum { TIMED_RACKS = 1, TIMED_PARTS = 2 };
-
-void times_clear(struct plan_timeline *e)
-{
-    memset(e->timed, 0, e->fabric.n_zones + 1);
-}
-
-/* Insertion: a rack has few nodes, and most of them have the same few times. */
-static void sort_times(int32_t *v, uint32_t n)
-{
-    for (uint32_t i = 1; i < n; i++) {
-        int32_t x = v[i];
-        uint32_t k = i;
-        for (; k && v[k - 1] > x; k--)
-            v[k] = v[k - 1];
-        v[k] = x;
-    }
-}
-
-static void time_racks(struct plan_timeline *e, uint32_t zone)
-{
-    const struct fabric *f = &e->fabric;
-    const struct fab_zone *z = &f->zones[zone];
-    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++) {
-        uint64_t whole = f->by_free[(size_t)r * f->stride + z->acc];
-        int32_t *at = e->node_free + (size_t)r * FAB_RACK;
-        for (uint32_t i = 0; i < f->racks[r].n; i++)
-            at[i] = whole >> i & 1 ? INT32_MIN : f->until[r * FAB_RACK + i];
-        sort_times(at, f->racks[r].n);
-    }
-    e->timed[zone] |= TIMED_RACKS;
-}
-
-static void time_parts(struct plan_timeline *e, uint32_t zone)
-{
-    const struct fabric *f = &e->fabric;
-    const struct fab_zone *z = &f->zones[zone];
-    for (uint32_t k = 0; k < f->stride; k++)
-        e->part_free[zone * f->stride + k] = PROFILE_NEVER;
-    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
-        for (uint32_t i = 0; i < f->racks[r].n; i++)
-            part_times(e, r * FAB_RACK + i, zone);
-    e->timed[zone] |= TIMED_PARTS;
-}
-
-/* When a rack of the zone has `nodes` whole nodes that running jobs have left. */
-static int32_t rack_time(struct plan_timeline *e, uint32_t zone, uint32_t nodes)
-{
-    const struct fab_zone *z = &e->fabric.zones[zone];
-    int32_t best = PROFILE_NEVER;
-    if (!(e->timed[zone] & TIMED_RACKS))
-        time_racks(e, zone);
-    for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++)
-        if (nodes <= e->fabric.racks[r].n)
-            best = BT_MIN(best, e->node_free[(size_t)r * FAB_RACK + nodes - 1]);
-    return best;
-}
-
-/* When a node of the zone has `acc` accelerators, less than all of its own. */
-static int32_t part_time(struct plan_timeline *e, uint32_t zone, uint32_t acc)
-{
-    if (!(e->timed[zone] & TIMED_PARTS))
-        time_parts(e, zone);
-    return e->part_free[zone * e->fabric.stride + acc];
-}
-
-int32_t place_time(struct plan_timeline *e, const struct eng_job *j, uint32_t zone)
-{
-    const struct fab_zone *z = &e->fabric.zones[zone];
-    struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
-    int32_t at = need.below ? part_time(e, zone, need.acc) : e->now;
-    return at > e->now ? at : profile_next(&e->time[zone].whole, e->now);
-}
-
-/* Whether the job is less than a node wherever it may run. */
-static bool below_all(const struct plan_timeline *e, const struct eng_job *j)
-{
-    const struct match *m = &e->matches[j->match];
-    for (uint32_t i = 0; i < m->n_zones; i++)
-        if (j->ask.min_acc >= e->fabric.zones[e->match_zones[m->zone_off + i]].acc)
-            return false;
-    return true;
-}
-
-/* Nodes of a rack that are left alone by `by`, or have `per` accelerators by then. */
-static uint32_t nodes_by(const struct plan_timeline *e, uint32_t rack, uint32_t per, int32_t by)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < e->fabric.racks[rack].n; i++) {
-        uint32_t slot = rack * FAB_RACK + i;
-        bool whole = fab_free(&e->fabric, slot) == e->fabric.usable[slot];
-        n += whole || (per ? node_time(e, slot, per) : e->fabric.until[slot]) <= by;
-    }
-    return n;
-}
-
-bool place_by(const struct plan_timeline *e, const struct eng_job *j, int32_t by)
-{
-    const struct match *m = &e->matches[j->match];
-    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
-    if (j->cert.mode == RESV_WHOLE && !one_leaf && j->cert.start <= by && !j->ask.per_node)
-        return true; /* whole nodes that are free in number are free in place */
-    for (uint32_t i = 0; i < m->n_zones; i++) {
-        const struct fab_zone *z = &e->fabric.zones[e->match_zones[m->zone_off + i]];
-        struct need need = eng_need(&j->ask, j->ask.min_acc, z->acc);
-        uint32_t n = 0;
-        for (uint32_t r = z->rack0; r < z->rack0 + z->n_racks; r++) {
-            n = nodes_by(e, r, need.below ? need.acc : need.per, by) + (one_leaf ? 0 : n);
-            if (n >= need.nodes)
-                return true;
-        }
-    }
-    return !one_leaf && e->matches[j->match].n_zones > 1 && j->ask.min_acc > 1 &&
-           !j->ask.per_node && !below_all(e, j);
 }
 
 /* ---- several zones ---- */
@@ -423,11 +325,6 @@ static int32_t zone_left(const struct plan_timeline *e, uint32_t zone, int32_t f
     }
     return BT_MAX(nodes, 0);
 }
-
-/* A job of length len starts in [from, upto]. */
-struct window {
-    int32_t len, from, upto;
-};
 
 /* The earliest start of `nodes` whole nodes over zones of one kind. The sum of the zones' minima
  * can only rise when the last minimum of some zone leaves the window: that is the next start. */
@@ -562,12 +459,14 @@ static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_a
 
 /* ---- all zones ---- */
 
-static void keep(struct resv *ret, uint32_t zone, const struct need *need, int32_t start)
+static void keep(struct resv *ret, uint32_t zone, const struct need *need, int32_t start,
+                 uint32_t berth)
 {
     *ret = (struct resv){.start = start,
                          .zone = zone,
                          .nodes = need->nodes,
                          .acc = need->acc,
+                         .berth = berth,
                          .mode = need->below ? RESV_BELOW : RESV_WHOLE};
 }
 
@@ -577,6 +476,7 @@ static bool now_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t 
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
+    const struct window w = {.len = j->len, .from = e->now, .upto = e->now};
     uint64_t best = UINT64_MAX;
     struct need need = {0};
     uint32_t acc = 0;
@@ -592,13 +492,14 @@ static bool now_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t 
         if (score >= best || (ask && is_shut(e, zones[i], n_acc, j->len)) ||
             !zone_open_now(e, zones[i], j, &need))
             continue;
-        if (zone_earliest(&e->time[zones[i]], &need, j->len, e->now, e->now) != e->now) {
+        uint32_t berth;
+        if (zone_slot(e, zones[i], &need, &w, &berth) != e->now) {
             if (e->quick && !need.per)
                 shut_zone(e, zones[i], n_acc, j->len);
             continue;
         }
         best = score;
-        keep(ret, zones[i], &need, e->now);
+        keep(ret, zones[i], &need, e->now, berth);
     }
     return best != UINT64_MAX;
 }
@@ -673,39 +574,66 @@ bool eng_hopes(struct plan_timeline *e, const struct eng_job *j, uint32_t own)
     return false;
 }
 
+/* The earliest slot of one zone, and what is learnt from it. */
+static bool later_in(struct plan_timeline *e, const struct eng_job *j, uint32_t zone,
+                     const struct need *need, struct window w, struct resv *ret)
+{
+    bool at_once = w.from <= e->now || e->newcomer;
+    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
+    int32_t known = memo_ask(e, zone, need->acc, j->len);
+    uint32_t berth;
+    if (known > w.upto || !zone_holds(&e->fabric.zones[zone], j, need))
+        return false;
+    w.from = BT_MAX(w.from, known);
+    if (one_leaf && !need->per && !need->below)
+        w.from = BT_MAX(w.from, rack_time(e, zone, need->nodes));
+    if (need->below && !e->time[zone].berths)
+        w.from = BT_MAX(w.from, part_time(e, zone, need->acc));
+    int32_t start = zone_slot(e, zone, need, &w, &berth);
+    if (at_once && !one_leaf)
+        memo_tell(e, zone, need->acc, j->len, start == PROFILE_NEVER ? w.upto : start);
+    if (start == PROFILE_NEVER)
+        return false;
+    keep(ret, zone, need, start, berth);
+    return true;
+}
+
+/* Of a match's zones the one that is known to have the least to say against a start: looked at
+ * first, it saves a look at most others. */
+static uint32_t likeliest(const struct plan_timeline *e, const struct match *m, uint32_t n_acc,
+                          int32_t len)
+{
+    int32_t least = INT32_MAX;
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < m->n_zones; i++) {
+        int32_t known = memo_ask(e, e->match_zones[m->zone_off + i], n_acc, len);
+        if (known < least) {
+            least = known;
+            best = i;
+        }
+    }
+    return best;
+}
+
 static bool later_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc,
                        int32_t from, int32_t upto, struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
     const uint32_t *zones = e->match_zones + m->zone_off;
-    bool found = false, at_once = from <= e->now || e->newcomer;
-    bool one_leaf = j->ask.level_required && j->ask.level >= PLAN_LEAF;
+    uint32_t first = likeliest(e, m, n_acc, j->len), best = PLAN_NONE, acc = 0;
     struct need need = {0};
-    uint32_t acc = 0;
-    for (uint32_t i = 0; i < m->n_zones && from <= upto; i++) {
-        const struct fab_zone *z = &e->fabric.zones[zones[i]];
-        if (z->acc != acc)
-            need = eng_need(&j->ask, n_acc, acc = z->acc);
-        if (!zone_holds(z, j, &need))
-            continue;
-        int32_t known = memo_ask(e, zones[i], n_acc, j->len);
-        if (known > upto)
-            continue;
-        int32_t open = BT_MAX(from, known);
-        if (one_leaf && !need.per && !need.below)
-            open = BT_MAX(open, rack_time(e, zones[i], need.nodes));
-        if (need.below)
-            open = BT_MAX(open, part_time(e, zones[i], need.acc));
-        int32_t start = zone_earliest(&e->time[zones[i]], &need, j->len, open, upto);
-        if (at_once && !one_leaf)
-            memo_tell(e, zones[i], n_acc, j->len, start == PROFILE_NEVER ? upto : start);
-        if (start == PROFILE_NEVER)
-            continue;
-        keep(ret, zones[i], &need, start);
-        found = true;
-        upto = start - 1;
+    for (uint32_t k = 0; k < m->n_zones; k++) {
+        uint32_t i = k == 0 ? first : k - (k <= first), zone = zones[i];
+        struct window w = {.len = j->len, .from = from, .upto = upto};
+        if (best != PLAN_NONE) /* of equal ones the first */
+            w.upto = i < best ? ret->start : ret->start - 1;
+        if (e->fabric.zones[zone].acc != acc)
+            need = eng_need(&j->ask, n_acc, acc = e->fabric.zones[zone].acc);
+        if (w.from <= w.upto && later_in(e, j, zone, &need, w, ret))
+            best = i;
     }
-    return spans(e, j, n_acc, from, upto, ret) || found;
+    upto = best == PLAN_NONE ? upto : ret->start - 1;
+    return spans(e, j, n_acc, from, upto, ret) || best != PLAN_NONE;
 }
 
 static bool slot(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
@@ -763,17 +691,19 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
                 struct resv *ret)
 {
     const struct match *m = &e->matches[j->match];
+    const struct window w = {.len = j->len, .from = from, .upto = upto};
     bool found = false;
     for (uint32_t i = 0; i < m->n_zones; i++) {
         uint32_t zone = e->match_zones[m->zone_off + i];
         struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[zone].acc);
         if (!zone_holds(&e->fabric.zones[zone], j, &need))
             continue;
-        int32_t start = zone_latest(&e->time[zone], &need, j->len, from, upto);
+        uint32_t berth;
+        int32_t start = zone_slot_late(e, zone, &need, &w, &berth);
         if (start == PROFILE_NEVER || (found && start <= ret->start))
             continue;
         struct resv r;
-        keep(&r, zone, &need, start);
+        keep(&r, zone, &need, start, berth);
         if (!right_holds(e, j, &r))
             continue;
         *ret = r;
@@ -782,14 +712,29 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
     return found;
 }
 
-bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r)
+/* Whether its berth has room, or another at the same time, which is then its own. */
+static bool berth_fits(const struct plan_timeline *e, const struct eng_job *j, struct resv *r)
+{
+    const struct berths *b = e->time[r->zone].berths;
+    struct berth_ask ask = berth_ask(e, r->zone, r->acc, j->len);
+    struct berth_slot s;
+    ask.from = ask.upto = r->start;
+    if (berth_latest(b, r->berth, &ask) == r->start)
+        return true;
+    if (!berths_earliest(b, &ask, &s))
+        return false;
+    r->berth = s.berth;
+    return true;
+}
+
+bool resv_fits(const struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 {
     int32_t end = end_of(j, r->start);
     if (!right_holds(e, j, r))
         return false;
     const struct zone_time *t = &e->time[r->zone];
     if (r->mode == RESV_BELOW)
-        return profile_min(&t->acc, r->start, end) >= (int32_t)r->acc;
+        return berth_fits(e, j, r);
     if (r->mode == RESV_WHOLE)
         return profile_min(&t->whole, r->start, end) >= (int32_t)r->nodes &&
                (!t->n_below || profile_min(&t->acc, r->start, end) >= (int32_t)r->acc);
@@ -805,7 +750,12 @@ bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
     if (r->mode != RESV_WHOLE && r->mode != RESV_BELOW)
         return false;
     struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[r->zone].acc);
-    int32_t start = zone_latest(&e->time[r->zone], &need, j->len, r->start, j->promise);
+    const struct zone_time *t = &e->time[r->zone];
+    struct berth_ask ask = berth_ask(e, r->zone, need.acc, j->len);
+    ask.from = r->start;
+    ask.upto = j->promise;
+    int32_t start = need.below ? berth_latest(t->berths, r->berth, &ask)
+                               : zone_latest(t, &need, j->len, r->start, j->promise);
     if (start == PROFILE_NEVER)
         return false;
     struct resv late = *r;
