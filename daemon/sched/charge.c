@@ -129,11 +129,12 @@ static void charge_part(struct plan_timeline *e, uint32_t slot, uint32_t acc, in
 {
     uint32_t zone = e->fabric.racks[slot / FAB_RACK].zone, berth = e->berth_of[slot];
     struct berths *b = e->time[zone].berths;
-    berth_add(b, berth, e->now, end, sign * (int32_t)acc);
-    b->v[berth].held += (uint32_t)sign * acc;
+    int32_t more = sign * (int32_t)acc;
+    berth_add(b, berth, e->now, end, more);
+    b->v[berth].held = (uint32_t)((int32_t)b->v[berth].held + more);
     for (; zone != PLAN_NONE; zone = e->fabric.zones[zone].twin) {
         changed(e, zone);
-        profile_add(&e->time[zone].acc, e->now, end, -sign * (int32_t)acc);
+        profile_add(&e->time[zone].acc, e->now, end, -more);
     }
 }
 
