@@ -240,7 +240,7 @@ static void join(struct profile *p, struct spot s)
     c->t[n - 1] = INT32_MAX;
     p->n[s.pos] = n - 1;
     if (s.i == 0)
-        p->first[s.pos] = c->t[0];
+        refresh(p, s.pos); /* its value was the last of another chunk, and perhaps of none here */
 }
 
 static void add_within(struct profile *p, uint32_t pos, uint32_t from, uint32_t until, int32_t x)

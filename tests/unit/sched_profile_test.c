@@ -94,6 +94,32 @@ static void a_profile_equals_an_array(void **state)
     }
 }
 
+/* Its first step becomes part of the chunk before, and was the only one of its value: what is left
+ * must not be thought to be as low. */
+static void a_chunk_forgets_a_value_that_it_lost(void **state)
+{
+    (void)state;
+    struct model m = {.seed = 1};
+    int until;
+    profile_init(&m.p, 9);
+    for (int i = 0; i < SPAN; i++)
+        m.v[i] = 9;
+    for (int t = 0; t < 400; t += 2)
+        add(&m, t, t + 1, -1);
+    assert_true(m.p.n_chunks > 3);
+    for (uint32_t k = 1; k < 3; k++) {
+        int t = m.p.first[k];
+        add(&m, t, t + 1, -m.v[t]); /* 0, here alone */
+        add(&m, t - 1, t, -m.v[t - 1]);
+        assert_true(m.p.first[k] > t);
+        for (int from = t - 3; from < t + 70; from++) {
+            assert_int_equal(profile_min(&m.p, from, from + 90), least(&m, from, from + 90));
+            assert_int_equal(profile_open(&m.p, 1, from, &until), m.v[from] >= 1);
+        }
+    }
+    profile_done(&m.p);
+}
+
 static void what_is_taken_and_given_back_leaves_no_trace(void **state)
 {
     (void)state;
@@ -137,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_profile_equals_an_array),
+        cmocka_unit_test(a_chunk_forgets_a_value_that_it_lost),
         cmocka_unit_test(what_is_taken_and_given_back_leaves_no_trace),
         cmocka_unit_test(a_trimmed_profile_keeps_the_future),
     };
