@@ -320,7 +320,8 @@ static int32_t run_free_back(const struct berth *x, int32_t most, int32_t len, i
     return PROFILE_NEVER;
 }
 
-/* As has_node; if not, *ret_end is the last end at which that may be. */
+/* Whether a node of the zone is free wherever the berth is empty in [from, until); if not, *ret_end
+ * is the last end at which that may be. */
 static bool has_node_back(const struct berth *x, const struct profile *whole, int32_t from,
                           int32_t until, int32_t *ret_end)
 {

@@ -216,47 +216,31 @@ static int32_t zone_latest(const struct zone_time *t, const struct need *need, i
 }
 
 static struct berth_ask berth_ask(const struct plan_timeline *e, uint32_t zone, uint32_t n_acc,
-                                  int32_t len)
+                                  const struct window *w)
 {
     const struct zone_time *t = &e->time[zone];
     return (struct berth_ask){.whole = &t->whole,
                               .acc = &t->acc,
                               .n_acc = n_acc,
-                              .len = len,
+                              .len = w->len,
+                              .from = w->from,
+                              .upto = w->upto,
                               .now = e->now,
                               .fresh = e->fabric.zones[zone].whole > 0};
 }
 
-/* The earliest slot of one zone; PROFILE_NEVER if there is none. */
+/* The earliest slot of one zone, or the latest; PROFILE_NEVER if there is none. */
 static int32_t zone_slot(const struct plan_timeline *e, uint32_t zone, const struct need *need,
-                         const struct window *w, uint32_t *ret_berth)
+                         const struct window *w, bool late, uint32_t *ret_berth)
 {
     const struct zone_time *t = &e->time[zone];
     *ret_berth = BERTH_NONE;
     if (!need->below || !t->berths)
-        return zone_earliest(t, need, w->len, w->from, w->upto);
-    struct berth_ask ask = berth_ask(e, zone, need->acc, w->len);
+        return late ? zone_latest(t, need, w->len, w->from, w->upto)
+                    : zone_earliest(t, need, w->len, w->from, w->upto);
+    struct berth_ask ask = berth_ask(e, zone, need->acc, w);
     struct berth_slot s;
-    ask.from = w->from;
-    ask.upto = w->upto;
-    if (!berths_earliest(t->berths, &ask, &s))
-        return PROFILE_NEVER;
-    *ret_berth = s.berth;
-    return s.start;
-}
-
-static int32_t zone_slot_late(const struct plan_timeline *e, uint32_t zone, const struct need *need,
-                              const struct window *w, uint32_t *ret_berth)
-{
-    const struct zone_time *t = &e->time[zone];
-    *ret_berth = BERTH_NONE;
-    if (!need->below || !t->berths)
-        return zone_latest(t, need, w->len, w->from, w->upto);
-    struct berth_ask ask = berth_ask(e, zone, need->acc, w->len);
-    struct berth_slot s;
-    ask.from = w->from;
-    ask.upto = w->upto;
-    if (!berths_latest(t->berths, &ask, &s))
+    if (!(late ? berths_latest(t->berths, &ask, &s) : berths_earliest(t->berths, &ask, &s)))
         return PROFILE_NEVER;
     *ret_berth = s.berth;
     return s.start;
@@ -493,7 +477,7 @@ static bool now_slot(struct plan_timeline *e, const struct eng_job *j, uint32_t 
             !zone_open_now(e, zones[i], j, &need))
             continue;
         uint32_t berth;
-        if (zone_slot(e, zones[i], &need, &w, &berth) != e->now) {
+        if (zone_slot(e, zones[i], &need, &w, false, &berth) != e->now) {
             if (e->quick && !need.per)
                 shut_zone(e, zones[i], n_acc, j->len);
             continue;
@@ -589,7 +573,7 @@ static bool later_in(struct plan_timeline *e, const struct eng_job *j, uint32_t 
         w.from = BT_MAX(w.from, rack_time(e, zone, need->nodes));
     if (need->below && !e->time[zone].berths)
         w.from = BT_MAX(w.from, part_time(e, zone, need->acc));
-    int32_t start = zone_slot(e, zone, need, &w, &berth);
+    int32_t start = zone_slot(e, zone, need, &w, false, &berth);
     if (at_once && !one_leaf)
         memo_tell(e, zone, need->acc, j->len, start == PROFILE_NEVER ? w.upto : start);
     if (start == PROFILE_NEVER)
@@ -699,7 +683,7 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
         if (!zone_holds(&e->fabric.zones[zone], j, &need))
             continue;
         uint32_t berth;
-        int32_t start = zone_slot_late(e, zone, &need, &w, &berth);
+        int32_t start = zone_slot(e, zone, &need, &w, true, &berth);
         if (start == PROFILE_NEVER || (found && start <= ret->start))
             continue;
         struct resv r;
@@ -716,9 +700,9 @@ bool eng_latest(struct plan_timeline *e, const struct eng_job *j, int32_t from, 
 static bool berth_fits(const struct plan_timeline *e, const struct eng_job *j, struct resv *r)
 {
     const struct berths *b = e->time[r->zone].berths;
-    struct berth_ask ask = berth_ask(e, r->zone, r->acc, j->len);
+    const struct window w = {.len = j->len, .from = r->start, .upto = r->start};
+    struct berth_ask ask = berth_ask(e, r->zone, r->acc, &w);
     struct berth_slot s;
-    ask.from = ask.upto = r->start;
     if (berth_latest(b, r->berth, &ask) == r->start)
         return true;
     if (!berths_earliest(b, &ask, &s))
@@ -751,9 +735,8 @@ bool eng_shift(struct plan_timeline *e, const struct eng_job *j, struct resv *r)
         return false;
     struct need need = eng_need(&j->ask, j->ask.min_acc, e->fabric.zones[r->zone].acc);
     const struct zone_time *t = &e->time[r->zone];
-    struct berth_ask ask = berth_ask(e, r->zone, need.acc, j->len);
-    ask.from = r->start;
-    ask.upto = j->promise;
+    const struct window w = {.len = j->len, .from = r->start, .upto = j->promise};
+    struct berth_ask ask = berth_ask(e, r->zone, need.acc, &w);
     int32_t start = need.below ? berth_latest(t->berths, r->berth, &ask)
                                : zone_latest(t, &need, j->len, r->start, j->promise);
     if (start == PROFILE_NEVER)
