@@ -37,12 +37,7 @@ int identity_key(const struct identity *id, struct cert_key **ret, struct bt_err
 {
     int rc = bt_mkdirs(id->dir, 0700, err);
 
-    if (rc < 0)
-        return rc;
-    if (access(id->key, F_OK) == 0)
-        return cert_key_load(id->key, ret, err);
-    rc = cert_key_new(ret, err);
-    return rc < 0 ? rc : cert_key_save(*ret, id->key, err);
+    return rc < 0 ? rc : cert_key_need(id->key, ret, err);
 }
 
 int identity_request(const struct cert_key *key, const char *token, struct bt_buf *to,

@@ -55,18 +55,6 @@ static int read_token(const char *file, char token[TOKEN_MAX], struct bt_err *er
     return rc;
 }
 
-/* A key that an interrupted enrolment left is used again, so that the same request gets the
- * same answer. */
-static int fresh_key(const char *path, struct cert_key **ret, struct bt_err *err)
-{
-    int rc;
-
-    if (access(path, F_OK) == 0)
-        return cert_key_load(path, ret, err);
-    rc = cert_key_new(ret, err);
-    return rc < 0 ? rc : cert_key_save(*ret, path, err);
-}
-
 static char *public_url_of(const struct cli_args *a)
 {
     const char *said = cli_value(a, "public-url"), *url = cli_value(a, "url");
@@ -143,8 +131,8 @@ static int enrol_into(struct app *app, const struct cli_args *a, const struct ne
 
     if (rc >= 0)
         rc = bt_mkdirs(folder, 0700, err);
-    if (rc >= 0)
-        rc = fresh_key(who->new_key, &key, err);
+    if (rc >= 0) /* one that an interrupted enrolment left gets the same answer */
+        rc = cert_key_need(who->new_key, &key, err);
     if (rc >= 0)
         rc = csr_body(key, who->name, token, &body, err);
     if (rc >= 0)

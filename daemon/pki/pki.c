@@ -79,20 +79,8 @@ void pki_free(struct pki *p)
 static int need_key(struct pki *p, const char *name, struct cert_key **ret, struct bt_err *err)
 {
     BT_AUTO char *path = path_of(p, name, "key");
-    struct cert_key *key = NULL;
-    int rc;
 
-    if (access(path, F_OK) == 0)
-        return cert_key_load(path, ret, err);
-    rc = cert_key_new(&key, err);
-    if (rc == 0)
-        rc = cert_key_save(key, path, err);
-    if (rc < 0) {
-        cert_key_free(key);
-        return rc;
-    }
-    *ret = key;
-    return 0;
+    return cert_key_need(path, ret, err);
 }
 
 /* The certificate of this name; *ret NULL when there is none. */

@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <unistd.h>
 
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -79,6 +80,24 @@ int cert_key_load(const char *path, struct cert_key **ret, struct bt_err *err)
     *ret = bt_new(struct cert_key);
     (*ret)->pkey = pkey;
     return 0;
+}
+
+int cert_key_need(const char *path, struct cert_key **ret, struct bt_err *err)
+{
+    struct cert_key *key;
+    int rc;
+
+    if (access(path, F_OK) == 0)
+        return cert_key_load(path, ret, err);
+    rc = cert_key_new(&key, err);
+    if (rc < 0)
+        return rc;
+    rc = cert_key_save(key, path, err);
+    if (rc < 0)
+        cert_key_free(key);
+    else
+        *ret = key;
+    return rc;
 }
 
 int cert_key_pem(const struct cert_key *key, struct bt_buf *to, struct bt_err *err)

@@ -47,6 +47,8 @@ int cert_key_new(struct cert_key **ret, struct bt_err *err) BT_MUSTUSE;
 /* Files as in sign.h: PKCS #8 PEM, mode 0600, never replaced, refused if others may read. */
 int cert_key_save(const struct cert_key *key, const char *path, struct bt_err *err) BT_MUSTUSE;
 int cert_key_load(const char *path, struct cert_key **ret, struct bt_err *err) BT_MUSTUSE;
+/* The key of that file, made and saved there if there is none yet. */
+int cert_key_need(const char *path, struct cert_key **ret, struct bt_err *err) BT_MUSTUSE;
 int cert_key_pem(const struct cert_key *key, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
 void cert_key_free(struct cert_key *key);
 struct cert_pub *cert_key_public(const struct cert_key *key); /* the caller frees it */
