@@ -133,6 +133,22 @@ faultless() {
     return $bad
 }
 
+@test "who said its end and lost its shepherd is lost, and tried again: only that is forgiven" {
+    local file=$FACILITY/ran/said.out
+    printf '#!/bin/sh\necho "$BEAM_ATTEMPT began" >>"%s"\necho "$BEAM_ATTEMPT ended" >>"%s"\n[ "$BEAM_ATTEMPT" -gt 1 ] || sleep 100\n' \
+        "$file" "$file" >"$FACILITY/ran/said.sh"
+    said=$(as ana -q submit --class h200 --time 2m --grace 1s -n 1 "$FACILITY/ran/said.sh")
+    await 60 grep -q '^1 ended' "$file"
+    kill -KILL "$(a_shepherd)"
+    run -0 as ana job wait "$said"
+    job=$(as ana job show "$said" --json)
+    [ "$(jq -c '[.attempts[].reason]' <<<"$job")" = '["lost","exited"]' ]
+    ends_are_right "$job" "$file"
+    run ! ends_are_right "$(jq '.attempts[0].reason = "exited"' <<<"$job")" "$file"
+    echo '2 ended' >>"$file"
+    run ! ends_are_right "$job" "$file"
+}
+
 @test "kill -9 of anybody at any moment loses no job and runs none twice" {
     local kinds=(controller controller_and_memory slurmd shepherd helper daemon) i kind
     RANDOM=${BT_SEED:-7}
