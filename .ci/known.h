@@ -1,14 +1,16 @@
 /* known.h - what the analyzers cannot see across files: how an error comes back, what arrays hold.
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * .ci/tidy and .ci/analyze include it into every file. bt_fail returns the
- * negative of its code, so a caller that tests for < 0 never goes on. A growing
- * array that has room has memory: its cap is 0 as long as it is NULL. */
+ * .ci/tidy and .ci/analyze include it into every file. bt_fail and crypto_fail
+ * return the negative of their code, so a caller that tests for < 0 never goes
+ * on. A growing array that has room has memory: its cap is 0 as long as it is
+ * NULL. */
 #ifndef BT_CI_KNOWN_H
 #define BT_CI_KNOWN_H
 
 #include "lib/base/err.h"
 #include "lib/base/mem.h"
+#include "lib/crypto/fail.h"
 
 #define bt_fail(err, code, ...)                \
     __extension__({                            \
@@ -21,6 +23,12 @@
         const int bt_code_ = (int)(code);            \
         (void)bt_fail_errno(err, code, __VA_ARGS__); \
         bt_code_ > 0 ? -bt_code_ : -1;               \
+    })
+#define crypto_fail(err, code, ...)                \
+    __extension__({                                \
+        const int bt_code_ = (int)(code);          \
+        (void)crypto_fail(err, code, __VA_ARGS__); \
+        bt_code_ > 0 ? -bt_code_ : -1;             \
     })
 #define bt_next(err, rc, ...)                    \
     __extension__({                              \

@@ -173,10 +173,10 @@ static struct authority *find(const struct pki *p, const char *name)
     return NULL;
 }
 
-static int issue_server(struct pki *p, const struct cert_key *key, const char *const *names,
-                        size_t n_names, int64_t now_us, struct bt_err *err)
+static int issue_server(struct pki *p, const struct authority *op, const struct cert_key *key,
+                        const char *const *names, size_t n_names, int64_t now_us,
+                        struct bt_err *err)
 {
-    const struct authority *op = find(p, CERT_OPERATOR);
     struct cert_leaf leaf = {.host = op->host,
                              .id = "beamtimed",
                              .kind = CERT_SERVER,
@@ -193,8 +193,8 @@ static int issue_server(struct pki *p, const struct cert_key *key, const char *c
     return rc;
 }
 
-static int open_server(struct pki *p, const char *const *names, size_t n_names, int64_t now_us,
-                       struct bt_err *err)
+static int open_server(struct pki *p, const struct authority *op, const char *const *names,
+                       size_t n_names, int64_t now_us, struct bt_err *err)
 {
     BT_AUTO char *path = path_of(p, "server", "pem");
     BT_BUF_AUTO struct bt_buf chain = {0};
@@ -206,7 +206,7 @@ static int open_server(struct pki *p, const char *const *names, size_t n_names, 
     if (rc == 0)
         rc = load_cert(p, "server", &have, err);
     if (rc == 0 && (!have || cert_not_after_us(have) < now_us + RENEW_DAYS * 86400 * BT_US_PER_S))
-        rc = issue_server(p, key, names, n_names, now_us, err);
+        rc = issue_server(p, op, key, names, n_names, now_us, err);
     if (rc == 0)
         rc = bt_file_read(path, PEM_MAX, &chain, err);
     if (rc == 0)
@@ -267,7 +267,7 @@ int pki_open(const char *dir, const char *facility, const char *const *names, si
              int64_t now_us, struct pki **ret, struct bt_err *err)
 {
     struct pki *p = bt_new(struct pki);
-    struct authority *op;
+    struct authority *op = NULL;
     int rc;
 
     pthread_mutex_init(&p->lock, NULL);
@@ -280,7 +280,7 @@ int pki_open(const char *dir, const char *facility, const char *const *names, si
     if (rc == 0)
         rc = open_authority(p, CERT_OPERATOR, now_us, &op, err);
     if (rc == 0)
-        rc = open_server(p, names, n_names, now_us, err);
+        rc = open_server(p, op, names, n_names, now_us, err);
     if (rc == 0)
         rc = open_log_key(p, err);
     if (rc == 0)
