@@ -122,6 +122,7 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
                               j->checkpointed,
                               j->end_us ? j->exit_code : 0,
                               j->end_us ? j->end_signal : 0};
+    const char *outcome = phrase_text(&c->outcomes, j->outcome);
     uint64_t h = fold(0x9e3779b97f4a7c15u, j->id.b, 16);
 
     h = fold(h, j->sha, sizeof j->sha);
@@ -130,8 +131,8 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
     h = fold(h, j->array_of.b, 16);
     h = fold(h, fields, sizeof fields);
     h = fold(h, j->name, strlen(j->name));
-    if (j->outcome)
-        h = fold(h, j->outcome, strlen(j->outcome));
+    if (outcome)
+        h = fold(h, outcome, strlen(outcome));
     h = fold(h, word_text(c, j->class_word), strlen(word_text(c, j->class_word)));
     h = fold(h, word_text(c, j->purpose_word), strlen(word_text(c, j->purpose_word)));
     h = fold(h, word_text(c, j->rules), strlen(word_text(c, j->rules)));

@@ -31,7 +31,7 @@ void emit_job_state(struct core *c, struct job *j)
     r->exit_code = j->end_us ? j->exit_code : ROW_NULL32;
     r->end_signal = j->end_us ? j->end_signal : ROW_NULL32;
     r->verdict = j->verdict == VERDICT_NONE ? NULL : bt_strdup(job_state_name(j->verdict));
-    r->outcome = j->outcome ? bt_strdup(j->outcome) : NULL;
+    r->outcome = j->outcome ? bt_strdup(phrase_text(&c->outcomes, j->outcome)) : NULL;
     r->stop = j->stop;
     r->checkpointed = j->checkpointed;
     r->promise_us = null_if(j->promise_us, 0);

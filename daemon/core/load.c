@@ -232,7 +232,7 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     j->charged_mras = r->charged_mras;
     j->exit_code = or_zero(r->exit_code);
     j->end_signal = or_zero(r->end_signal);
-    j->outcome = r->outcome ? bt_strdup(r->outcome) : NULL;
+    job_outcome(c, j, r->outcome);
     j->stop = (uint8_t)or_zero(r->stop);
     j->checkpointed = or_zero(r->checkpointed) != 0;
     j->promise_us = or_none(r->promise_us, 0);

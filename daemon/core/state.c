@@ -42,7 +42,6 @@ static void free_jobs(struct core *c)
             bt_free(j->att->places);
         bt_free(j->att);
         bt_free(j->name);
-        bt_free(j->outcome);
     }
     for (uint32_t i = 0; i < c->n_chunks; i++)
         bt_free(c->chunks[i]);
@@ -104,6 +103,7 @@ void core_free(struct core *c)
         bt_free(c->words.text[i]);
     bt_free(c->words.text);
     bt_map_done(&c->words.index);
+    phrases_done(&c->outcomes);
     bt_free(c->facility);
     bt_free(c);
 }
@@ -228,6 +228,14 @@ void job_not_live(struct core *c, uint32_t slot)
         c->live[at] = last;
         bt_map_put(&c->live_at, last, at);
     }
+}
+
+void job_outcome(struct core *c, struct job *j, const char *text)
+{
+    uint32_t id = text ? phrase_use(&c->outcomes, text) : 0;
+
+    phrase_leave(&c->outcomes, j->outcome);
+    j->outcome = id;
 }
 
 size_t core_n_jobs(const struct core *c)

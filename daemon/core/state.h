@@ -9,6 +9,7 @@
 
 #include "daemon/core/core.h"
 #include "daemon/core/ladder.h"
+#include "daemon/core/phrase.h"
 #include "daemon/sched/plan.h"
 #include "lib/base/map.h"
 #include "lib/domain/clearance.h"
@@ -162,14 +163,14 @@ struct job {
     int64_t gflop, gflop_lineage;
     struct attempt *att; /* owned; NULL when there is none */
     char *name;          /* owned */
-    char *outcome;       /* owned; NULL until it is known */
     int32_t person, project, nation;
     int32_t accelerators, min_accelerators, walltime_s, rate_milli; /* min 0: all of them */
     int32_t array_task;
     int32_t reservation; /* id of an outage; 0: none */
     int32_t exit_code, end_signal;
-    uint32_t rules;  /* word */
-    uint16_t policy; /* index of the digest + 1 */
+    uint32_t rules;   /* word */
+    uint32_t outcome; /* phrase; 0 until it is known */
+    uint16_t policy;  /* index of the digest + 1 */
     uint16_t class_word, purpose_word;
     uint16_t memory_gb, bandwidth_gb; /* 0: any */
     int16_t attempt, max_attempts, embargo_days, per_node, grace_s;
@@ -187,6 +188,7 @@ struct core {
     struct core_settings set;
     char *facility;
     struct words words;
+    struct phrases outcomes;
 
     struct nation *nations;
     struct institution *institutions;
@@ -267,6 +269,8 @@ void job_not_live(struct core *c, uint32_t slot); /* leaves it */
 /* Under which a singleton waits for whatever has its person and name. */
 uint64_t singles_key(const struct job *j);
 bool job_is_awaited(const struct core *c, const struct job *j);
+/* How it ended, in a sentence, which is copied; NULL: not known. */
+void job_outcome(struct core *c, struct job *j, const char *text);
 struct nation *nation_find(const struct core *c, const char *code);
 struct institution *institution_find(const struct core *c, int32_t nation, const char *name);
 struct person *person_find(const struct core *c, int32_t nation, const char *login);

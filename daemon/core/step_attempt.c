@@ -415,8 +415,7 @@ void facility_failed(struct core *c, uint32_t slot, const char *why)
     } else if (j->requeue != REQUEUE_NEVER && j->attempt < j->max_attempts) {
         job_requeue(c, slot, 0);
     } else {
-        bt_free(j->outcome);
-        j->outcome = bt_strdup(why);
+        job_outcome(c, j, why);
         job_terminal(c, slot, JOB_FAILED, NULL);
     }
 }

@@ -119,7 +119,7 @@ static void emit_record_leaf(struct core *c, struct job *j, enum job_state to, i
         .outcome = outcomes[to],
         .exit_code = j->start_us ? j->exit_code : -1,
         .signal = j->end_signal,
-        .reason = j->outcome,
+        .reason = phrase_text(&c->outcomes, j->outcome),
         .started_us = j->start_us,
         .ended_us = j->end_us,
         .charged_mras = j->charged_mras,
@@ -170,11 +170,12 @@ static bool go_on(struct core *c, uint32_t slot)
         job_move(c, slot, JOB_QUEUED);
     } else if (met < 0) {
         const struct job *first = job_find(c, j->after, NULL);
+        BT_AUTO char *why =
+            first
+                ? bt_printf("job %" PRId64 ", which it waited for, did not complete", first->number)
+                : bt_strdup("a task of the array that it waited for did not complete");
 
-        bt_free(j->outcome);
-        j->outcome = first ? bt_printf("job %" PRId64 ", which it waited for, did not complete",
-                                       first->number)
-                           : bt_strdup("a task of the array that it waited for did not complete");
+        job_outcome(c, j, why);
         job_terminal(c, slot, JOB_CANCELLED, NULL);
     }
     return met != 0;
@@ -224,7 +225,7 @@ void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct
     if (!j->end_us)
         j->end_us = c->now_us;
     if (!j->outcome)
-        j->outcome = bt_strdup(default_reason(to));
+        job_outcome(c, j, default_reason(to));
     if (owes_result(j) && c->policy)
         j->result_due_us =
             j->end_us + (int64_t)c->policy->tiers[j->tier].result_days * 86400 * BT_US_PER_S;
@@ -323,20 +324,25 @@ static bool tries_again(const struct job *j, const struct ev_ranks_ended *e, int
     return j->requeue == REQUEUE_ON_FAILURE && verdict_of(j, e) == JOB_FAILED;
 }
 
-static void describe_end(struct job *j, const struct ev_ranks_ended *e)
+static void describe_end(struct core *c, struct job *j, const struct ev_ranks_ended *e)
 {
-    bt_free(j->outcome);
-    j->outcome = NULL;
-    if (e->text[0])
-        j->outcome = bt_strdup(e->text);
-    else if (e->reason == END_EXITED && e->signal)
-        j->outcome = bt_printf("a rank ended by signal %d", e->signal);
-    else if (e->reason == END_EXITED && e->exit_code)
-        j->outcome = bt_printf("a rank ended with status %d", e->exit_code);
-    else if (e->reason == END_LOST)
-        j->outcome = bt_strdup("its shepherd vanished");
-    else if (e->reason == END_START_FAILED)
-        j->outcome = bt_strdup("its ranks could not be started");
+    const char *said = NULL;
+    char text[48];
+
+    if (e->text[0]) {
+        said = e->text;
+    } else if (e->reason == END_EXITED && e->signal) {
+        (void)snprintf(text, sizeof text, "a rank ended by signal %d", e->signal);
+        said = text;
+    } else if (e->reason == END_EXITED && e->exit_code) {
+        (void)snprintf(text, sizeof text, "a rank ended with status %d", e->exit_code);
+        said = text;
+    } else if (e->reason == END_LOST) {
+        said = "its shepherd vanished";
+    } else if (e->reason == END_START_FAILED) {
+        said = "its ranks could not be started";
+    }
+    job_outcome(c, j, said);
 }
 
 static void end_ranks(struct core *c, uint32_t slot, const struct ev_ranks_ended *e)
@@ -359,7 +365,7 @@ static void end_ranks(struct core *c, uint32_t slot, const struct ev_ranks_ended
         job_requeue(c, slot, charge);
         return;
     }
-    describe_end(j, e);
+    describe_end(c, j, e);
     j->end_us = c->now_us;
     if (facility) { /* refunded whole: an attempt that never ran its course costs nothing */
         attempt_settle(c, j, 0);
@@ -465,10 +471,10 @@ static void cancel(struct core *c, uint32_t slot, const struct actor *who, const
 {
     struct job *j = job_at(c, slot);
     bool unclaimed = j->att && !j->att->claimed_us && j->att->state != ATTEMPT_ENDED;
+    BT_AUTO char *why = reason && reason[0] ? bt_printf("cancelled by %s: %s", who->text, reason)
+                                            : bt_printf("cancelled by %s", who->text);
 
-    bt_free(j->outcome);
-    j->outcome = reason && reason[0] ? bt_printf("cancelled by %s: %s", who->text, reason)
-                                     : bt_printf("cancelled by %s", who->text);
+    job_outcome(c, j, why);
     emit_event(c, "cancel", who->text, j->name, NULL);
     if (j->state == JOB_FINISHING) {
         j->verdict = JOB_CANCELLED;
