@@ -470,7 +470,7 @@ static void answer_state(struct core *c, const struct job *j)
 static void cancel(struct core *c, uint32_t slot, const struct actor *who, const char *reason)
 {
     struct job *j = job_at(c, slot);
-    bool unclaimed = j->att && !j->att->claimed_us && j->att->state != ATTEMPT_ENDED;
+    bool unclaimed;
     BT_AUTO char *why = reason && reason[0] ? bt_printf("cancelled by %s: %s", who->text, reason)
                                             : bt_printf("cancelled by %s", who->text);
 
@@ -481,8 +481,7 @@ static void cancel(struct core *c, uint32_t slot, const struct actor *who, const
         emit_job_state(c, j);
         return;
     }
-    if (j->att && j->att->state == ATTEMPT_ENDED)
-        unclaimed = false;
+    unclaimed = j->att && !j->att->claimed_us && j->att->state != ATTEMPT_ENDED;
     if (j->att && !unclaimed) {
         j->stop = STOP_CANCEL;
         j->att->state = ATTEMPT_PREEMPTING;
