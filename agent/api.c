@@ -188,7 +188,7 @@ int api_wants(struct link *l, int64_t after, int wait_s, const char *known, stru
 {
     char path[96 + MARK_TEXT];
 
-    (void)snprintf(path, sizeof path, "/v1/agent/wants?after=%lld&wait=%d%s%s",
+    (void)snprintf(path, sizeof path, "/v1/agent/wants?documents=1&after=%lld&wait=%d%s%s",
                    (long long)BT_MAX(after, 0), wait_s, *known ? "&known=" : "", known);
     return get(l, path, wait_s + SLACK_S, ret, err);
 }
@@ -231,8 +231,18 @@ int api_started(struct link *l, const struct attempt_id *id, const char *foreign
     return post_foreign(l, "/v1/agent/started", id, foreign, err);
 }
 
+static void write_made(struct json_writer *w, const struct yield *y)
+{
+    jw_hex(w, "root", y->root, sizeof y->root);
+    jw_hex(w, "sha256", y->sha256, sizeof y->sha256);
+    jw_i64(w, "files", y->files);
+    jw_i64(w, "bytes", y->bytes);
+    jw_bool(w, "incomplete", y->incomplete);
+    jw_raw(w, "metrics", *y->metrics ? y->metrics : "{}");
+}
+
 int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
-              struct bt_err *err)
+              const struct yield *y, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
     struct json_writer w = {.to = &b};
@@ -243,6 +253,11 @@ int api_ended(struct link *l, const struct attempt_id *id, const struct verdict 
     jw_i64(&w, "signal", v->signal);
     jw_bool(&w, "checkpointed", v->checkpointed);
     jw_str(&w, "text", v->text);
+    if (y) {
+        jw_object(&w, "manifest");
+        write_made(&w, y);
+        jw_end_object(&w);
+    }
     jw_end_object(&w);
     return post(l, "/v1/agent/ended", &b, err);
 }
@@ -254,12 +269,7 @@ int api_manifest(struct link *l, const struct attempt_id *id, const struct yield
     struct json_writer w = {.to = &b};
 
     begin(&w, id);
-    jw_hex(&w, "root", y->root, sizeof y->root);
-    jw_hex(&w, "sha256", y->sha256, sizeof y->sha256);
-    jw_i64(&w, "files", y->files);
-    jw_i64(&w, "bytes", y->bytes);
-    jw_bool(&w, "incomplete", y->incomplete);
-    jw_raw(&w, "metrics", *y->metrics ? y->metrics : "{}");
+    write_made(&w, y);
     jw_end_object(&w);
     return post(l, "/v1/agent/manifest", &b, err);
 }

@@ -53,8 +53,9 @@ int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
               struct bt_err *err) BT_MUSTUSE;
 int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
                 struct bt_err *err) BT_MUSTUSE;
+/* y: the manifest in the same breath, where nothing is left to be uploaded; else NULL. */
 int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
-              struct bt_err *err) BT_MUSTUSE;
+              const struct yield *y, struct bt_err *err) BT_MUSTUSE;
 int api_manifest(struct link *l, const struct attempt_id *id, const struct yield *y,
                  struct bt_err *err) BT_MUSTUSE;
 

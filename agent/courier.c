@@ -29,6 +29,7 @@ enum {
     RETRY_LIMIT_US = 20000000, /* … and the longest wait between tries */
     TRIED_US = 300000,         /* between two claims of a gang that is being tried */
     LOG_GATHER_US = 100000,    /* logs are sent at most so often */
+    BRIEF_US = 20000,          /* so long an end waits for the manifest of a job without files */
     LOG_PART = 256 * 1024,     /* of a log in one request */
     LAST_WORDS = 4 * LOG_PART, /* of each log before the end is reported */
     STACK = 512 * 1024,
@@ -44,7 +45,7 @@ struct trip {
     bool slurm; /* shepherds are started by Slurm */
     int64_t sent[STREAMS];
     bool complete[STREAMS]; /* the end of the stream was said */
-    bool said_started, said_ended, fenced;
+    bool said_started, said_ended, said_all, fenced;
     int failures; /* of the daemon in a row */
     int starts;   /* of shepherds */
     int64_t next_start_us;
@@ -157,6 +158,15 @@ static void keep_shepherd(struct trip *t)
         complain(t->c, "shepherd_not_started", &e);
 }
 
+/* Forgets what inotify told so far: the folder is looked at anew. */
+static void drain(const struct trip *t)
+{
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+    while (t->inotify >= 0 && read(t->inotify, events, sizeof events) > 0)
+        ;
+}
+
 /* ---- what the daemon is told ---- */
 
 /* Notes how a verb went: true when it is done, in the sense that it need not be repeated. */
@@ -261,22 +271,6 @@ static bool send_logs(struct trip *t, int64_t most, bool last)
     return true;
 }
 
-static void say_ended(struct trip *t)
-{
-    struct verdict v;
-    struct bt_err e = {0};
-
-    if (!send_logs(t, LAST_WORDS, false))
-        return;
-    if (spool_verdict(t->c->dir, &v, &e) < 0) {
-        complain(t->c, "spool_failed", &e);
-        v = (struct verdict){.reason = "lost", .text = "the attempt's verdict cannot be read"};
-    }
-    t->said_ended = settle(t, "ended_failed", api_ended(t->link, &t->c->id, &v, &e), &e);
-    if (t->said_ended)
-        atomic_store(&t->c->counts, false);
-}
-
 /* ---- files ---- */
 
 /* Sets *lost when this file will never be sent: it is not ours to read, or not what was hashed.
@@ -350,6 +344,51 @@ static bool say_manifest(struct trip *t)
     return settle(t, "manifest_failed", rc, &e);
 }
 
+/* A job that left no files behind: its manifest comes within a moment and goes with its end, which
+ * spares a request and a transaction. */
+static bool is_brief(struct trip *t, struct yield *y)
+{
+    struct pollfd p = {.fd = t->inotify, .events = POLLIN};
+    int64_t until = bt_mono_us() + BRIEF_US;
+    int64_t left;
+    struct bt_err e = {0};
+
+    while (!spool_has(t->c->dir, "manifest.json") && (left = until - bt_mono_us()) > 0) {
+        (void)poll(&p, 1, (int)(left / 1000) + 1);
+        drain(t);
+    }
+    return spool_has(t->c->dir, "manifest.json") && spool_yield(t->c->dir, y, &e) == 0 &&
+           y->files == 0 && send_logs(t, INT64_MAX, true) && send_text(t, y, &e) == 0;
+}
+
+static void say_ended(struct trip *t)
+{
+    struct verdict v;
+    struct yield y;
+    struct bt_err e = {0};
+    bool all;
+    int rc;
+
+    if (!send_logs(t, LAST_WORDS, false))
+        return;
+    if (spool_verdict(t->c->dir, &v, &e) < 0) {
+        complain(t->c, "spool_failed", &e);
+        v = (struct verdict){.reason = "lost", .text = "the attempt's verdict cannot be read"};
+    }
+    all = is_brief(t, &y);
+    rc = api_ended(t->link, &t->c->id, &v, all ? &y : NULL, &e);
+    if (all && api_is_final(rc) && rc != -BT_ERR_FENCED) {
+        /* A daemon of an earlier release knows no such member; and whatever is wrong with the
+         * manifest, the end must be heard. */
+        all = false;
+        rc = api_ended(t->link, &t->c->id, &v, NULL, &e);
+    }
+    t->said_ended = settle(t, "ended_failed", rc, &e);
+    t->said_all = t->said_ended && all;
+    if (t->said_ended)
+        atomic_store(&t->c->counts, false);
+}
+
 /* ---- the trip ---- */
 
 /* What was told is not told again: a successor that found half of it cleaned away would tell
@@ -393,6 +432,8 @@ static enum step speak(struct trip *t, bool granted, bool gone)
         say_ended(t);
         return t->said_ended ? AGAIN : WAIT;
     }
+    if (t->said_all)
+        return DONE;
     if (t->said_ended) {
         if (!spool_has(dir, "manifest.json"))
             return WAIT;
@@ -420,7 +461,6 @@ static enum step look(struct trip *t)
 /* Until the folder changes, but not sooner than logs are worth a request. */
 static void await(struct trip *t)
 {
-    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
     struct pollfd p = {.fd = t->inotify, .events = POLLIN};
     int64_t left = t->next_call_us - bt_mono_us();
 
@@ -429,8 +469,7 @@ static void await(struct trip *t)
     else if (poll(&p, 1, RECHECK_US / 1000) > 0 && !spool_has(t->c->dir, "ended.json") &&
              spool_has(t->c->dir, "started") && t->said_started)
         (void)poll(NULL, 0, LOG_GATHER_US / 1000);
-    while (t->inotify >= 0 && read(t->inotify, events, sizeof events) > 0)
-        ;
+    drain(t);
 }
 
 static int64_t open_link(struct trip *t)

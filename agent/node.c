@@ -258,7 +258,9 @@ static int take_up(struct node *n, const struct want_item *w, struct bt_err *err
     struct account a;
     int rc = order_make(w, n->plan, n->set, &o, err);
 
-    if (rc == 0)
+    if (rc == 0 && w->document)
+        bt_buf_str(&spec, w->document);
+    else if (rc == 0)
         rc = api_spec(n->link, w->id.job, &spec, err);
     if (rc == 0 && o.slurm)
         rc = account_find(o.user, &a, err);
@@ -275,7 +277,7 @@ static int take_up(struct node *n, const struct want_item *w, struct bt_err *err
 static int deny(struct node *n, const struct attempt_id *id, struct bt_err *err)
 {
     struct verdict v = {.reason = "lost", .text = "this node's agent knows nothing of the attempt"};
-    int rc = api_ended(n->link, id, &v, err);
+    int rc = api_ended(n->link, id, &v, NULL, err);
 
     return api_is_final(rc) ? 0 : rc;
 }

@@ -33,6 +33,7 @@ struct want_item {
     char unixname[33];
     uint64_t mask;
     int32_t walltime_s, grace_s, signal, tier, accelerators, nodes;
+    char *document; /* the job's, as a text; owned by the list; NULL: it must be asked for */
 };
 
 enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };

@@ -30,6 +30,7 @@ static int read_item(const struct json *w, struct want_item *ret)
     static const char *const actions[] = {"run", "stop", "gone"};
     struct want_item item = {0};
     const char *action = json_str(json_get(w, "action"), "");
+    const char *document;
     int a = 0;
 
     while (a < 3 && !bt_streq(actions[a], action))
@@ -50,6 +51,9 @@ static int read_item(const struct json *w, struct want_item *ret)
         !bt_copy(item.kind, sizeof item.kind, json_str(json_get(w, "kind"), "")) ||
         !bt_copy(item.unixname, sizeof item.unixname, json_str(json_get(w, "unixname"), "")))
         return -1;
+    document = json_str(json_get(w, "document"), NULL);
+    if (document && strlen(document) <= SPEC_MAX)
+        item.document = bt_strdup(document);
     *ret = item;
     return 0;
 }
@@ -73,35 +77,45 @@ static int read_trial(const struct json *j, struct trial_part *ret)
     return 0;
 }
 
+static int read_list(const struct json *list, struct wants *w, struct bt_err *err)
+{
+    size_t n = json_len(list);
+
+    if (json_is(list) != JSON_IS_ARRAY || n > WANTS_MAX)
+        return bt_fail(err, BT_ERR_INVALID, "the daemon's list of wants has not the agreed form");
+    w->items = bt_new_n(struct want_item, n + 1);
+    for (; w->n < n; w->n++)
+        if (read_item(json_at(list, w->n), &w->items[w->n]) < 0)
+            return bt_fail(err, BT_ERR_INVALID, "want %zu of the daemon has not the agreed form",
+                           w->n);
+    return 0;
+}
+
 int wants_parse(const char *text, size_t n, struct wants *ret, struct bt_err *err)
 {
     JSON_AUTO struct json *j = NULL;
-    BT_AUTO struct want_item *items = NULL;
     struct wants w = {0};
     int rc = json_parse(text, n, WANTS_BYTES, &j, err);
 
     if (rc < 0)
         return rc;
-    const struct json *list = json_get(j, "wants");
     w.seq = json_i64(json_get(j, "seq"), -1);
-    w.n = json_len(list);
-    if (w.seq < 0 || json_is(list) != JSON_IS_ARRAY || w.n > WANTS_MAX ||
-        !bt_copy(w.known, sizeof w.known, json_str(json_get(j, "known"), "")))
+    if (w.seq < 0 || !bt_copy(w.known, sizeof w.known, json_str(json_get(j, "known"), "")))
         return bt_fail(err, BT_ERR_INVALID, "the daemon's list of wants has not the agreed form");
-    items = bt_new_n(struct want_item, w.n + 1);
-    for (size_t i = 0; i < w.n; i++)
-        if (read_item(json_at(list, i), &items[i]) < 0)
-            return bt_fail(err, BT_ERR_INVALID, "want %zu of the daemon has not the agreed form",
-                           i);
-    if (read_trial(json_get(j, "trial"), &w.trial) < 0)
-        return bt_fail(err, BT_ERR_INVALID, "the daemon's trial has not the agreed form");
-    w.items = BT_TAKE(items);
-    *ret = w;
-    return 0;
+    rc = read_list(json_get(j, "wants"), &w, err);
+    if (rc == 0 && read_trial(json_get(j, "trial"), &w.trial) < 0)
+        rc = bt_fail(err, BT_ERR_INVALID, "the daemon's trial has not the agreed form");
+    if (rc < 0)
+        wants_done(&w);
+    else
+        *ret = w;
+    return rc;
 }
 
 void wants_done(struct wants *w)
 {
+    for (size_t i = 0; i < w->n; i++)
+        bt_free(w->items[i].document);
     bt_free(w->items);
     bt_wipe(&w->trial, sizeof w->trial);
     *w = (struct wants){0};

@@ -78,6 +78,16 @@ static int remember(struct facility *f, uint64_t epoch, uint64_t seq, struct bt_
     return rc;
 }
 
+/* The documents of new jobs, for the nodes that will run them. */
+static void keep_documents(struct facility *f, const struct row_list *jobs)
+{
+    const struct row_job *rows = jobs->v;
+
+    for (int i = 0; i < jobs->n; i++)
+        if (rows[i].spec)
+            board_document(f->board, rows[i].id, rows[i].spec);
+}
+
 static void committed(void *arg, const struct batch *b)
 {
     struct facility *f = arg;
@@ -88,6 +98,7 @@ static void committed(void *arg, const struct batch *b)
         bt_log_err(BT_WARN, "batch-not-remembered", &err);
     if (b->seq)
         f->seq = b->seq;
+    keep_documents(f, &b->rows.list[ROW_KIND_job]);
     board_apply(f->board, b->wants, b->n_wants);
     board_trials(f->board, b->trials, b->n_trials);
     clusters_committed(f->clusters, b);

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "daemon/clusters/papers.h"
 #include "lib/base/map.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
@@ -12,7 +13,11 @@
 struct entry {
     struct want want; /* places is NULL */
     uint64_t mask;
+    int64_t seq; /* of its node, when it came */
 };
+
+/* Documents go with the wants until the answer has so many bytes; the others are asked for. */
+enum { WITH_DOCUMENTS_BYTES = 256 * 1024 };
 
 struct node {
     char name[64];
@@ -27,6 +32,7 @@ struct wants_board {
     struct bt_map index; /* hash of the name, then the next free key, -> nodes */
     struct node **nodes;
     size_t n, cap;
+    struct papers *papers;
     int64_t base; /* seq of a node that never had a want */
 };
 
@@ -41,6 +47,7 @@ struct wants_board *board_new(int64_t now_us)
     struct wants_board *b = bt_new(struct wants_board);
 
     pthread_mutex_init(&b->lock, NULL);
+    b->papers = papers_new();
     b->base = now_us;
     return b;
 }
@@ -56,6 +63,7 @@ void board_free(struct wants_board *board)
     }
     bt_free(board->nodes);
     bt_map_done(&board->index);
+    papers_free(board->papers);
     pthread_mutex_destroy(&board->lock);
     bt_free(board);
 }
@@ -123,7 +131,7 @@ static struct entry *entry_of(struct node *node, const struct want *w)
 /* Puts one want into its node's list; true if the list changed. */
 static bool put(struct node *node, const struct want *w)
 {
-    struct entry new = {.want = *w};
+    struct entry new = {.want = *w, .seq = node->seq + 1};
     struct entry *old = entry_of(node, w);
 
     new.want.places = NULL;
@@ -142,6 +150,7 @@ static bool put(struct node *node, const struct want *w)
             new.mask = old->mask;
         if (same(old, &new))
             return false;
+        new.seq = old->seq;
         *old = new;
         return true;
     }
@@ -188,7 +197,7 @@ void board_full(struct wants_board *board, const struct want *wants, int n)
     pthread_mutex_unlock(&board->lock);
 }
 
-static void write_entry(struct json_writer *w, const struct entry *e)
+static void write_entry(struct json_writer *w, const struct entry *e, const char *document)
 {
     char mask[20];
 
@@ -207,6 +216,8 @@ static void write_entry(struct json_writer *w, const struct entry *e)
     jw_i64(w, "nodes", e->want.n_places);
     jw_str(w, "mask", mask);
     jw_str(w, "unixname", e->want.unixname);
+    if (document)
+        jw_str(w, "document", document);
     jw_end_object(w);
 }
 
@@ -222,27 +233,46 @@ static void write_trial(struct json_writer *w, const struct view_trial *t)
     jw_end_object(w);
 }
 
-bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
-               int64_t *ret_seq)
+void board_document(struct wants_board *board, struct bt_uuid job, const char *text)
+{
+    pthread_mutex_lock(&board->lock);
+    papers_add(board->papers, job, text);
+    pthread_mutex_unlock(&board->lock);
+}
+
+/* The lock is held. */
+static void write_node(const struct wants_board *b, const struct node *node,
+                       const struct board_ask *ask, int64_t seq, struct bt_buf *json)
 {
     struct json_writer w = {.to = json};
+
+    jw_object(&w, NULL);
+    jw_i64(&w, "seq", seq);
+    jw_array(&w, "wants");
+    for (size_t i = 0; node && i < node->n; i++) {
+        const struct entry *e = &node->entries[i];
+        bool with = ask->documents && e->want.action == WANT_RUN && e->seq > ask->after &&
+                    json->n < WITH_DOCUMENTS_BYTES;
+
+        write_entry(&w, e, with ? papers_find(b->papers, e->want.job) : NULL);
+    }
+    jw_end_array(&w);
+    if (node && node->trial.id)
+        write_trial(&w, &node->trial);
+    jw_end_object(&w);
+}
+
+bool board_get(struct wants_board *board, const char *node, const struct board_ask *ask,
+               struct bt_buf *json, int64_t *ret_seq)
+{
     uint64_t key;
 
     pthread_mutex_lock(&board->lock);
     const struct node *nd = find(board, node, &key);
     int64_t seq = nd ? nd->seq : board->base;
-    bool differs = seq != after;
-    if (differs) {
-        jw_object(&w, NULL);
-        jw_i64(&w, "seq", seq);
-        jw_array(&w, "wants");
-        for (size_t i = 0; nd && i < nd->n; i++)
-            write_entry(&w, &nd->entries[i]);
-        jw_end_array(&w);
-        if (nd && nd->trial.id)
-            write_trial(&w, &nd->trial);
-        jw_end_object(&w);
-    }
+    bool differs = seq != ask->after;
+    if (differs && json)
+        write_node(board, nd, ask, seq, json);
     pthread_mutex_unlock(&board->lock);
     if (ret_seq)
         *ret_seq = seq;

@@ -35,12 +35,21 @@ void board_apply(struct wants_board *board, const struct want *wants, int n);
  * (id 0). Copies. */
 void board_trials(struct wants_board *board, const struct view_trial *trials, int n);
 
-/* If the node's seq differs from `after`, appends its desired state to `json` as
+/* The document of a job that was just committed. Copies; the last ones are kept (papers.h). */
+void board_document(struct wants_board *board, struct bt_uuid job, const char *text);
+
+struct board_ask {
+    int64_t after;  /* the seq that is known; -1: none */
+    bool documents; /* with the documents of what is new since then, where they are still here */
+};
+
+/* If the node's seq differs from ask->after, appends its desired state to `json` (NULL: nothing) as
  * {"seq":n,"wants":[{"job","number","attempt","action","kind","walltime_s","grace_s","signal",
- * "tier","accelerators","mask","unixname"}…]} and returns true; while it is in a trial with
- * "trial":{"id","rank","world","deadline_s","address","secret"}. ret_seq (may be NULL) gets the
- * seq in both cases. A node without wants has an empty list. */
-bool board_get(struct wants_board *board, const char *node, int64_t after, struct bt_buf *json,
-               int64_t *ret_seq);
+ * "tier","accelerators","nodes","mask","unixname","document"?}…]} and returns true; while it is in
+ * a trial with "trial":{"id","rank","world","deadline_s","address","secret"}. "document" is the job
+ * document as a text. ret_seq (may be NULL) gets the seq in both cases. A node without wants has an
+ * empty list. */
+bool board_get(struct wants_board *board, const char *node, const struct board_ask *ask,
+               struct bt_buf *json, int64_t *ret_seq);
 
 #endif

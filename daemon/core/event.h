@@ -196,17 +196,6 @@ enum end_reason {
     END_LOST,         /* the shepherd vanished */
 };
 
-struct ev_ranks_ended {
-    struct bt_uuid job;
-    int32_t attempt;
-    enum end_reason reason;
-    int32_t exit_code;
-    int32_t signal;
-    bool checkpointed; /* exit status 85, or a checkpoint was seen after the signal */
-    int64_t ckpt_us;   /* last write to its checkpoint folder; 0 = none known */
-    char text[200];    /* one sentence of the shepherd, may be "" */
-};
-
 struct ev_manifest {
     struct bt_uuid job;
     int32_t attempt;
@@ -216,6 +205,19 @@ struct ev_manifest {
     int64_t bytes;
     bool incomplete;
     char metrics[512]; /* JSON object of decimal strings: the last values of the run; may be "" */
+};
+
+struct ev_ranks_ended {
+    struct bt_uuid job;
+    int32_t attempt;
+    enum end_reason reason;
+    int32_t exit_code;
+    int32_t signal;
+    bool checkpointed; /* exit status 85, or a checkpoint was seen after the signal */
+    int64_t ckpt_us;   /* last write to its checkpoint folder; 0 = none known */
+    char text[200];    /* one sentence of the shepherd, may be "" */
+    bool has_manifest; /* nothing is left to gather */
+    struct ev_manifest manifest;
 };
 
 struct live_attempt {

@@ -381,15 +381,38 @@ static void end_ranks(struct core *c, uint32_t slot, const struct ev_ranks_ended
     job_move(c, slot, JOB_FINISHING);
 }
 
+/* An end that brings the manifest is the whole of it: one transaction. */
+static void take_manifest(struct core *c, uint32_t slot, const struct ev_ranks_ended *e)
+{
+    struct job *j = job_at(c, slot);
+
+    if (e->has_manifest && j->state == JOB_FINISHING)
+        job_terminal(c, slot, j->verdict, &e->manifest);
+}
+
+/* Whether the daemon has heard the end and what was produced before. */
+static bool is_settled(struct core *c, struct bt_uuid id, int32_t attempt)
+{
+    const struct job *j = job_find(c, id, NULL);
+
+    return j && job_state_terminal(j->state) && j->attempt == attempt;
+}
+
 void step_ranks_ended(struct core *c, const struct event *ev)
 {
     const struct ev_ranks_ended *e = &ev->u.ranks_ended;
     struct bt_err err = {0};
     uint32_t slot;
-    struct job *j = spoken_of(c, ev, e->job, e->attempt, &slot, &err);
+    struct job *j;
 
-    if (j && j->att->state == ATTEMPT_ENDED) {
+    if (e->has_manifest && is_settled(c, e->job, e->attempt)) {
         answer(c, 200, bt_strdup("{}")); /* said again: the same answer */
+        return;
+    }
+    j = spoken_of(c, ev, e->job, e->attempt, &slot, &err);
+    if (j && j->att->state == ATTEMPT_ENDED) {
+        take_manifest(c, slot, e);
+        answer(c, 200, bt_strdup("{}"));
         return;
     }
     if (j && !j->att->claimed_us) {
@@ -402,6 +425,7 @@ void step_ranks_ended(struct core *c, const struct event *ev)
         return;
     }
     end_ranks(c, slot, e);
+    take_manifest(c, slot, e);
     start_next(c, slot);
     answer(c, 200, bt_strdup("{}"));
 }
@@ -411,9 +435,9 @@ void step_manifest(struct core *c, const struct event *ev)
     const struct ev_manifest *e = &ev->u.manifest;
     struct bt_err err = {0};
     uint32_t slot;
-    struct job *j = job_find(c, e->job, &slot);
+    struct job *j;
 
-    if (j && job_state_terminal(j->state) && j->attempt == e->attempt) {
+    if (is_settled(c, e->job, e->attempt)) {
         answer(c, 200, bt_strdup("{}"));
         return;
     }

@@ -257,8 +257,11 @@ static void send_wants(struct call *c)
     struct bt_buf json = {0};
     char mark[MARK_TEXT];
 
-    if (!board_get(s->board, c->principal.subject, c->after, &json, NULL))
-        board_get(s->board, c->principal.subject, -1, &json, NULL);
+    if (!board_get(s->board, c->principal.subject, &c->ask, &json, NULL)) {
+        c->ask.after = -1;
+        c->ask.documents = false; /* nothing is new */
+        board_get(s->board, c->principal.subject, &c->ask, &json, NULL);
+    }
     if (s->mark) {
         s->mark(s->arg, mark); /* after the board: never below what the wants rest on */
         json.n--;
@@ -269,9 +272,7 @@ static void send_wants(struct call *c)
 
 static bool wants_differ(struct call *c)
 {
-    BT_BUF_AUTO struct bt_buf now = {0};
-
-    return board_get(c->h->set.board, c->principal.subject, c->after, &now, NULL);
+    return board_get(c->h->set.board, c->principal.subject, &c->ask, NULL, NULL);
 }
 
 void agent_wants(struct call *c)
@@ -282,9 +283,9 @@ void agent_wants(struct call *c)
     int64_t wait_s = 0;
     int rc = 0;
 
-    c->after = -1;
+    c->ask = (struct board_ask){.after = -1, .documents = serve_query(c->r, "documents") != NULL};
     if (after)
-        rc = bt_parse_i64(after, "after", -1, INT64_MAX, &c->after, &err);
+        rc = bt_parse_i64(after, "after", -1, INT64_MAX, &c->ask.after, &err);
     if (rc == 0 && wait)
         rc = bt_parse_i64(wait, "wait", 0, LIMIT_LONG_POLL_S, &wait_s, &err);
     if (rc == 0)
@@ -295,6 +296,7 @@ void agent_wants(struct call *c)
         http_fail(c, &err);
         return;
     }
+    c->at_once = true; /* the board lies in memory */
     hub_register(c, hub_key('n', c->principal.subject, strlen(c->principal.subject)));
     if (wait_s > 0 && !wants_differ(c) && hub_sleep(c, (int)wait_s * 1000, send_wants))
         return;
@@ -357,6 +359,86 @@ void agent_started(struct call *c)
                  &err);
 }
 
+static int write_metric(void *arg, const char *key, const struct json *v)
+{
+    const char *s = json_str(v, NULL);
+
+    if (s && strlen(key) < 64 && strlen(s) < 64)
+        jw_str(arg, key, s);
+    return 0;
+}
+
+/* What a manifest says, beside whose it is. */
+struct made {
+    uint8_t root[32];
+    uint8_t sha256[32];
+    int64_t files;
+    int64_t bytes;
+    bool incomplete;
+    const struct json *metrics;
+};
+#define MADE_FIELDS(T, m)                                                           \
+    {                                                                               \
+        "root", JSON_F_HEX32, offsetof(T, m.root), true                             \
+    }                                                                               \
+    ,                                                                               \
+    {                                                                               \
+        "sha256", JSON_F_HEX32, offsetof(T, m.sha256), true                         \
+    }                                                                               \
+    ,                                                                               \
+    {                                                                               \
+        "files", JSON_F_I64, offsetof(T, m.files), true, .min = 0, .max = 100000000 \
+    }                                                                               \
+    ,                                                                               \
+    {                                                                               \
+        "bytes", JSON_F_I64, offsetof(T, m.bytes), true, .min = 0, .max = INT64_MAX \
+    }                                                                               \
+    ,                                                                               \
+    {                                                                               \
+        "incomplete", JSON_F_BOOL, offsetof(T, m.incomplete)                        \
+    }                                                                               \
+    ,                                                                               \
+    {                                                                               \
+        "metrics", JSON_F_VALUE, offsetof(T, m.metrics)                             \
+    }
+
+static int take_made(const struct made *in, struct ev_manifest *e, struct bt_err *err)
+{
+    BT_BUF_AUTO struct bt_buf metrics = {.max = METRICS_MAX - 1};
+    struct json_writer w = {.to = &metrics};
+
+    e->files = in->files;
+    e->bytes = in->bytes;
+    e->incomplete = in->incomplete;
+    memcpy(e->root, in->root, 32);
+    memcpy(e->sha256, in->sha256, 32);
+    jw_object(&w, NULL);
+    if (in->metrics)
+        (void)json_each(in->metrics, write_metric, &w);
+    jw_end_object(&w);
+    if (metrics.over)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "the metrics have more than %d bytes", METRICS_MAX);
+    bt_copy(e->metrics, sizeof e->metrics, bt_buf_text(&metrics));
+    return 0;
+}
+
+/* "manifest" of an end: nothing is left to be uploaded. */
+static int read_made(const struct json *doc, struct ev_ranks_ended *e, struct bt_err *err)
+{
+    struct wrap {
+        struct made made;
+    } in = {0};
+    static const struct json_field fields[] = {MADE_FIELDS(struct wrap, made)};
+    int rc = doc ? json_read(doc, fields, BT_ARRAY_LEN(fields), &in, err) : 0;
+
+    if (!doc || rc < 0)
+        return rc;
+    e->has_manifest = true;
+    e->manifest.job = e->job;
+    e->manifest.attempt = e->attempt;
+    return take_made(&in.made, &e->manifest, err);
+}
+
 void agent_ended(struct call *c)
 {
     static const char *const reasons[] = {"exited",       "walltime", "stopped",
@@ -370,6 +452,7 @@ void agent_ended(struct call *c)
         bool checkpointed;
         int64_t ckpt_us;
         char text[200];
+        const struct json *manifest;
     } in = {.attempt = 0};
     static const struct json_field fields[] = {
         ATTEMPT_FIELDS(struct ended),
@@ -379,6 +462,7 @@ void agent_ended(struct call *c)
         {"checkpointed", JSON_F_BOOL, offsetof(struct ended, checkpointed)},
         {"checkpoint_at", JSON_F_TIME, offsetof(struct ended, ckpt_us)},
         {"text", JSON_F_TEXT, offsetof(struct ended, text), .size = 200},
+        {"manifest", JSON_F_VALUE, offsetof(struct ended, manifest)},
     };
     struct event *ev = http_event(c, EV_RANKS_ENDED);
     struct ev_ranks_ended *e = &ev->u.ranks_ended;
@@ -393,60 +477,26 @@ void agent_ended(struct call *c)
                                  .checkpointed = in.checkpointed,
                                  .ckpt_us = in.ckpt_us};
     bt_copy(e->text, sizeof e->text, in.text);
+    if (rc == 0)
+        rc = read_made(in.manifest, e, &err);
     post_or_fail(c, rc, ev, &err);
-}
-
-static int write_metric(void *arg, const char *key, const struct json *v)
-{
-    const char *s = json_str(v, NULL);
-
-    if (s && strlen(key) < 64 && strlen(s) < 64)
-        jw_str(arg, key, s);
-    return 0;
 }
 
 void agent_manifest(struct call *c)
 {
-    struct made {
+    struct told {
         struct bt_uuid job;
         int32_t attempt;
-        uint8_t root[32];
-        uint8_t sha256[32];
-        int64_t files;
-        int64_t bytes;
-        bool incomplete;
-        const struct json *metrics;
+        struct made made;
     } in = {.attempt = 0};
-    static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct made),
-        {"root", JSON_F_HEX32, offsetof(struct made, root), true},
-        {"sha256", JSON_F_HEX32, offsetof(struct made, sha256), true},
-        {"files", JSON_F_I64, offsetof(struct made, files), true, .min = 0, .max = 100000000},
-        {"bytes", JSON_F_I64, offsetof(struct made, bytes), true, .min = 0, .max = INT64_MAX},
-        {"incomplete", JSON_F_BOOL, offsetof(struct made, incomplete)},
-        {"metrics", JSON_F_VALUE, offsetof(struct made, metrics)},
-    };
-    BT_BUF_AUTO struct bt_buf metrics = {.max = METRICS_MAX - 1};
-    struct json_writer w = {.to = &metrics};
+    static const struct json_field fields[] = {ATTEMPT_FIELDS(struct told),
+                                               MADE_FIELDS(struct told, made)};
     struct event *ev = http_event(c, EV_MANIFEST);
-    struct ev_manifest *e = &ev->u.manifest;
     struct bt_err err = {0};
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
-    *e = (struct ev_manifest){.job = in.job,
-                              .attempt = in.attempt,
-                              .files = in.files,
-                              .bytes = in.bytes,
-                              .incomplete = in.incomplete};
-    memcpy(e->root, in.root, 32);
-    memcpy(e->sha256, in.sha256, 32);
-    jw_object(&w, NULL);
-    if (rc == 0 && in.metrics)
-        (void)json_each(in.metrics, write_metric, &w);
-    jw_end_object(&w);
-    if (rc == 0 && metrics.over)
-        rc = bt_fail(&err, BT_ERR_TOO_LARGE, "the metrics have more than %d bytes", METRICS_MAX);
+    ev->u.manifest = (struct ev_manifest){.job = in.job, .attempt = in.attempt};
     if (rc == 0)
-        bt_copy(e->metrics, sizeof e->metrics, bt_buf_text(&metrics));
+        rc = take_made(&in.made, &ev->u.manifest, &err);
     post_or_fail(c, rc, ev, &err);
 }

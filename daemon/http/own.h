@@ -33,10 +33,12 @@ struct call {
     void (*then)(struct call *c);
     uint64_t hub_key;
     enum { HUB_OUT, HUB_AWAKE, HUB_WOKEN, HUB_ASLEEP } hub_state;
-    int64_t after; /* agents' wants: seq; logs: offset */
-    char etag[72]; /* If-None-Match of a GET, "" if absent */
-    char text[64]; /* watch: the state that is known */
-    void *data;    /* the handler's, released with drop_data */
+    bool at_once; /* `then` never blocks: whoever wakes the call runs it, and no other thread */
+    struct board_ask ask; /* agents' wants */
+    int64_t after;        /* logs: offset */
+    char etag[72];        /* If-None-Match of a GET, "" if absent */
+    char text[64];        /* watch: the state that is known */
+    void *data;           /* the handler's, released with drop_data */
     void (*drop_data)(void *data);
 };
 

@@ -211,6 +211,9 @@ void hub_wake(struct http *h, uint64_t key)
         struct call *c = woken;
 
         woken = c->next;
-        tasks_add(c, c->then);
+        if (c->at_once)
+            c->then(c);
+        else
+            tasks_add(c, c->then);
     }
 }

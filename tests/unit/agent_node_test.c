@@ -9,6 +9,7 @@
 #include "agent/procs.h"
 #include "lib/base/enc.h"
 #include "lib/crypto/hash.h"
+#include "lib/json/json.h"
 #include "tests/unit/agent_lab.h"
 
 /* ---- the daemon: <folder>/{wants.json, claim, ended, manifest, started, log.*, blob.*, down} ----
@@ -122,6 +123,41 @@ static void do_wants(const struct link_request *r, struct link_answer *a)
     answer(a, 200, text);
 }
 
+static void hear(const char *file, const char *text, size_t n)
+{
+    append(file, text, n);
+    append(file, "\n", 1);
+}
+
+/* An end that brings the manifest is heard as the two things that it says, and as "whole". A daemon
+ * of an earlier release ("old") refuses it. */
+static void do_ended(const struct link_request *r, struct link_answer *a)
+{
+    static const char member[] = ",\"manifest\":{";
+    const char *body = r->body;
+    const char *at_it = memmem(body, r->n, member, sizeof member - 1);
+    size_t before = at_it ? (size_t)(at_it - body) : r->n;
+    const char *id_ends = memmem(body, r->n, "\"reason\"", 8);
+
+    if (at_it && has("old")) {
+        answer(a, 400, "{\"code\":\"INVALID\",\"detail\":\"there is no member 'manifest'\"}");
+        return;
+    }
+    if (at_it) {
+        BT_AUTO char *ended = bt_printf("%.*s}", (int)before, body);
+        BT_AUTO char *made =
+            bt_printf("%.*s%.*s", (int)(id_ends - body), body,
+                      (int)(r->n - 1 - before - (sizeof member - 1)), at_it + sizeof member - 1);
+
+        append("whole", "", 0);
+        hear("ended", ended, strlen(ended));
+        hear("manifest", made, strlen(made));
+    } else {
+        hear("ended", body, r->n);
+    }
+    answer(a, 200, "{}");
+}
+
 static int fake_call(struct link *l, const struct link_request *r, struct link_answer *a,
                      struct bt_err *err)
 {
@@ -139,10 +175,12 @@ static int fake_call(struct link *l, const struct link_request *r, struct link_a
     } else if (strstr(r->path, "/spec")) {
         BT_AUTO char *text = lab_text(daemon_dir, "spec.json");
 
+        append("asked", "", 0);
         answer(a, *text ? 200 : 404, text);
+    } else if (strstr(r->path, "/ended")) {
+        do_ended(r, a);
     } else {
-        append(strrchr(r->path, '/') + 1, r->body, r->n);
-        append(strrchr(r->path, '/') + 1, "\n", 1);
+        hear(strrchr(r->path, '/') + 1, r->body, r->n);
         answer(a, 200, "{}");
     }
     return 0;
@@ -294,6 +332,88 @@ static void an_attempt_goes_from_want_to_manifest(void **state)
     assert_true(has(blob));
     assert_int_equal(access(l.places.home, F_OK), -1);
     end_agent(agent);
+    lab_close(&l);
+}
+
+/* The daemon is away until both lie in the spool. */
+static void end_without_files(struct lab *l, const char *prepare)
+{
+    open_all(l, "#!/bin/sh\nwhile ! test -f $BEAM_CHECKPOINT/go; do sleep 0.02; done\n");
+    if (*prepare)
+        flag(prepare);
+    want(l, 5, "run");
+    pid_t agent = start_agent(l);
+    await_daemon("started");
+    flag("down");
+    BT_AUTO char *go = bt_printf("%s/go", l->places.checkpoint);
+    assert_int_equal(bt_file_write(go, 0644, "", 0, NULL), 0);
+    lab_await(l, "manifest.json");
+    BT_AUTO char *down = at("down");
+    assert_int_equal(unlink(down), 0);
+    await_daemon("manifest");
+    await_gone(l->dir);
+    end_agent(agent);
+    assert_heard("ended", "\"reason\":\"exited\",\"exit_code\":0");
+    assert_heard("manifest", "\"files\":0,\"bytes\":0");
+}
+
+static void an_end_without_files_brings_its_manifest(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    end_without_files(&l, "");
+    assert_true(has("whole"));
+    assert_true(has("asked")); /* for the document, that did not come with the want */
+    lab_close(&l);
+}
+
+static void a_daemon_of_an_earlier_release_hears_the_two_apart(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    end_without_files(&l, "old");
+    assert_false(has("whole"));
+    lab_close(&l);
+}
+
+static void a_document_that_came_with_the_want_is_not_asked_for(void **state)
+{
+    BT_BUF_AUTO struct bt_buf text = {0};
+    struct json_writer w = {.to = &text};
+    BT_AUTO char *path = NULL;
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\necho with >&2\n");
+    path = at("wants.json");
+    BT_AUTO char *document = lab_text(daemon_dir, "spec.json");
+    jw_object(&w, NULL);
+    jw_i64(&w, "seq", 5);
+    jw_array(&w, "wants");
+    jw_object(&w, NULL);
+    jw_uuid(&w, "job", &l.order.job);
+    jw_i64(&w, "number", 7);
+    jw_i64(&w, "attempt", 1);
+    jw_str(&w, "action", "run");
+    jw_str(&w, "kind", "script");
+    jw_i64(&w, "walltime_s", 60);
+    jw_i64(&w, "tier", 1);
+    jw_i64(&w, "accelerators", 1);
+    jw_str(&w, "mask", "1");
+    jw_str(&w, "document", document);
+    jw_end_object(&w);
+    jw_end_array(&w);
+    jw_end_object(&w);
+    assert_int_equal(bt_file_write(path, 0600, text.p, text.n, NULL), 0);
+    pid_t agent = start_agent(&l);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    end_agent(agent);
+    assert_false(has("asked"));
+    BT_AUTO char *err = lab_text(daemon_dir, "log.err");
+    assert_string_equal(err, "with\n");
     lab_close(&l);
 }
 
@@ -635,6 +755,9 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_attempt_goes_from_want_to_manifest),
+        cmocka_unit_test(an_end_without_files_brings_its_manifest),
+        cmocka_unit_test(a_daemon_of_an_earlier_release_hears_the_two_apart),
+        cmocka_unit_test(a_document_that_came_with_the_want_is_not_asked_for),
         cmocka_unit_test(a_killed_agent_finds_its_attempt_again),
         cmocka_unit_test(a_killed_shepherd_is_reported_lost_once),
         cmocka_unit_test(whoever_is_killed_the_attempt_ends_once),

@@ -72,6 +72,60 @@ static const struct reply *manifest(struct fixture *f, struct bt_uuid id, int at
     return fixture_step(f, ev);
 }
 
+/* The end of ranks that left nothing to be uploaded. */
+static const struct reply *ended_whole(struct fixture *f, struct bt_uuid id, int attempt,
+                                       int status)
+{
+    struct event *ev = fixture_event(EV_RANKS_ENDED, NODE1);
+    struct ev_ranks_ended *e = &ev->u.ranks_ended;
+
+    *e = (struct ev_ranks_ended){
+        .job = id, .attempt = attempt, .exit_code = status, .has_manifest = true};
+    e->manifest.job = id;
+    e->manifest.attempt = attempt;
+    return fixture_step(f, ev);
+}
+
+static void an_end_with_its_manifest_is_one_transaction(void **state)
+{
+    static const struct {
+        bool said_before; /* the end alone, whose answer was lost with the agent */
+        int status;
+        const char *then;
+        int attempt, leaves;
+    } rows[] = {
+        {false, 0, "completed", 1, 2},
+        {true, 0, "completed", 1, 2},
+        {false, 3, "failed", 1, 2},
+        {false, 85, "queued", 2, 1}, /* nothing is fixed: there is another attempt */
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct bt_uuid id = fixture_id(f);
+        int leaves = f->db.list[ROW_KIND_ledger].n;
+
+        fixture_submit(f, id, 1, 60);
+        fixture_plan(f);
+        claim(f, id, 1, "x");
+        started(f, id, 1, "x");
+        f->now_us += BT_US_PER_S;
+        if (rows[i].said_before)
+            assert_int_equal(ended(f, id, 1, END_EXITED, rows[i].status)->err.code, 0);
+        assert_int_equal(ended_whole(f, id, 1, rows[i].status)->err.code, 0);
+        assert_string_equal(state_of(f, id)->state, rows[i].then);
+        assert_int_equal(state_of(f, id)->attempt, rows[i].attempt);
+        assert_int_equal(f->db.list[ROW_KIND_ledger].n - leaves, rows[i].leaves);
+        assert_int_equal(f->db.list[ROW_KIND_alloc].n, 0);
+        fixture_compare(f);
+        /* said again */
+        assert_int_equal(ended_whole(f, id, 1, rows[i].status)->err.code,
+                         rows[i].attempt == 1 ? 0 : BT_ERR_FENCED);
+        assert_int_equal(f->db.list[ROW_KIND_ledger].n - leaves, rows[i].leaves);
+        fixture_compare(f);
+    }
+}
+
 static void a_job_runs_and_is_recorded(void **state)
 {
     struct fixture *f = *state;
@@ -440,6 +494,7 @@ int main(void)
         T(cancelling_refunds_what_never_ran),
         T(a_running_job_is_asked_to_stop_and_then_recorded),
         T(status_85_means_requeue_me),
+        T(an_end_with_its_manifest_is_one_transaction),
         T(a_missing_manifest_ends_the_job_as_incomplete),
         T(what_cannot_be_told_is_entered_as_an_error_of_its_job),
         T(strangers_may_not_touch_a_job),

@@ -430,6 +430,54 @@ static void a_blob_arrives_in_parts_and_is_verified(void **state)
 #undef PUT
 }
 
+#define IT "\"job\":\"0192f0c1-0000-7000-8000-000000000001\",\"attempt\":2,"
+#define MADE                                     \
+    "\"root\":\"" ZEROS "\",\"sha256\":\"" ZEROS \
+    "\",\"files\":0,\"bytes\":0,\"incomplete\":false,\"metrics\":{\"loss\":\"2.5\"}"
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000007"
+
+static void an_end_may_bring_its_manifest(void **state)
+{
+    static const struct {
+        const char *path, *body, *fails;
+    } rows[] = {
+        {"POST /v1/agent/ended", "{" IT "\"reason\":\"exited\"}", NULL},
+        {"POST /v1/agent/ended", "{" IT "\"reason\":\"exited\",\"manifest\":{" MADE "}}", NULL},
+        {"POST /v1/agent/manifest", "{" IT MADE "}", NULL},
+        {"POST /v1/agent/ended", "{" IT "\"reason\":\"exited\",\"manifest\":{}}", "root"},
+        {"POST /v1/agent/ended", "{" IT "\"reason\":\"exited\",\"manifest\":{" IT MADE "}}", "job"},
+        {"POST /v1/agent/ended", "{" IT "\"reason\":\"exited\",\"manifest\":7}", "JSON object"},
+        {"POST /v1/agent/manifest", "{" IT "\"files\":0}", "root"},
+    };
+    struct pki_leaf node = somebody("", "agent", "n8", &(struct view_credential){.active = true});
+    BT_BUF_AUTO struct bt_buf all = {0};
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        int got = once(st.port[1], &node, rows[i].path, rows[i].body, &all);
+        const struct ev_manifest *m;
+
+        if (rows[i].fails) {
+            assert_int_equal(got, 400);
+            assert_non_null(strstr(all.p, rows[i].fails));
+            continue;
+        }
+        assert_int_equal(got, 201); /* as the engine of this test answers everything */
+        m = st.last->kind == EV_MANIFEST ? &st.last->u.manifest : &st.last->u.ranks_ended.manifest;
+        if (i == 0) {
+            assert_false(st.last->u.ranks_ended.has_manifest);
+            continue;
+        }
+        assert_int_equal(st.last->kind, i == 1 ? EV_RANKS_ENDED : EV_MANIFEST);
+        assert_true(i == 2 || st.last->u.ranks_ended.has_manifest);
+        assert_int_equal(m->attempt, 2);
+        assert_int_equal(m->job.b[15], 1);
+        assert_int_equal(m->root[31], 7);
+        assert_string_equal(m->metrics, "{\"loss\":\"2.5\"}");
+    }
+    pki_leaf_done(&node);
+}
+
 static void an_agent_hears_of_its_wants_at_once(void **state)
 {
     struct pki_leaf node = somebody("", "agent", "n7", &(struct view_credential){.active = true});
@@ -517,6 +565,7 @@ int main(void)
         cmocka_unit_test(one_person_cannot_fill_the_queue),
         cmocka_unit_test(a_token_and_a_request_become_a_certificate),
         cmocka_unit_test(a_blob_arrives_in_parts_and_is_verified),
+        cmocka_unit_test(an_end_may_bring_its_manifest),
         cmocka_unit_test(an_agent_hears_of_its_wants_at_once),
         cmocka_unit_test(the_public_sees_files_and_nothing_else),
     };
