@@ -26,6 +26,7 @@ enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
 enum {
     WAKE_EVERY = 8,
     STOP_PATIENCE_US = 5000000,
+    FEW = 4,             /* events whose answers the store thread gives out itself */
     CARRY_ON_US = 25000, /* a plan that took longer is not made twice, to be carried on */
 };
 
@@ -233,6 +234,7 @@ static void *plan_loop(void *arg)
         }
         e->status.plan_us = took;
         e->planning = false;
+        pthread_cond_signal(&e->to_core); /* the next one may be due */
     }
     pthread_mutex_unlock(&e->lock);
     return NULL;
@@ -541,8 +543,8 @@ static enum store_outcome commit(struct engine *e, struct batch *b, struct bt_er
     }
 }
 
-/* ---- the out thread: replies, wants and views of what is committed, while the next batch is
- * being committed ---- */
+/* ---- replies, wants and views of what is committed: by the out thread while the next batch is
+ * being committed; where none waits, the store thread need not wake it for a few ---- */
 
 /* The lock is held. */
 static void give_out(struct engine *e, const struct work *w)
@@ -585,6 +587,16 @@ static void *out_loop(void *arg)
     return NULL;
 }
 
+/* Nothing is being committed or given out. The lock is held, but not meanwhile. */
+static void give_out_here(struct engine *e, const struct work *w)
+{
+    e->giving = true;
+    pthread_mutex_unlock(&e->lock);
+    e->set.committed(e->set.arg, w->batch);
+    pthread_mutex_lock(&e->lock);
+    e->giving = false;
+}
+
 static void settled(struct engine *e, enum store_outcome got, const struct bt_err *err)
 {
     struct work w = e->in_flight;
@@ -594,13 +606,12 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
         e->bug_err = *err;
         e->flight = FLIGHT_BUG;
     } else {
+        bool was_full;
+
         if (got == STORE_FENCED)
             e->set.fatal(e->set.arg, err);
         pthread_mutex_lock(&e->lock);
-        if (got == STORE_COMMITTED) {
-            give_out(e, &w);
-            w = (struct work){0};
-        }
+        was_full = !e->stepping && full(e);
         e->status.n_batches++;
         e->status.n_events += e->in_flight.n;
         e->in_flight = (struct work){0};
@@ -608,8 +619,18 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
         e->down = false;
         if (!e->stepping) /* spares the database the wait for two threads to wake */
             hand_over(e);
+        if (e->queue || was_full) /* it was not told of what came while a batch was in flight */
+            pthread_cond_signal(&e->to_core);
+        if (got == STORE_COMMITTED && w.n <= FEW && e->flight == FLIGHT_NONE && !e->stepping &&
+            !e->queue && !e->out && !e->giving) {
+            give_out_here(e, &w);
+        } else if (got == STORE_COMMITTED) {
+            give_out(e, &w);
+            w = (struct work){0};
+        }
     }
-    pthread_cond_signal(&e->to_core);
+    if (e->flight == FLIGHT_BUG || e->stopping)
+        pthread_cond_signal(&e->to_core);
     pthread_mutex_unlock(&e->lock);
     if (got != STORE_BUG)
         work_done(&w);

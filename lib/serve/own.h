@@ -42,6 +42,7 @@ struct timers {
     struct timed wheel[WHEEL];
     int64_t tick; /* wheel[tick % WHEEL] was looked at last */
     int n;        /* entries in all */
+    bool asleep;  /* the thread waits for the next entry, and not for the next tick */
     bool stop;
     pthread_t thread;
 };

@@ -4,6 +4,9 @@
 
 #include "lib/serve/own.h"
 
+/* So long it goes on ticking without an entry: a wake for every single request costs more. */
+enum { IDLE_TICKS = 5000 / TICK_MS };
+
 static int64_t now_ms(void)
 {
     return bt_mono_us() / 1000;
@@ -35,7 +38,8 @@ static bool list_remove(struct timed *e)
 /* The caller holds t->lock. */
 static void added(struct timers *t)
 {
-    if (t->n++ == 0)
+    t->n++;
+    if (t->asleep)
         pthread_cond_signal(&t->wake);
 }
 
@@ -143,14 +147,19 @@ static void *run(void *arg)
 {
     struct server *s = arg;
     struct timers *t = &s->timers;
+    int idle = 0; /* ticks without an entry */
 
     pthread_mutex_lock(&t->lock);
     while (!t->stop) {
         struct timespec until;
         int64_t now, ms;
 
-        if (t->n == 0) {
+        idle = t->n ? 0 : idle + 1;
+        if (idle > IDLE_TICKS) {
+            t->asleep = true;
             pthread_cond_wait(&t->wake, &t->lock);
+            t->asleep = false;
+            idle = 0;
             continue;
         }
         ms = (now_ms() / TICK_MS + 1) * TICK_MS;
