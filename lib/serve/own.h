@@ -47,6 +47,15 @@ struct timers {
     pthread_t thread;
 };
 
+/* A client's chain of certificates that was found good lately. */
+struct known_peer {
+    uint8_t sha256[32]; /* over all of it */
+    int64_t from_us, until_us;
+    struct cert_identity identity;
+};
+
+enum { KNOWN_PEERS = 64 };
+
 struct server {
     struct serve_settings set;
     struct serve_handler handler;
@@ -59,6 +68,7 @@ struct server {
         struct serve_request *first, *last; /* answered, to be resumed */
         atomic_bool end;
     } loop;
+    struct known_peer peers[KNOWN_PEERS]; /* the loop's thread; by the first byte of the hash */
     struct timers timers;
     pthread_mutex_t lock; /* addresses, quiet */
     struct bt_map addresses;

@@ -354,6 +354,43 @@ static void only_whom_the_store_believes_gets_in(void **state)
     pki_done(&other);
 }
 
+static int64_t read_clock(void *arg)
+{
+    return atomic_load((_Atomic int64_t *)arg);
+}
+
+/* What was verified for one connection stands for the next one of the same certificate, but not
+ * beyond the certificate's life, and not before it. */
+static void a_verified_certificate_is_not_believed_for_ever(void **state)
+{
+    static const struct {
+        int64_t days;
+        int status;
+    } rows[] = {{1, 200}, {1, 200}, {0, 200}, {-3, 401}, {1, 200}, {92, 401}, {92, 401}, {2, 200}};
+    const int64_t now = bt_now_us();
+    _Atomic int64_t at = now;
+    struct bt_clock clock = {.now_us = read_clock, .arg = &at};
+    struct serve_settings set = {.clock = &clock};
+    struct pki_leaf jana = pki_person(&pki, "jana");
+    BT_BUF_AUTO struct bt_buf all = {0};
+    struct app a;
+
+    (void)state;
+    app_start(&a, &set, true);
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct raw c;
+
+        atomic_store(&at, now + rows[i].days * 86400 * BT_US_PER_S);
+        raw_tls(&c, server_port(a.s), pki.ca_pem, &jana);
+        assert_int_equal(say(&c, "GET /who HTTP/1.1\r\nHost: h\r\n\r\n", &all), rows[i].status);
+        if (rows[i].status == 200)
+            assert_non_null(strstr(all.p, "cz/person/jana"));
+        raw_close(&c);
+    }
+    app_stop(&a);
+    pki_leaf_done(&jana);
+}
+
 static void only_tls_13_is_spoken(void **state)
 {
     struct serve_settings set = {0};
@@ -690,6 +727,7 @@ int main(void)
         cmocka_unit_test(requests_get_replies_now_and_later),
         cmocka_unit_test(ambiguous_framing_is_refused_and_closes),
         cmocka_unit_test(only_whom_the_store_believes_gets_in),
+        cmocka_unit_test(a_verified_certificate_is_not_believed_for_ever),
         cmocka_unit_test(only_tls_13_is_spoken),
         cmocka_unit_test(half_open_handshakes_are_cut),
         cmocka_unit_test(a_slow_body_is_cut),
