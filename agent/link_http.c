@@ -15,7 +15,7 @@
 /* A handshake costs agent and daemon some 3 ms of a core each, and an attempt says five things in
  * its life: so connections belong to the agent, and each call borrows one. */
 enum {
-    IDLE_MAX = 6,
+    IDLE_MAX = 4,
     IDLE_US = 50000000,      /* the daemon closes after 60 s */
     BUSY_MAX = IDLE_MAX - 1, /* the long poll has one of them all the time */
     /* Attempts that end together speak together: a call waits so long for a connection before it
