@@ -81,12 +81,12 @@ struct occupant {
 
 enum { MEMO_SIZES = 20, MEMO_LENGTHS = 32, KNOWN_SHAPES = 4096 };
 
-/* Zones a (class, tier, per_node, memory, bandwidth, reservation) may use. */
+/* Zones a (class, tier, per_node, memory, bandwidth, stores, reservation) may use. */
 struct match {
     uint32_t zone_off, n_zones;
     uint16_t memory_gb, busbw_gb;
     uint8_t accel_class, tier;
-    uint32_t per_node, reservation;
+    uint32_t per_node, reservation, stores;
     uint32_t most_nodes;            /* in one zone */
     uint32_t closed;                /* of a quick pass: this many accelerators are not free now */
     int32_t unplaced[PLAN_MAX_ACC]; /* [accelerators], of a quick pass: so long a job found a slot,
@@ -194,6 +194,7 @@ struct plan_timeline {
     struct profile unguaranteed; /* accelerators that lent jobs which cannot stop may hold */
     bool guarded;                /* some nation has a guarantee */
     bool explains;               /* fill blocker and reason */
+    bool data_moved;             /* some job's stores are others than in the last plan */
     struct bt_map ends;          /* (zone, end) -> job that ends there */
     struct order *order, *order_spare;
     uint32_t cap_order;

@@ -244,14 +244,17 @@ static void fill_fit(const struct plan_input *in, const struct plan_pending *job
                      struct plan_fit *ret)
 {
     *ret = (struct plan_fit){0};
-    for (uint32_t i = 0; (job->memory_gb || job->busbw_gb) && i < in->n_nodes; i++) {
+    bool asks = job->memory_gb || job->busbw_gb || job->stores;
+    for (uint32_t i = 0; asks && i < in->n_nodes; i++) {
         const struct plan_node *d = &in->nodes[i];
         if (!d->usable_mask || d->tier < job->tier || d->state > PLAN_DEGRADED ||
             (job->accel_class != PLAN_CLASS_ANY && job->accel_class != d->accel_class) ||
             (uint32_t)__builtin_popcountll(d->usable_mask) < job->per_node)
             continue;
         ret->nodes++;
-        if (d->memory_gb < job->memory_gb)
+        if (!fab_holds(job->stores, d->store))
+            ret->away++;
+        else if (d->memory_gb < job->memory_gb)
             ret->small++;
         else if (d->busbw_mbs >= job->busbw_gb * (uint32_t)MBS)
             ret->fit++;

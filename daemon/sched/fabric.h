@@ -31,7 +31,7 @@ struct fab_zone {
     uint32_t nodes_with[PLAN_MAX_ACC + 1];
     uint16_t memory_gb, memory_most; /* the least and the most of its nodes */
     uint32_t busbw_mbs, busbw_most;
-    uint8_t accel_class, tier;
+    uint8_t accel_class, tier, store;
     /* What a reservation holds of a zone is a zone of its own, a twin: the same racks, open when
      * the other is closed. `real` has the racks; twin: the next one of them, PLAN_NONE = last. */
     uint32_t real, twin, reservation; /* reservation 0: it is the real one */
@@ -114,6 +114,12 @@ uint32_t fab_twin(const struct fabric *f, uint32_t zone, uint32_t reservation);
 void fab_give(struct fabric *f, uint32_t slot, uint64_t mask, int32_t until);
 
 void fab_release(struct fabric *f, const struct fab_pick *picks, uint32_t n);
+
+/* Whether a job of such plan_pending.stores may use nodes of this store. */
+static inline bool fab_holds(uint32_t stores, uint8_t store)
+{
+    return !stores || (store && stores >> (store - 1) & 1);
+}
 
 /* Free accelerators of a node. */
 uint64_t fab_free(const struct fabric *f, uint32_t slot);

@@ -214,7 +214,7 @@ static void cut_up(struct fabric *f, const struct like *v, uint32_t n)
     }
 }
 
-/* What all nodes of a zone have, and what the best of them has. */
+/* What all nodes of a zone have, and what the best of them has. (A zone lies in one site.) */
 static void note_amounts(struct fabric *f, const struct plan_input *in)
 {
     for (uint32_t i = 0; i < f->n_zones; i++)
@@ -224,6 +224,7 @@ static void note_amounts(struct fabric *f, const struct plan_input *in)
         if (f->slot_of[i] == PLAN_NONE)
             continue;
         struct fab_zone *z = &f->zones[f->racks[f->slot_of[i] / FAB_RACK].zone];
+        z->store = n->store;
         z->memory_gb = BT_MIN(z->memory_gb, n->memory_gb);
         z->memory_most = BT_MAX(z->memory_most, n->memory_gb);
         z->busbw_mbs = BT_MIN(z->busbw_mbs, n->busbw_mbs);

@@ -161,6 +161,7 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
     if (!queued)
         j->reason = b->stopping                                           ? PLAN_REASON_RECLAIM
                     : j->ask.level_required && j->ask.level >= PLAN_POD   ? PLAN_REASON_POD
+                    : j->ask.stores                                       ? PLAN_REASON_DATA_BUSY
                     : j->ask.memory_gb || j->ask.busbw_gb                 ? PLAN_REASON_FILTER
                     : j->ask.accel_class != PLAN_CLASS_ANY || j->ask.tier ? PLAN_REASON_CLASS
                                                                           : PLAN_REASON_RESOURCES;
@@ -172,6 +173,12 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
         j->reason = PLAN_REASON_ORDER;
 }
 
+static uint8_t cause_for(const struct plan_timeline *e, const struct eng_job *j)
+{
+    return e->data_moved && j->ask.stores && e->cause == PLAN_CAUSE_LATE ? PLAN_CAUSE_DATA
+                                                                         : e->cause;
+}
+
 bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct resv *r)
 {
     if (!eng_start(e, job, n_acc, r))
@@ -181,7 +188,7 @@ bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct res
     if (e->now > j->promise) { /* only after a cause, or for want of place on a leaf */
         j->moved_from = j->promise;
         j->promise = e->now;
-        j->cause = e->cause;
+        j->cause = cause_for(e, j);
         j->cause_job = e->cause_job;
         j->cause_nation = e->cause_nation;
     }
@@ -405,7 +412,7 @@ static void promise(struct plan_timeline *e, struct eng_job *j)
     } else if (j->plan.start > j->promise) {
         j->moved_from = j->promise;
         j->promise = latest;
-        j->cause = e->cause;
+        j->cause = cause_for(e, j);
         j->cause_job = e->cause_job;
         j->cause_nation = e->cause_nation;
     }

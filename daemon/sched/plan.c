@@ -21,8 +21,10 @@ static int check_nodes(const struct plan_input *in, struct bt_err *err)
         return bt_fail(err, BT_ERR_INVALID, "a plan of %" PRIu32 " nodes and %" PRIu32 " jobs",
                        in->n_nodes, in->n_pending);
     for (uint32_t i = 0; i < in->n_nodes; i++)
-        if (in->nodes[i].tier > PLAN_MAX_TIER || in->nodes[i].accel_class >= PLAN_MAX_CLASS)
-            return bt_fail(err, BT_ERR_INVALID, "node %" PRIu32 " has no such tier or class", i);
+        if (in->nodes[i].tier > PLAN_MAX_TIER || in->nodes[i].accel_class >= PLAN_MAX_CLASS ||
+            in->nodes[i].store > PLAN_STORES)
+            return bt_fail(err, BT_ERR_INVALID, "node %" PRIu32 " has no such tier, class or store",
+                           i);
     for (uint32_t w = 0; w < in->n_windows; w++)
         for (uint32_t i = 0; i < in->windows[w].n_nodes; i++)
             if (in->window_nodes[in->windows[w].nodes_off + i] >= in->n_nodes)
@@ -107,6 +109,14 @@ static uint32_t zone_map(const struct fabric *from, const struct fabric *to, uin
                : fab_twin(to, to->racks[slot / FAB_RACK].zone, from->zones[zone].reservation);
 }
 
+static bool holds_all(const struct plan_timeline *e, const struct eng_job *j, const struct resv *r)
+{
+    bool all = fab_holds(j->ask.stores, e->fabric.zones[r->zone].store);
+    for (uint32_t i = 0; i < r->n_span; i++)
+        all &= fab_holds(j->ask.stores, e->fabric.zones[r->span[i].zone].store);
+    return all;
+}
+
 static bool carry_span(const struct plan_timeline *was, const struct plan_timeline *e,
                        const struct resv *old, struct resv *r)
 {
@@ -174,9 +184,12 @@ static void carry(const struct plan_timeline *was, struct plan_timeline *e, stru
                   struct bt_map *moved)
 {
     uint32_t k = eng_find(was, j->ask.handle);
-    if (k == PLAN_NONE || was->jobs[k].state != JOB_PENDING || was->jobs[k].cert.mode == RESV_NONE)
+    if (k == PLAN_NONE || was->jobs[k].state != JOB_PENDING)
         return;
     const struct eng_job *o = &was->jobs[k];
+    e->data_moved |= o->ask.stores != j->ask.stores;
+    if (o->cert.mode == RESV_NONE)
+        return;
     bool same = o->ask.min_acc == j->ask.min_acc && o->len == j->len &&
                 o->ask.per_node == j->ask.per_node && o->ask.accel_class == j->ask.accel_class &&
                 o->ask.tier == j->ask.tier && o->ask.level == j->ask.level &&
@@ -191,7 +204,7 @@ static void carry(const struct plan_timeline *was, struct plan_timeline *e, stru
     if (r.n_span && !carry_span(was, e, &o->cert, &r))
         return;
     uint32_t acc = e->fabric.zones[r.zone].acc;
-    if (acc != was->fabric.zones[o->cert.zone].acc) {
+    if (acc != was->fabric.zones[o->cert.zone].acc || !holds_all(e, j, &r)) {
         bt_free(r.span);
         return;
     }
@@ -399,7 +412,9 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
                             .owned = j->may_own};
     if (j->plan.mode == RESV_NONE) {
         s->start_us = s->floor_us = s->promise_us = INT64_MAX;
-        s->reason = j->ask.reservation                    ? PLAN_REASON_RESERVED_FULL
+        s->reason = j->ask.stores == PLAN_NO_STORE        ? PLAN_REASON_DATA
+                    : j->ask.reservation                  ? PLAN_REASON_RESERVED_FULL
+                    : j->ask.stores                       ? PLAN_REASON_DATA_DOWN
                     : j->ask.memory_gb || j->ask.busbw_gb ? PLAN_REASON_FILTER_DOWN
                                                           : PLAN_REASON_IMPOSSIBLE;
         return;

@@ -32,7 +32,10 @@ enum {
     PLAN_MAX_PENDING = 1 << 20,
     PLAN_MAX_WALLTIME_S = 366 * 86400,
     PLAN_MAX_CUTS = 8, /* amounts of memory, and of bandwidth, that one plan tells nodes apart by */
+    PLAN_STORES = 31,  /* sites that hold data sets */
 };
+/* plan_pending.stores of a job whose data no site holds */
+#define PLAN_NO_STORE (UINT32_C(1) << PLAN_STORES)
 
 enum plan_level { PLAN_ANY, PLAN_SITE, PLAN_POD, PLAN_LEAF, PLAN_NODE };
 
@@ -71,7 +74,8 @@ struct plan_node {
     uint8_t accel_class;
     uint8_t tier;  /* its enclave: runs jobs of this tier or lower */
     uint8_t state; /* enum plan_node_state */
-    uint8_t pad;
+    uint8_t store; /* 1..PLAN_STORES: where its site keeps data, the same for the whole site; 0 = it
+                      keeps none */
 };
 
 /* Nodes out of use from..until: maintenance, reserved for something outside the plan, or for the
@@ -135,16 +139,17 @@ struct plan_pending {
     uint32_t after;     /* handle of the job that must end first (its last dependency); PLAN_NONE */
     uint16_t memory_gb; /* accelerators with so much, nodes measured at so much bandwidth, or */
     uint16_t busbw_gb;  /* more, 10^9 bytes and bytes/s; 0 = any */
-    uint8_t level;      /* enum plan_level */
-    bool level_required; /* else only preferred */
+    uint32_t stores; /* bit store - 1: it runs only on nodes of these stores; 0 = of any and none */
+    uint8_t level;   /* enum plan_level */
     uint8_t accel_class; /* or PLAN_CLASS_ANY */
     uint8_t tier;
-    bool owned;      /* wants to run inside its nation's guarantee; else on lent capacity */
-    bool front;      /* requeued after a preemption: first of its class */
-    bool resolved;   /* dependencies met; else it is planned behind `after`, which came before it,
-                        last of all, and neither started nor promised */
-    bool no_requeue; /* cannot be stopped and run again: outside its guarantee only on capacity
-                        that is guaranteed to nobody */
+    bool level_required : 1; /* else only preferred */
+    bool owned : 1;          /* wants to run inside its nation's guarantee; else on lent capacity */
+    bool front : 1;          /* requeued after a preemption: first of its class */
+    bool resolved : 1; /* dependencies met; else it is planned behind `after`, which came before it,
+                          last of all, and neither started nor promised */
+    bool no_requeue : 1; /* cannot be stopped and run again: outside its guarantee only on capacity
+                            that is guaranteed to nobody */
 };
 
 struct plan_output;
@@ -303,11 +308,11 @@ struct plan_front {
 /* Of the nodes of its class and enclave that take jobs: how many do for what it asks beyond. */
 struct plan_fit {
     uint32_t nodes, fit;
-    uint32_t small, slow, unmeasured; /* why not; the first that holds counts */
+    uint32_t away, small, slow, unmeasured; /* why not; the first that holds counts */
 };
 struct plan_explain {
     struct plan_slot slot;
-    struct plan_fit fit;                     /* only of a job that asks for memory or bandwidth */
+    struct plan_fit fit;                     /* of a job that asks for memory, bandwidth, data */
     struct plan_front front[PLAN_MAX_FRONT]; /* what must end or comes first, soonest first */
     struct plan_change change[PLAN_MAX_CHANGES];
     uint32_t n_front, n_change;
@@ -331,6 +336,7 @@ const char *sched_cause_sentence(int cause);
 struct plan_names {
     int64_t job;        /* the number of slot.blocker, or of slot.cause_job */
     const char *nation; /* of slot.reason_nation, or of slot.cause_nation */
+    const char *data;   /* which of its data sets no site holds; may be NULL */
 };
 void sched_reason_text(const struct plan_slot *slot, const struct plan_names *names,
                        struct bt_buf *to);

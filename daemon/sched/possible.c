@@ -6,10 +6,11 @@
 #include "lib/base/attr.h"
 #include "lib/base/mem.h"
 
-enum { FILTERED = 4 }; /* answers kept for amounts of memory and bandwidth */
+enum { FILTERED = 4 }; /* answers kept for amounts of memory and bandwidth, and stores */
 
 struct filtered {
-    struct fabric fabric; /* of the nodes that reach both */
+    struct fabric fabric; /* of the nodes that reach both, of these stores */
+    uint32_t stores;
     uint16_t memory_gb, busbw_gb;
     bool made;
 };
@@ -70,23 +71,32 @@ void sched_limits_free(struct plan_limits *l)
     bt_free(l);
 }
 
+static bool is_filtered(const struct plan_pending *job)
+{
+    return job->memory_gb || job->busbw_gb || job->stores;
+}
+
 /* The nodes that have what the job asks for, as if there were no others. */
 static const struct fabric *fabric_for(struct plan_limits *l, const struct plan_pending *job)
 {
-    if (!job->memory_gb && !job->busbw_gb)
+    if (!is_filtered(job))
         return &l->fabric;
     for (int i = 0; i < FILTERED; i++)
         if (l->some[i].made && l->some[i].memory_gb == job->memory_gb &&
-            l->some[i].busbw_gb == job->busbw_gb)
+            l->some[i].busbw_gb == job->busbw_gb && l->some[i].stores == job->stores)
             return &l->some[i].fabric;
     struct filtered *f = &l->some[l->next];
     l->next = (l->next + 1) % FILTERED;
     if (f->made)
         fab_done(&f->fabric);
-    *f = (struct filtered){.memory_gb = job->memory_gb, .busbw_gb = job->busbw_gb, .made = true};
+    *f = (struct filtered){.memory_gb = job->memory_gb,
+                           .busbw_gb = job->busbw_gb,
+                           .stores = job->stores,
+                           .made = true};
     struct plan_node *v BT_AUTO = bt_memdup(l->nodes, (l->n_nodes + 1) * sizeof *v);
     for (uint32_t i = 0; i < l->n_nodes; i++)
-        if (v[i].memory_gb < job->memory_gb || v[i].busbw_mbs < job->busbw_gb * (uint32_t)MBS)
+        if (v[i].memory_gb < job->memory_gb || v[i].busbw_mbs < job->busbw_gb * (uint32_t)MBS ||
+            !fab_holds(job->stores, v[i].store))
             v[i].usable_mask = 0;
     const struct plan_input in = {.now_us = l->now_us, .nodes = v, .n_nodes = l->n_nodes};
     fab_init(&f->fabric, &in);
@@ -152,7 +162,9 @@ static int too_wide(const struct plan_pending *job, const char *where, uint32_t 
                            "asks for %" PRIu32 " accelerators%s%s; the largest that it may use "
                            "has %" PRIu32,
                            job->min_acc,
-                           job->memory_gb || job->busbw_gb ? " of such memory and bandwidth" : "",
+                           job->memory_gb || job->busbw_gb ? " of such memory and bandwidth"
+                           : job->stores                   ? " where its data sets are"
+                                                           : "",
                            where, most),
                    "ask for at most %" PRIu32 " or a looser level", most);
 }
@@ -184,7 +196,8 @@ static int too_good(const struct plan_limits *l, const struct plan_pending *job,
         const struct plan_node *d = &l->nodes[i];
         if (!d->usable_mask || d->tier < job->tier ||
             (job->accel_class != PLAN_CLASS_ANY && job->accel_class != d->accel_class) ||
-            (uint32_t)__builtin_popcountll(d->usable_mask) < job->per_node)
+            (uint32_t)__builtin_popcountll(d->usable_mask) < job->per_node ||
+            !fab_holds(job->stores, d->store))
             continue;
         n++;
         memory = BT_MAX(memory, d->memory_gb);
@@ -215,6 +228,18 @@ static int too_good(const struct plan_limits *l, const struct plan_pending *job,
                    "ask for --min-bandwidth %" PRIu32 " or less", busbw / MBS);
 }
 
+static int lacking(struct plan_limits *l, const struct plan_pending *job, struct bt_err *err)
+{
+    struct plan_pending any = *job;
+    any.memory_gb = any.busbw_gb = 0;
+    if (most_of(fabric_for(l, &any), &any).zones)
+        return too_good(l, job, err);
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_IMPOSSIBLE,
+                           "no site that holds its data sets has nodes that it may use"),
+                   "beamtime dataset list");
+}
+
 int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job, struct bt_err *err)
 {
     int rc = check_shape(job, err);
@@ -223,10 +248,10 @@ int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job, st
     struct most m = most_of(&l->fabric, job);
     if (!m.zones)
         return no_such_node(l, job, err);
-    if (job->memory_gb || job->busbw_gb) {
+    if (is_filtered(job)) {
         m = most_of(fabric_for(l, job), job);
         if (!m.zones)
-            return too_good(l, job, err);
+            return lacking(l, job, err);
     }
     if (job->level_required) {
         switch ((enum plan_level)job->level) {

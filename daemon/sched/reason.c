@@ -71,6 +71,8 @@ static const char *add_named(const char *p, const struct plan_slot *slot,
         bt_buf_printf(to, "%" PRId64, names->job);
     else if (bt_starts(p, "{nation}"))
         bt_buf_str(to, names->nation);
+    else if (bt_starts(p, "{data}"))
+        bt_buf_str(to, names->data ? names->data : "its data sets: no site holds them");
     else if (bt_starts(p, "{time}"))
         bt_buf_str(to, bt_time_format(slot->reason_us, text));
     else

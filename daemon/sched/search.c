@@ -19,7 +19,16 @@ static bool zone_matches(const struct fab_zone *z, const struct match *m)
 {
     return (m->accel_class == PLAN_CLASS_ANY || m->accel_class == z->accel_class) &&
            z->tier >= m->tier && z->acc >= m->per_node && z->memory_gb >= m->memory_gb &&
-           z->busbw_mbs >= m->busbw_gb * (uint32_t)MBS && z->reservation == m->reservation;
+           z->busbw_mbs >= m->busbw_gb * (uint32_t)MBS && z->reservation == m->reservation &&
+           fab_holds(m->stores, z->store);
+}
+
+static bool is_match_of(const struct match *m, const struct plan_pending *ask)
+{
+    return m->accel_class == ask->accel_class && m->tier == ask->tier &&
+           m->per_node == ask->per_node && m->memory_gb == ask->memory_gb &&
+           m->busbw_gb == ask->busbw_gb && m->reservation == ask->reservation &&
+           m->stores == ask->stores;
 }
 
 uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
@@ -29,7 +38,8 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
     uint32_t i;
     if (ask->reservation)
         key |= (uint64_t)(ask->reservation & 0xfff) << 51 | UINT64_C(1) << 63;
-    if (bt_map_get(&e->match_by_key, key, &i) && e->matches[i].reservation == ask->reservation)
+    key ^= ask->stores * UINT64_C(0x9e3779b97f4a7c15);
+    if (bt_map_get(&e->match_by_key, key, &i) && is_match_of(&e->matches[i], ask))
         return i;
     struct match m = {.zone_off = e->n_match_zones,
                       .accel_class = ask->accel_class,
@@ -37,6 +47,7 @@ uint32_t match_of(struct plan_timeline *e, const struct plan_pending *ask)
                       .per_node = ask->per_node,
                       .memory_gb = ask->memory_gb,
                       .busbw_gb = ask->busbw_gb,
+                      .stores = ask->stores,
                       .reservation = ask->reservation};
     for (uint32_t z = 0; z < e->fabric.n_zones; z++) {
         if (!zone_matches(&e->fabric.zones[z], &m))
@@ -408,7 +419,7 @@ bool memo_none(const struct plan_timeline *e, const struct eng_job *j, int32_t u
 /* It asks for more than a kind says: what its zones cannot give, others of the kind may. */
 static bool match_picks(const struct match *m)
 {
-    return m->memory_gb || m->busbw_gb;
+    return m->memory_gb || m->busbw_gb || m->stores;
 }
 
 static bool spans(struct plan_timeline *e, const struct eng_job *j, uint32_t n_acc, int32_t from,
