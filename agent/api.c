@@ -209,7 +209,7 @@ static void begin(struct json_writer *w, const struct attempt_id *id)
 }
 
 static int post_foreign(struct link *l, const char *path, const struct attempt_id *id,
-                        const char *foreign, struct bt_err *err)
+                        const char *foreign, struct bt_buf *ret, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
     struct json_writer w = {.to = &b};
@@ -217,18 +217,19 @@ static int post_foreign(struct link *l, const char *path, const struct attempt_i
     begin(&w, id);
     jw_str(&w, "foreign_id", foreign);
     jw_end_object(&w);
-    return post(l, path, &b, err);
+    return post_for(l, path, &b, ret, err);
 }
 
-int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_err *err)
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_buf *ret,
+              struct bt_err *err)
 {
-    return post_foreign(l, "/v1/agent/claim", id, foreign, err);
+    return post_foreign(l, "/v1/agent/claim", id, foreign, ret, err);
 }
 
 int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
                 struct bt_err *err)
 {
-    return post_foreign(l, "/v1/agent/started", id, foreign, err);
+    return post_foreign(l, "/v1/agent/started", id, foreign, NULL, err);
 }
 
 static void write_made(struct json_writer *w, const struct yield *y)

@@ -49,7 +49,8 @@ int api_trial_ended(struct link *l, const char *node, int64_t id, const char *ou
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;
 int api_spec(struct link *l, struct bt_uuid job, struct bt_buf *ret, struct bt_err *err) BT_MUSTUSE;
-int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
+/* The text of the reply is spec_granted's. */
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;
 int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
                 struct bt_err *err) BT_MUSTUSE;

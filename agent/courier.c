@@ -192,18 +192,20 @@ static bool settle(struct trip *t, const char *what, int rc, const struct bt_err
 static void claim(struct trip *t)
 {
     BT_BUF_AUTO struct bt_buf id = {0};
+    BT_BUF_AUTO struct bt_buf grant = {0};
     struct bt_err e = {0};
 
     if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) < 0)
         return;
-    int rc = api_claim(t->link, &t->c->id, id.p, &e);
+    int rc = api_claim(t->link, &t->c->id, id.p, &grant, &e);
     if (rc == -BT_ERR_PREFLIGHT) { /* no failure of the daemon: its nodes are being tried */
         t->next_call_us = bt_mono_us() + TRIED_US;
         return;
     }
     if (!settle(t, "claim_failed", rc, &e))
         return;
-    rc = spool_put(t->c->dir, t->fenced ? "gone" : "granted", "", &e);
+    rc = t->fenced ? spool_put(t->c->dir, "gone", "", &e)
+                   : spool_put_grant(t->c->dir, bt_buf_text(&grant), &e);
     if (rc < 0)
         complain(t->c, "spool_failed", &e);
 }

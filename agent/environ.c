@@ -62,7 +62,7 @@ static void put_number(struct environ *e, const char *name, int64_t value)
 static void put_job(struct environ *e, const struct order *o, const struct spec *s)
 {
     BT_BUF_AUTO struct bt_buf inputs = {0};
-    char id[BT_UUID_TEXT];
+    char id[BT_UUID_TEXT], variable[DATASET_VARIABLE_MAX];
 
     put(e, "BEAM_JOB", bt_uuid_format(o->job, id));
     put_number(e, "BEAM_NUMBER", o->number);
@@ -76,6 +76,8 @@ static void put_job(struct environ *e, const struct order *o, const struct spec 
         bt_buf_printf(&inputs, "%s%s", i ? ":" : "", s->inputs[i]);
     put(e, "BEAM_INPUT", s->n_inputs ? s->inputs[0] : "");
     put(e, "BEAM_INPUTS", bt_buf_text(&inputs));
+    for (int i = 0; i < s->n_datasets; i++)
+        put(e, dataset_variable(s->dataset_name[i], variable), s->dataset_path[i]);
 }
 
 void environ_build(const struct order *o, const struct spec *s, const struct account *a,

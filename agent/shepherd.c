@@ -108,11 +108,16 @@ static void judge_error(struct shepherd *s, const struct bt_err *e, struct verdi
 static int read_orders(struct shepherd *s, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
+    BT_BUF_AUTO struct bt_buf grant = {0};
     int rc = spool_get(s->dir, "spec.json", SPEC_MAX, &text, err);
 
     spec_done(&s->spec);
     if (rc == 0)
         rc = spec_parse(text.p, text.n, &s->spec, err);
+    if (rc == 0 && spool_has(s->dir, "granted"))
+        rc = spool_get(s->dir, "granted", GRANT_MAX, &grant, err);
+    if (rc == 0)
+        rc = spec_granted(grant.p, grant.n, &s->spec, err);
     if (rc == 0)
         rc = account_find(s->order.user, &s->account, err);
     return rc;

@@ -113,8 +113,30 @@ int spec_parse(const char *text, size_t n, struct spec *ret, struct bt_err *err)
     return 0;
 }
 
+int spec_granted(const char *text, size_t n, struct spec *s, struct bt_err *err)
+{
+    const struct json *list;
+    int rc = n ? json_parse(text, n, GRANT_MAX, &s->grant, err) : 0;
+
+    if (rc < 0 || !s->grant)
+        return rc;
+    list = json_get(s->grant, "datasets");
+    for (size_t i = 0; i < json_len(list); i++) {
+        const char *name = json_str(json_get(json_at(list, i), "name"), "");
+        const char *path = json_str(json_get(json_at(list, i), "path"), "");
+
+        if (!dataset_is_name(name) || !dataset_is_path(path) || s->n_datasets == JOB_DATASETS)
+            return bt_fail(err, BT_ERR_INVALID, "data set %zu of the grant has not the agreed form",
+                           i);
+        s->dataset_name[s->n_datasets] = name;
+        s->dataset_path[s->n_datasets++] = path;
+    }
+    return 0;
+}
+
 void spec_done(struct spec *s)
 {
+    json_free(s->grant);
     json_free(s->root);
     *s = (struct spec){0};
 }

@@ -9,7 +9,13 @@
 #include "lib/domain/job.h"
 #include "lib/json/json.h"
 
-enum { SPEC_ENV_MAX = 64, SPEC_ENV_BYTES = 4096, SPEC_WORDS_MAX = 1024, SPEC_INPUTS_MAX = 16 };
+enum {
+    SPEC_ENV_MAX = 64,
+    SPEC_ENV_BYTES = 4096,
+    SPEC_WORDS_MAX = 1024,
+    SPEC_INPUTS_MAX = 16,
+    GRANT_MAX = 65536
+};
 
 /* Texts are borrowed from `root`. */
 struct spec {
@@ -22,8 +28,12 @@ struct spec {
     int n_env;
     const char *inputs[SPEC_INPUTS_MAX]; /* absolute paths */
     int n_inputs;
-    const struct json *outputs; /* patterns; NULL: everything */
-    const char *array;          /* the array's id; NULL: it is no task of one */
+    const struct json *outputs;             /* patterns; NULL: everything */
+    const char *dataset_name[JOB_DATASETS]; /* borrowed from `grant` */
+    const char *dataset_path[JOB_DATASETS];
+    int n_datasets;
+    struct json *grant; /* owned; NULL: none was read */
+    const char *array;  /* the array's id; NULL: it is no task of one */
     int64_t task;
 };
 
@@ -32,6 +42,10 @@ struct spec {
  * On success *ret owns the document. */
 int spec_parse(const char *text, size_t n, struct spec *ret, struct bt_err *err) BT_MUSTUSE;
 void spec_done(struct spec *s);
+
+/* Takes from the daemon's answer to the claim where the job's data sets are; "" says nothing of
+ * them. BT_ERR_INVALID for a name or path that no site can have declared. */
+int spec_granted(const char *text, size_t n, struct spec *s, struct bt_err *err) BT_MUSTUSE;
 
 /* Whether a path relative to $BEAM_OUTPUT is wanted. Patterns as in the shell, with "**" for any
  * number of folders. */

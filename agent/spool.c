@@ -147,8 +147,8 @@ static char *path_of(const char *dir, const char *file)
 }
 
 /* Another user may make files in a shared folder: never open what is there. */
-static int write_file(const char *dir, const char *file, const void *p, size_t n,
-                      struct bt_err *err)
+static int write_as(const char *dir, const char *file, mode_t mode, const void *p, size_t n,
+                    struct bt_err *err)
 {
     BT_AUTO char *path = path_of(dir, file);
     BT_AUTO char *temp = bt_printf("%s.%d.tmp", path, (int)getpid());
@@ -159,6 +159,8 @@ static int write_file(const char *dir, const char *file, const void *p, size_t n
     if (fd < 0)
         return bt_fail_errno(err, BT_ERR_IO, "cannot create %s", temp);
     rc = bt_write_all(fd, p, n, err);
+    if (rc == 0 && fchmod(fd, mode) < 0)
+        rc = bt_fail_errno(err, BT_ERR_IO, "cannot open %s to its user", temp);
     if (rc == 0 && fsync(fd) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", temp);
     close(fd);
@@ -169,6 +171,12 @@ static int write_file(const char *dir, const char *file, const void *p, size_t n
         return rc;
     }
     return bt_fsync_dir(dir, err);
+}
+
+static int write_file(const char *dir, const char *file, const void *p, size_t n,
+                      struct bt_err *err)
+{
+    return write_as(dir, file, 0600, p, n, err);
 }
 
 /* A plain file with one name and nothing else: not a link, not somebody's pipe. */
@@ -242,6 +250,13 @@ int spool_put(const char *dir, const char *file, const char *text, struct bt_err
     if (spool_has(dir, file))
         return 0;
     return write_file(dir, file, text, strlen(text), err);
+}
+
+int spool_put_grant(const char *dir, const char *text, struct bt_err *err)
+{
+    if (spool_has(dir, "granted"))
+        return 0;
+    return write_as(dir, "granted", 0644, text, strlen(text), err);
 }
 
 int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to, struct bt_err *err)

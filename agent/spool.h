@@ -6,7 +6,8 @@
  *     spec.json      agent     the job document as it was submitted
  *     lock           shepherd  POSIX lock held by the living shepherd
  *     identity       shepherd  the claim's foreign_id; the same for every later shepherd
- *     granted        agent     the daemon has granted the claim: ranks may start
+ *     granted        agent     the daemon has granted the claim: ranks may start; its answer, which
+ *                              says where the job's data sets are
  *     stop, gone     agent     signal, then grace, then kill; or kill now
  *     ranks          shepherd  written before the first rank is forked: never start again
  *     started        shepherd  the ranks run
@@ -91,6 +92,8 @@ int spool_order(const char *dir, struct order *ret, struct bt_err *err) BT_MUSTU
 bool spool_has(const char *dir, const char *file);
 /* Puts a small file there; one that exists stays as it is and counts as success. */
 int spool_put(const char *dir, const char *file, const char *text, struct bt_err *err) BT_MUSTUSE;
+/* The same of `granted`, which a shepherd that runs as somebody else can read. */
+int spool_put_grant(const char *dir, const char *text, struct bt_err *err) BT_MUSTUSE;
 /* A descriptor of a plain file, else an error: BT_ERR_NOT_FOUND when there is none. */
 int spool_open(const char *dir, const char *file, struct bt_err *err) BT_MUSTUSE;
 int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to,

@@ -145,6 +145,29 @@ static void show_head(const struct json *j, struct bt_buf *to)
                   out_str(j, "project"), out_str(j, "person"), json_i64(json_get(j, "tier"), 0));
 }
 
+/* What it asks for, and where its last attempt found it. */
+static void show_datasets(const struct json *j, struct bt_buf *to)
+{
+    const struct json *names = json_get(j, "datasets"), *attempts = json_get(j, "attempts");
+    const struct json *found =
+        json_len(attempts) ? json_get(json_at(attempts, json_len(attempts) - 1), "datasets") : NULL;
+
+    for (size_t i = 0; i < json_len(names); i++) {
+        bt_buf_str(to, i ? "\n            " : "\n  data      ");
+        text_clean(to, json_str(json_at(names, i), ""));
+        for (size_t k = 0; k < json_len(found); k++) {
+            const struct json *one = json_at(found, k);
+
+            if (!bt_streq(out_str(one, "name"), json_str(json_at(names, i), "")))
+                continue;
+            bt_buf_str(to, "  ");
+            text_clean(to, out_str(one, "path"));
+            if (*out_str(one, "digest"))
+                bt_buf_printf(to, "  %.19s…", out_str(one, "digest"));
+        }
+    }
+}
+
 static void show_record(struct app *app, const struct json *j, struct bt_buf *to)
 {
     int64_t record = json_i64(json_get(j, "record"), -1);
@@ -193,6 +216,7 @@ int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
         text_clean(&text, out_str(j, "waits_for"));
     }
     show_times(j, &text);
+    show_datasets(j, &text);
     bt_buf_printf(&text, "\n  quota     %s acc-h held", text_hours(out_mras(j, "hold_mras"), out));
     bt_buf_printf(&text, ", %s charged", text_hours(out_mras(j, "charged_mras"), out));
     bt_buf_printf(&text, "\n  attempts  %" PRId64, json_i64(json_get(j, "attempt"), 0));
@@ -348,10 +372,11 @@ static void explain_moves(const struct json *promises, struct bt_buf *to)
     }
 }
 
-/* How many nodes have the memory and bandwidth that it asks for, and why others have not. */
+/* How many nodes have what it asks for, and why others have not. */
 static void explain_fit(const struct json *fit, struct bt_buf *to)
 {
-    static const char *const why[][2] = {{"small", "have less memory"},
+    static const char *const why[][2] = {{"away", "are at sites without its data"},
+                                         {"small", "have less memory"},
                                          {"slow", "were measured slower"},
                                          {"unmeasured", "were never measured"}};
     const char *between = ": ";

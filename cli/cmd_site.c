@@ -195,6 +195,17 @@ static void say_pairs(const struct json *pairs, struct bt_buf *to)
     }
 }
 
+static void say_datasets(const struct json *list, struct bt_buf *to)
+{
+    for (size_t i = 0; i < json_len(list); i++) {
+        bt_buf_str(to, i ? "              " : "data          ");
+        text_clean(to, out_str(json_at(list, i), "name"));
+        bt_buf_str(to, "  ");
+        text_clean(to, out_str(json_at(list, i), "path"));
+        bt_buf_char(to, '\n');
+    }
+}
+
 int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     REPLY_AUTO struct reply reply = {0};
@@ -222,6 +233,7 @@ int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
         bt_buf_str(&text, "fence         each project is an account of its slurmdbd\n");
     if (json_bool(json_get(conf, "observe"), false))
         bt_buf_str(&text, "observed      only: nothing is ever started there\n");
+    say_datasets(json_get(row, "datasets"), &text);
     say_pairs(json_get(row, "pairs"), &text);
     say_cluster(json_get(reply.json, "cluster"), &text);
     out_text(&text);

@@ -178,6 +178,17 @@ static const struct cli_opt reservation_opts[] = {
     {"nation", 0, "NATION", "for jobs of all projects of a nation", NULL},
     {"reason", 0, "TEXT", "why", NULL},
     {0}};
+static const struct cli_opt dataset_list_opts[] = {{"site", 0, "SITE", "of this site only", NULL},
+                                                   {0}};
+static const struct cli_opt dataset_add_opts[] = {
+    {"site", 0, "SITE", "that holds it", NULL},
+    {"path", 0, "PATH", "where it lies there", NULL},
+    {"digest", 0, "sha256:HEX", "of its manifest: what two sites call by one name must agree",
+     NULL},
+    {"bytes", 0, "SIZE", "how large it is, such as 15TB", NULL},
+    {0}};
+static const struct cli_opt dataset_remove_opts[] = {
+    {"site", 0, "SITE", "that no longer holds it", NULL}, {0}};
 static const struct cli_opt map_opts[] = {
     {"csv", 0, "FILE", "many: lines PERSON,SITE,ACCOUNT; all of them or none", "@file"}, {0}};
 static const struct cli_opt unixmap_opts[] = {
@@ -225,7 +236,8 @@ static const char submit_more[] =
     "A flag wins over #BEAM, which wins over #SBATCH. Without a script it is read from standard\n"
     "input. The job sees BEAM_OUTPUT (published), BEAM_CHECKPOINT (kept between attempts), "
     "BEAM_INPUT,\n"
-    "BEAM_SCRATCH and BEAM_METRICS; exit status 85 means \"checkpointed, start me again\".\n\n"
+    "BEAM_SCRATCH, BEAM_METRICS and BEAM_DATASET_…; exit status 85 means \"checkpointed, start me "
+    "again\".\n\n"
     "  beamtime submit train.sh\n"
     "  beamtime submit -n 8 --time 2h --train small.conf --input /data/texts --follow\n"
     "  beamtime submit -J hello -- echo hello\n";
@@ -347,6 +359,16 @@ const struct cli_cmd cli_commands[] = {
     {"reservation", "show", "NAME", "One of them", cmd_reservation_show, NULL, NULL, 1, 1, 0},
     {"reservation", "remove", "NAME", "Call it off, or end it now", cmd_reservation_remove, NULL,
      "Its jobs that run go on; those that wait are planned like any other.\n", 1, 1, 0},
+    {"dataset", "list", "", "Data sets and the sites that hold them", cmd_dataset_list,
+     dataset_list_opts, NULL, 0, 0, 0},
+    {"dataset", "add", "NAME", "Say that a site holds a data set", cmd_dataset_add,
+     dataset_add_opts,
+     "Jobs that ask for it with --dataset NAME run only at sites that hold it, and find its path\n"
+     "there in BEAM_DATASET_NAME (upper case, other characters as _).\n",
+     1, 1, 0},
+    {"dataset", "remove", "NAME", "Say that a site no longer holds it", cmd_dataset_remove,
+     dataset_remove_opts, "Jobs that run go on; those that wait do so until some site holds it.\n",
+     1, 1, 0},
     {"unixmap", "set", "PERSON", "Whose jobs run as which Unix account", cmd_unixmap_set,
      unixmap_opts, NULL, 1, 1, 0},
     {"node", "list", "", "The nodes", cmd_node_list, node_list_opts, NULL, 0, 0, 0},

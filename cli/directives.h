@@ -41,6 +41,7 @@ enum directive_action {
     DIR_HOLD,
     DIR_EXPORT,
     DIR_INPUT,
+    DIR_DATASET,
     DIR_OUTPUTS,
     DIR_PURPOSE,
     DIR_DOMAINS,

@@ -467,6 +467,8 @@ static int set_rest(const struct set *s)
         return set_export(s);
     case DIR_INPUT:
         return set_input(s);
+    case DIR_DATASET:
+        return dataset_add(r->datasets, s->value, s->err);
     case DIR_OUTPUTS:
         return add_item(s, &r->outputs, s->value, strlen(s->value));
     case DIR_PURPOSE:

@@ -46,6 +46,7 @@ struct jobreq {
     bool hold;
     struct jobreq_list env; /* NAME=VALUE */
     struct jobreq_list inputs, outputs, domains, data;
+    char datasets[JOB_DATASETS_TEXT]; /* dataset_add */
     char *purpose;
     double flops;   /* 0: not said */
     int64_t params; /* 0: not said */

@@ -68,6 +68,8 @@ static uint64_t attempt_digest(uint64_t h, const struct core *c, const struct at
     h = fold(h, fields, sizeof fields);
     h = fold(h, a->foreign_id, strlen(a->foreign_id));
     h = fold(h, a->reason, strlen(a->reason));
+    if (a->datasets)
+        h = fold(h, a->datasets, strlen(a->datasets));
     for (int32_t i = 0; i < a->n_places; i++)
         places += finish(fold_i64(fold_i64(1, a->places[i].node), (int64_t)a->places[i].mask));
     (void)c;
@@ -136,6 +138,7 @@ static uint64_t job_digest(const struct core *c, const struct job *j)
     h = fold(h, word_text(c, j->class_word), strlen(word_text(c, j->class_word)));
     h = fold(h, word_text(c, j->purpose_word), strlen(word_text(c, j->purpose_word)));
     h = fold(h, word_text(c, j->rules), strlen(word_text(c, j->rules)));
+    h = fold(h, data_names(c, j->data), strlen(data_names(c, j->data)));
     if (j->policy)
         h = fold(h, c->policies[j->policy - 1].b, 32);
     if (j->att)
@@ -165,6 +168,7 @@ uint64_t core_digest(const struct core *c)
     SUM(request, requests);
     SUM(guarantee, guarantees);
     SUM(outage, outages);
+    SUM(dataset, datasets);
     SUM(switch_pair, pairs);
 #undef SUM
     for (int32_t i = 0; i < c->n_accounts; i++) {

@@ -71,6 +71,7 @@ void emit_attempt(struct core *c, struct job *j)
     r->owned = a->owned;
     r->accelerators = a->accelerators;
     r->trial_us = null_if(a->trial_us, 0);
+    r->datasets = a->datasets ? bt_strdup(a->datasets) : NULL;
 }
 
 void emit_account(struct core *c, const struct account *a)

@@ -117,9 +117,11 @@ enum admin_op {
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */
     ADMIN_MEASURE,   /* node: shall run its collective benchmark; kind = "pairs": between its switch
                         and the others */
-    ADMIN_OUTAGE, /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us,
-                   * name, nation, project or "" of a reservation for jobs;
-                   * state = "over" calls it off, by number or name */
+    ADMIN_OUTAGE,  /* amount_mras = number (0 = new), kind, text = nodes, reason, from_us, until_us,
+                    * name, nation, project or "" of a reservation for jobs;
+                    * state = "over" calls it off, by number or name */
+    ADMIN_DATASET, /* site, name, path, spki = digest or zero, amount_mras = bytes or 0; state =
+                    * "removed": no longer */
     ADMIN_OPS
 };
 
@@ -161,6 +163,7 @@ struct ev_admin {
     uint8_t spki[32];
     uint8_t secret_sha256[32];
     char *conf;                /* JSON, owned; NULL leaves it as it is */
+    char *path;                /* of a data set; owned */
     struct unixmap_line *maps; /* owned */
     int32_t n_maps;
 };

@@ -258,8 +258,12 @@ struct plan_pending judge_ask(struct core *c, const struct judging *g)
 {
     struct job as = {.state = JOB_HELD};
 
+    struct plan_pending ask;
+
     judge_describe(c, g, &as);
-    return pending_of(c, &as, c->n_jobs);
+    ask = pending_of(c, &as, c->n_jobs);
+    ask.stores = g->stores;
+    return ask;
 }
 
 /* Could the facility ever hold it, every node up and empty? */
@@ -278,6 +282,24 @@ static void judge_size(struct core *c, struct judging *g)
     else if (sched_limits_allow(limits_of(c), &ask, &err) == 0)
         return;
     miss(g, BT_ERR_IMPOSSIBLE, "size", err.text, err.next[0] ? err.next : "beamtime node list");
+}
+
+/* Some site holds all the data that it asks for. */
+static void judge_data(struct core *c, struct judging *g)
+{
+    const char *names = g->spec->datasets;
+    BT_BUF_AUTO struct bt_buf text = {0};
+    uint32_t stores = data_stores(c, names);
+
+    if (stores == PLAN_NO_STORE) {
+        data_lack(c, names, &text);
+        miss(g, BT_ERR_IMPOSSIBLE, "data", bt_buf_text(&text), "beamtime dataset list");
+    } else if (*names && !data_room(c)) {
+        miss(g, BT_ERR_TOO_MANY, "data", "too many different lists of data sets are asked for",
+             "ask for those of another job");
+    } else {
+        g->stores = stores;
+    }
 }
 
 /* The reservation's nodes alone, every one up and empty. */
@@ -354,6 +376,7 @@ void judge_all(struct core *c, struct judging *g)
     judge_policy(c, g);
     judge_locks(c, g);
     judge_quota(c, g);
+    judge_data(c, g);
     judge_size(c, g);
     judge_reservation(c, g);
     judge_after(c, g);

@@ -1,5 +1,5 @@
 /* judge.h - what stands between a submission and its acceptance: rules, the four locks, quota,
- * size, reservation, dependency. SPDX-License-Identifier: GPL-3.0-or-later
+ * data, size, reservation, dependency. SPDX-License-Identifier: GPL-3.0-or-later
  *
  * All are asked, so that one refusal names everything that is missing. Reads the core, changes
  * nothing but its words and what it keeps of the planner's limits. */
@@ -16,6 +16,7 @@ struct judging {
     struct project *project;
     struct member *member;
     const struct outage *reservation; /* NULL: asks for none */
+    uint32_t stores;                  /* where its data is, as plan_pending has it */
     struct policy_facts facts;
     struct policy_decision decision;
     struct clearance_report locks;

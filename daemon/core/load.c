@@ -117,6 +117,12 @@ static int load_place(struct core *c, enum row_kind kind, const void *row, struc
         struct outage *o;
 
         LOAD_DENSE(outage, outages, o);
+    } else if (kind == ROW_KIND_dataset) {
+        struct dataset *t;
+
+        LOAD_DENSE(dataset, datasets, t);
+        if (t->row.site < 1 || t->row.site > c->n_sites)
+            return bt_fail(err, BT_ERR_INVALID, "data set %d is of no site", t->row.id);
     } else if (kind == ROW_KIND_switch_pair) {
         struct switch_pair *p;
 
@@ -184,6 +190,9 @@ static int load_job(struct core *c, const struct row_job *r, struct bt_err *err)
     j->min_accelerators = r->min_accelerators == ROW_NULL32 ? 0 : r->min_accelerators;
     j->singleton = r->singleton == 1;
     j->reservation = or_zero(r->reservation);
+    j->data = data_list_of(c, r->datasets ? r->datasets : "");
+    if (r->datasets && !j->data)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "jobs ask for more different data sets than fit");
     j->memory_gb = r->memory_gb == ROW_NULL32 ? 0 : (uint16_t)r->memory_gb;
     j->bandwidth_gb = r->bandwidth_gb == ROW_NULL32 ? 0 : (uint16_t)r->bandwidth_gb;
     j->submit_us = r->submit_us;
@@ -200,14 +209,6 @@ static int64_t or_none(int64_t v, int64_t none)
     return v == ROW_NULL64 ? none : v;
 }
 
-static void drop_attempt(struct job *j)
-{
-    if (j->att)
-        bt_free(j->att->places);
-    bt_free(j->att);
-    j->att = NULL;
-}
-
 static int load_job_state(struct core *c, const struct row_job_state *r, struct bt_err *err)
 {
     uint32_t slot;
@@ -222,7 +223,7 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     j->reason = (uint8_t)reason;
     j->verdict = r->verdict ? (uint8_t)job_state_parse(r->verdict) : VERDICT_NONE;
     if (r->attempt != j->attempt || job_state_terminal(state))
-        drop_attempt(j);
+        attempt_drop(j);
     j->attempt = (int16_t)r->attempt;
     j->since_us = r->since_us;
     j->rate_milli = (int32_t)r->rate_milli;
@@ -261,7 +262,7 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
                        r->state ? r->state : "");
     if (!j || r->n <= j->attempt)
         return 0;
-    drop_attempt(j);
+    attempt_drop(j);
     j->attempt = (int16_t)r->n;
     a = bt_new(struct attempt);
     a->state = (enum attempt_state)state;
@@ -277,6 +278,7 @@ static int load_attempt(struct core *c, const struct row_attempt *r, struct bt_e
     a->signal = or_zero(r->signal);
     a->owned = or_zero(r->owned) != 0;
     a->accelerators = r->accelerators == ROW_NULL32 ? j->accelerators : r->accelerators;
+    a->datasets = r->datasets ? bt_strdup(r->datasets) : NULL;
     if (r->foreign_id)
         bt_copy(a->foreign_id, sizeof a->foreign_id, r->foreign_id);
     if (r->reason)
@@ -337,6 +339,7 @@ int core_load(struct core *c, enum row_kind kind, const void *row, struct bt_err
     case ROW_KIND_unixmap:
     case ROW_KIND_guarantee:
     case ROW_KIND_outage:
+    case ROW_KIND_dataset:
     case ROW_KIND_switch_pair:
         return load_place(c, kind, row, err);
     case ROW_KIND_request:
@@ -385,6 +388,7 @@ int core_loaded(struct core *c, int64_t epoch_start_us, int64_t ledger_size, int
     for (int32_t i = 0; i < c->n_nodes; i++)
         c->nodes[i].seen_us = epoch_start_us;
     measured_loaded(c);
+    data_changed(c);
     c->plan_due = true;
     return 0;
 }

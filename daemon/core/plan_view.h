@@ -30,6 +30,12 @@ struct plan {
     uint32_t *window_nodes;
     struct plan_moored *moored;
     uint32_t n_window_nodes;
+    /* of pending jobs whose data no site holds, handles rising: what is missing, by list */
+    struct plan_lack {
+        uint32_t handle, list;
+    } * lacks;
+    char **lack_texts; /* [list - 1]; NULL: nothing */
+    uint32_t n_lacks, cap_lacks, n_lack_texts;
     /* of each pending job, in the order of `pending`: whom a slot belongs to */
     struct plan_who {
         struct bt_uuid id;

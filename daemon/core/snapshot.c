@@ -36,6 +36,10 @@ void plan_unref(struct plan *p)
     bt_free(p->windows);
     bt_free(p->window_nodes);
     bt_free(p->moored);
+    for (uint32_t i = 0; i < p->n_lack_texts; i++)
+        bt_free(p->lack_texts[i]);
+    bt_free(p->lack_texts);
+    bt_free(p->lacks);
     bt_free(p);
 }
 
@@ -90,10 +94,19 @@ const char *plan_nation_of(const struct plan *p, uint32_t nation)
     return nation < p->in.n_nations ? p->codes[nation] : "?";
 }
 
+/* Which of the data sets of a job that can go nowhere are missing. */
+static const char *lack_of(const struct plan *p, uint32_t handle)
+{
+    uint32_t at = PLAN_NONE;
+
+    FIND_HANDLE(p->lacks, p->n_lacks, handle, at)
+    return at == PLAN_NONE ? NULL : p->lack_texts[p->lacks[at].list - 1];
+}
+
 void plan_reason(const struct plan *p, const struct plan_slot *slot, struct bt_buf *to)
 {
     struct plan_names names = {plan_number_of(p, slot->blocker),
-                               plan_nation_of(p, slot->reason_nation)};
+                               plan_nation_of(p, slot->reason_nation), lack_of(p, slot->handle)};
 
     sched_reason_text(slot, &names, to);
 }
@@ -162,6 +175,7 @@ static struct plan_node node_of(const struct core *c, const struct node *n)
         .accel_class = class_index(c, n->class_word),
         .tier = (uint8_t)n->row.tier,
         .state = plan_state_of(c, n),
+        .store = n->row.site > 0 ? c->sites[n->row.site - 1].store : 0,
     };
 }
 
@@ -382,6 +396,7 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .per_node = (uint32_t)j->per_node,
         .memory_gb = j->memory_gb,
         .busbw_gb = j->bandwidth_gb,
+        .stores = j->data ? c->data_lists[j->data - 1].stores : 0,
         .walltime_s = (uint32_t)(j->walltime_s + j->grace_s),
         .nation = (uint32_t)j->nation - 1,
         .project = (uint32_t)j->project - 1,
@@ -400,6 +415,25 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
     return p;
 }
 
+static void note_lack(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
+{
+    struct bt_buf text = {0};
+
+    if (!j->data || c->data_lists[j->data - 1].stores != PLAN_NO_STORE)
+        return;
+    if (!p->lack_texts) {
+        p->n_lack_texts = c->n_data_lists;
+        p->lack_texts = bt_alloc(p->n_lack_texts, sizeof *p->lack_texts); /* NOLINT: of pointers */
+        memset(p->lack_texts, 0, p->n_lack_texts * sizeof *p->lack_texts);
+    }
+    BT_GROW(p->lacks, p->n_lacks, p->cap_lacks);
+    p->lacks[p->n_lacks++] = (struct plan_lack){slot, j->data};
+    if (p->lack_texts[j->data - 1])
+        return;
+    data_lack(c, data_names(c, j->data), &text);
+    p->lack_texts[j->data - 1] = bt_buf_take(&text);
+}
+
 /* A job is its nation's own as long as the guarantee has room, the oldest first; what is beyond
  * runs on lent capacity. */
 static void add_pending(struct core *c, struct plan *p, const struct job *j, uint32_t slot,
@@ -410,6 +444,7 @@ static void add_pending(struct core *c, struct plan *p, const struct job *j, uin
 
     p->who[at] = (struct plan_who){j->id, j->number};
     p->pending[at] = pending_of(c, j, slot);
+    note_lack(c, p, j, slot);
     if (p->pending[at].min_acc <= *mine && !p->pending[at].reservation) {
         p->pending[at].owned = true;
         *mine -= p->pending[at].min_acc;

@@ -38,9 +38,7 @@ static void free_jobs(struct core *c)
     for (uint32_t i = 0; i < c->n_jobs; i++) {
         struct job *j = job_at(c, i);
 
-        if (j->att)
-            bt_free(j->att->places);
-        bt_free(j->att);
+        attempt_drop(j);
         bt_free(j->name);
     }
     for (uint32_t i = 0; i < c->n_chunks; i++)
@@ -79,6 +77,10 @@ void core_free(struct core *c)
     DROP(node, nodes);
     DROP(rate, rates);
     DROP(unixmap, unixmaps);
+    DROP(dataset, datasets);
+    bt_free(c->data_lists);
+    bt_map_done(&c->by_dataset);
+    bt_map_done(&c->list_by_word);
     DROP(request, requests);
     DROP(guarantee, guarantees);
     DROP(outage, outages);

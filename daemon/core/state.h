@@ -8,6 +8,7 @@
 #define BT_DAEMON_CORE_STATE_H
 
 #include "daemon/core/core.h"
+#include "daemon/core/datasets.h"
 #include "daemon/core/ladder.h"
 #include "daemon/core/phrase.h"
 #include "daemon/sched/plan.h"
@@ -68,6 +69,7 @@ struct token {
 struct site {
     struct row_site row;
     bool unreachable; /* its cluster does not answer; not persisted */
+    uint8_t store;    /* as the planner knows its data, 0: it declares none; not persisted */
 };
 
 struct node {
@@ -142,6 +144,7 @@ struct attempt {
     int64_t preflight_us; /* when it ended, not persisted */
     char foreign_id[64];
     struct place *places; /* owned */
+    char *datasets;       /* data_found at its start; owned; NULL: the job asks for none */
     int32_t n_places;
     int32_t accelerators; /* that it was given */
     char reason[200];
@@ -173,6 +176,7 @@ struct job {
     uint16_t policy;  /* index of the digest + 1 */
     uint16_t class_word, purpose_word;
     uint16_t memory_gb, bandwidth_gb; /* 0: any */
+    uint16_t data;                    /* data_list_of what it asks for; 0: nothing */
     int16_t attempt, max_attempts, embargo_days, per_node, grace_s;
     uint8_t state, reason, verdict, tier, kind, level, requeue, signal, stop;
     bool level_required, after_ok, checkpointed, singleton;
@@ -205,6 +209,11 @@ struct core {
     struct request *requests; /* by time; those of the window, and some older ones */
     struct guarantee *guarantees;
     struct outage *outages;
+    struct dataset *datasets;
+    struct data_list *data_lists;
+    uint32_t n_data_lists, cap_data_lists;
+    struct bt_map by_dataset;   /* hash of a name → stores that hold it */
+    struct bt_map list_by_word; /* → index in data_lists */
     struct switch_pair *pairs;
     int32_t n_pairs, cap_pairs;
     struct bt_map by_pair;     /* hash of (site, class, leaves) → index */
@@ -223,7 +232,7 @@ struct core {
     struct digest32 *policies;
     int32_t n_nations, n_institutions, n_persons, n_projects, n_members, n_accounts;
     int32_t n_credentials, n_tokens, n_sites, n_nodes, n_rates, n_unixmaps, n_policies, n_requests;
-    int32_t n_guarantees, n_outages, cap_guarantees, cap_outages;
+    int32_t n_guarantees, n_outages, n_datasets, cap_guarantees, cap_outages, cap_datasets;
     int32_t cap_nations, cap_institutions, cap_persons, cap_projects, cap_members, cap_accounts;
     int32_t cap_credentials, cap_tokens, cap_sites, cap_nodes, cap_rates, cap_unixmaps,
         cap_requests;
@@ -412,7 +421,7 @@ void request_done(struct core *c, struct bt_uuid id, const uint8_t body[32], con
 
 int hold_take(struct core *c, struct job *j, struct bt_err *err); /* for attempt j->attempt */
 void job_requeue(struct core *c, uint32_t slot, int64_t charge);
-void attempt_drop(struct job *j); /* forgets the ended attempt */
+void attempt_drop(struct job *j); /* forgets the attempt, which has ended */
 /* Accelerators that the nation's own jobs may hold at once at a time. */
 int64_t guaranteed_of(const struct core *c, int32_t nation, int64_t at_us);
 /* A queued job's slot in what the latest plan left free, until the next plan has it. */
@@ -430,12 +439,12 @@ void class_note(struct core *c, uint32_t word);
 void nodes_changed(struct core *c); /* the plan and the limits follow */
 struct plan_limits *limits_of(struct core *c);
 uint32_t node_busbw_mbs(const struct node *n); /* as measured; 0: never */
-struct leaf_job;
 /* Texts that a leaf_job borrows. The ledger names nobody: a person is known by a number whose
  * name stands in an erasable table. */
 struct leaf_texts {
-    char flops[48]; /* LEAF_FLOPS_TEXT */
+    char flops[LEAF_FLOPS_TEXT];
     char person[16];
+    struct data_leaf data;
 };
 void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
                  struct leaf_job *ret);

@@ -46,6 +46,7 @@ void event_free(struct event *ev)
         break;
     case EV_ADMIN:
         bt_free(ev->u.admin.conf);
+        bt_free(ev->u.admin.path);
         bt_free(ev->u.admin.maps);
         break;
     case EV_SITE:

@@ -140,8 +140,10 @@ void attempt_close(struct core *c, uint32_t slot, const char *reason)
 
 void attempt_drop(struct job *j)
 {
-    if (j->att)
+    if (j->att) {
         bt_free(j->att->places);
+        bt_free(j->att->datasets);
+    }
     bt_free(j->att);
     j->att = NULL;
 }
@@ -245,7 +247,9 @@ void step_claim(struct core *c, const struct event *ev)
     if (rc < 0)
         refuse(c, &err, NULL);
     else
-        answer(c, 200, bt_strdup("{\"granted\":true}"));
+        answer(c, 200,
+               j->att->datasets ? bt_printf("{\"granted\":true,\"datasets\":%s}", j->att->datasets)
+                                : bt_strdup("{\"granted\":true}"));
 }
 
 void step_started(struct core *c, const struct event *ev)

@@ -25,9 +25,9 @@ void person_leaf_name(int32_t person, char ret[16])
 void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *texts,
                  struct leaf_job *ret)
 {
-    _Static_assert(sizeof texts->flops == LEAF_FLOPS_TEXT, "as long as leaf.h says");
     leaf_flops_text((double)j->gflop * 1e9, texts->flops);
     person_leaf_name(j->person, texts->person);
+    data_leaf_of(c, j, &texts->data);
     *ret = (struct leaf_job){
         .facility = c->facility,
         .job = j->id,
@@ -42,6 +42,8 @@ void leaf_job_of(const struct core *c, const struct job *j, struct leaf_texts *t
         .held_mras = j->hold_mras,
         .flop_ceiling = texts->flops,
         .submitted_us = j->submit_us,
+        .datasets = texts->data.v,
+        .n_datasets = texts->data.n,
     };
     memcpy(ret->spec_commitment, j->commit, 32);
     if (j->policy)
@@ -238,10 +240,7 @@ void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct
     emit_job_state(c, j);
     emit_event(c, job_state_name(to), "facility/core", j->name, NULL);
     emit_settled(c, j);
-    if (j->att)
-        bt_free(j->att->places);
-    bt_free(j->att);
-    j->att = NULL;
+    attempt_drop(j);
     job_not_live(c, slot);
     c->persons[j->person - 1].n_live--;
     c->plan_due = true;

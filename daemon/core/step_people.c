@@ -35,6 +35,7 @@ static int allowed(struct doing *d)
         [ADMIN_UNIXMAPS] = ROLE_OPERATOR | ROLE_COUNCIL,
         [ADMIN_GUARANTEE] = ROLE_COUNCIL,
         [ADMIN_OUTAGE] = ROLE_OPERATOR | ROLE_COUNCIL,
+        [ADMIN_DATASET] = ROLE_OPERATOR | ROLE_COUNCIL,
     };
     static const bool own_nation[ADMIN_OPS] = {
         [ADMIN_INSTITUTION] = true, [ADMIN_PROJECT] = true, [ADMIN_PERSON] = true,
@@ -516,7 +517,7 @@ static int do_site(struct core *c, struct doing *d)
     if (d->changed) {
         EMIT(c, site, s);
         emit_site_view(c, s);
-        c->plan_due = true;
+        data_changed(c);
     }
     return 0;
 }
@@ -532,7 +533,7 @@ static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
     [ADMIN_RATE] = do_rate,           [ADMIN_SITE] = do_site,
     [ADMIN_UNIXMAP] = do_unixmap,     [ADMIN_GUARANTEE] = do_guarantee,
     [ADMIN_OUTAGE] = do_outage,       [ADMIN_MEASURE] = do_measure,
-    [ADMIN_UNIXMAPS] = do_unixmaps,
+    [ADMIN_UNIXMAPS] = do_unixmaps,   [ADMIN_DATASET] = do_dataset,
 };
 
 static const char *const op_names[ADMIN_OPS] = {
@@ -544,7 +545,7 @@ static const char *const op_names[ADMIN_OPS] = {
     [ADMIN_RATE] = "rate",           [ADMIN_SITE] = "site",
     [ADMIN_UNIXMAP] = "unixmap",     [ADMIN_GUARANTEE] = "guarantee",
     [ADMIN_OUTAGE] = "outage",       [ADMIN_MEASURE] = "measure",
-    [ADMIN_UNIXMAPS] = "unixmaps",
+    [ADMIN_UNIXMAPS] = "unixmaps",   [ADMIN_DATASET] = "dataset",
 };
 
 static bool needs_nation(enum admin_op op)
@@ -571,13 +572,18 @@ static void audit(struct core *c, const struct doing *d)
     jw_i64(&w, "roles", e->roles);
     jw_decimal(&w, "amount_mras", e->amount_mras);
     jw_str(&w, "reason", e->reason[0] ? e->reason : NULL);
+    if (e->op == ADMIN_DATASET) {
+        jw_str(&w, "site", e->site);
+        jw_str(&w, "path", e->path);
+    }
     unixmaps_audit(&w, e);
     jw_end_object(&w);
     emit_event(c, op_names[e->op], d->actor.text,
-               e->project[0]  ? e->project
-               : e->person[0] ? e->person
-               : e->node[0]   ? e->node
-                              : e->nation,
+               e->project[0]            ? e->project
+               : e->person[0]           ? e->person
+               : e->node[0]             ? e->node
+               : e->op == ADMIN_DATASET ? e->name
+                                        : e->nation,
                bt_buf_take(&body));
 }
 

@@ -45,6 +45,7 @@ static bool may_start(struct core *c, const struct job *j, const struct plan_par
                       const struct plan_slot *s)
 {
     struct clearance_report locks;
+    int32_t site = 0;
 
     if (j->state != JOB_QUEUED || dependency_met(c, j) != 1)
         return false;
@@ -56,6 +57,8 @@ static bool may_start(struct core *c, const struct job *j, const struct plan_par
 
         if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
             !bt_streq(n->row.state, "up") || !site_takes(c, n))
+            return false;
+        if (n->row.site != site && !data_held(c, j->data, site = n->row.site))
             return false;
     }
     return true;
@@ -99,6 +102,7 @@ static void start(struct core *c, const struct plan_part *parts, const struct pl
     qsort(a->places, (size_t)a->n_places, sizeof *a->places, by_node);
     a->node = a->places[0].node;
     a->site = c->nodes[a->node - 1].row.site;
+    a->datasets = data_found(c, j->data, a->site);
     attempt_drop(j);
     j->att = a;
     if (j->submit_idx < 0)

@@ -137,6 +137,7 @@ static struct job *make_job(struct core *c, const struct judging *g, const struc
     j->max_attempts = (int16_t)s->max_attempts;
     j->embargo_days = (int16_t)s->embargo_days;
     j->singleton = s->singleton;
+    j->data = data_list_of(c, s->datasets);
     j->after = s->after;
     j->after_ok = s->after_ok;
     if (t) {
@@ -197,6 +198,7 @@ static void emit_job(struct core *c, const struct job *j, const struct ev_submit
     r->reservation = j->reservation ? j->reservation : ROW_NULL32;
     r->memory_gb = j->memory_gb ? j->memory_gb : ROW_NULL32;
     r->bandwidth_gb = j->bandwidth_gb ? j->bandwidth_gb : ROW_NULL32;
+    r->datasets = j->data ? bt_strdup(data_names(c, j->data)) : NULL;
 }
 
 /* All tasks of an array that is waited for, as dependency_met. */

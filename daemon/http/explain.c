@@ -69,6 +69,7 @@ static void write_fit(struct json_writer *w, const struct plan_fit *f)
     jw_object(w, "fit");
     jw_i64(w, "nodes", f->nodes);
     jw_i64(w, "fit", f->fit);
+    jw_i64(w, "away", f->away);
     jw_i64(w, "small", f->small);
     jw_i64(w, "slow", f->slow);
     jw_i64(w, "unmeasured", f->unmeasured);

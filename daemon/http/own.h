@@ -160,10 +160,12 @@ handler_fn job_submit, job_cancel, job_hold, job_release, job_result, job_watch,
     job_explain, job_list, job_get;
 handler_fn admin_nation, admin_institution, admin_project, admin_member, admin_person,
     admin_clearance, admin_token, admin_revoke, admin_node, admin_measure, admin_rate,
-    admin_guarantee, admin_outage, admin_site, admin_unixmap, admin_unixmaps, admin_quota;
+    admin_guarantee, admin_outage, admin_dataset, admin_site, admin_unixmap, admin_unixmaps,
+    admin_quota;
 handler_fn read_whoami, read_quota, read_nations, read_institutions, read_projects, read_people,
-    read_nodes, read_rates, read_guarantees, read_outages, read_reservations, read_fairness,
-    read_promises, read_ledger, read_ledger_one, read_events, read_policy, read_status;
+    read_nodes, read_rates, read_guarantees, read_outages, read_datasets, read_reservations,
+    read_fairness, read_promises, read_ledger, read_ledger_one, read_events, read_policy,
+    read_status;
 handler_fn agent_register, agent_measured, agent_trial, agent_trial_ended, agent_heartbeat,
     agent_wants, agent_spec, agent_claim, agent_started, agent_ended, agent_manifest;
 handler_fn read_sites, site_show, site_diff, site_check_show, site_report;

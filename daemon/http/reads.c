@@ -225,6 +225,14 @@ void read_outages(struct call *c)
     plain(c, "outages");
 }
 
+void read_datasets(struct call *c)
+{
+    struct asked *a = ask(c, "datasets");
+
+    param(a, serve_query(c->r, "site"));
+    tasks_add(c, send_asked);
+}
+
 void read_reservations(struct call *c)
 {
     plain(c, "reservations");

@@ -63,6 +63,46 @@ void admin_site(struct call *c)
     admin_post(c, ev, ADMIN_SITE, rc, &err);
 }
 
+/* ---- data sets ---- */
+
+struct dataset_post {
+    char site[32];
+    char name[DATASET_NAME_MAX];
+    char path[DATASET_PATH_MAX];
+    char digest[DATASET_DIGEST_TEXT];
+    char state[16];
+    int64_t bytes;
+};
+
+static const struct json_field dataset_fields[] = {
+    {"site", JSON_F_NAME, offsetof(struct dataset_post, site), true, .size = 32},
+    {"name", JSON_F_NAME, offsetof(struct dataset_post, name), true, .size = DATASET_NAME_MAX},
+    {"path", JSON_F_TEXT, offsetof(struct dataset_post, path), .size = DATASET_PATH_MAX},
+    {"digest", JSON_F_TEXT, offsetof(struct dataset_post, digest), .size = DATASET_DIGEST_TEXT},
+    {"state", JSON_F_NAME, offsetof(struct dataset_post, state), .size = 16},
+    {"bytes", JSON_F_I64, offsetof(struct dataset_post, bytes), .min = 1, .max = INT64_MAX},
+};
+
+void admin_dataset(struct call *c)
+{
+    struct event *ev = http_event(c, EV_ADMIN);
+    struct ev_admin *a = &ev->u.admin;
+    struct dataset_post p = {.bytes = 0};
+    struct bt_err err = {0};
+    int rc = json_read(c->body, dataset_fields, BT_ARRAY_LEN(dataset_fields), &p, &err);
+
+    if (rc == 0)
+        rc = http_request_id(c, &a->id, &err);
+    if (rc == 0 && p.digest[0])
+        rc = dataset_digest_parse(p.digest, a->spki, &err);
+    bt_copy(a->site, sizeof a->site, p.site);
+    bt_copy(a->name, sizeof a->name, p.name);
+    bt_copy(a->state, sizeof a->state, p.state);
+    a->path = bt_strdup(p.path);
+    a->amount_mras = p.bytes;
+    admin_post(c, ev, ADMIN_DATASET, rc, &err);
+}
+
 /* ---- lists of Unix accounts ---- */
 
 enum { MAPS_MAX = 2000 }; /* 2,000 lines of 120 bytes fit in a body */

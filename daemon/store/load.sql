@@ -32,6 +32,8 @@ SELECT {columns} FROM unixmap
 SELECT {columns} FROM guarantee ORDER BY nation, from_us
 -- name: load_outage
 SELECT {columns} FROM outage ORDER BY id
+-- name: load_dataset
+SELECT {columns} FROM dataset ORDER BY id
 -- name: load_request
 SELECT {columns} FROM request WHERE at_us >= $1 ORDER BY at_us, id
 -- name: load_switch_pair

@@ -24,7 +24,8 @@ SELECT (r.brief::jsonb || jsonb_build_object(
     'attempts', coalesce((SELECT jsonb_agg(jsonb_build_object('n', a.n, 'state', a.state,
         'node', d.name, 'accelerators', coalesce(a.accelerators, j.accelerators), 'wanted_at', rfc3339(a.wanted_us), 'claimed_at', rfc3339(a.claimed_us),
         'tried_at', rfc3339(a.trial_us), 'started_at', rfc3339(a.started_us), 'ended_at', rfc3339(a.ended_us),
-        'reason', a.reason, 'exit_code', a.exit_code, 'signal', nullif(a.signal, 0))
+        'reason', a.reason, 'exit_code', a.exit_code, 'signal', nullif(a.signal, 0),
+        'datasets', a.datasets::json)
         ORDER BY a.n) FROM attempt a LEFT JOIN node d ON d.id = a.node WHERE a.job = j.id), '[]'),
     'promises', coalesce((SELECT jsonb_agg(jsonb_build_object('given_at', rfc3339(q.given_us),
         'start_by', rfc3339(q.start_by_us), 'cause', lower(split_part(q.cause, ' ', 1)),
@@ -150,7 +151,9 @@ SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier
             'busbw_mb_per_s', p.busbw_mbs, 'state', p.state, 'measured_at', rfc3339(p.measured_us),
             'nodes', json_build_array(p.node_a, p.node_b)) ORDER BY p.state DESC, p.busbw_mbs)
         FROM (SELECT * FROM switch_pair WHERE site = s.id ORDER BY state DESC, busbw_mbs LIMIT 1000)
-        p), '[]'))::text
+        p), '[]'), 'datasets', coalesce((SELECT json_agg(json_build_object('name', t.name,
+        'path', t.path, 'bytes', t.bytes) ORDER BY t.name)
+        FROM dataset t WHERE t.site = s.id AND t.name IS NOT NULL), '[]'))::text
 FROM site s WHERE s.name = $1::text
 -- name: fence
 -- What a site's slurmdbd should know: projects that ever had a grant, and the Unix accounts of
@@ -210,6 +213,14 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('name', o.
     ORDER BY o.from_us, o.id), '[]'), 'next', NULL)::text
 FROM outage o JOIN nation n ON n.id = o.nation LEFT JOIN project p ON p.id = o.project
 WHERE o.name IS NOT NULL AND o.until_us > extract(epoch FROM clock_timestamp()) * 1000000
+-- name: datasets
+-- of one site
+SELECT json_build_object('items', coalesce(json_agg(json_build_object('name', d.name,
+    'site', s.name, 'path', d.path, 'digest', 'sha256:' || encode(d.sha256, 'hex'),
+    'variable', 'BEAM_DATASET_' || upper(translate(d.name, '.-', '__')), 'bytes', d.bytes,
+    'since', rfc3339(d.since_us)) ORDER BY d.name, s.name), '[]'), 'next', NULL)::text
+FROM dataset d JOIN site s ON s.id = d.site
+WHERE d.name IS NOT NULL AND s.state <> 'removed' AND ($1::text IS NULL OR s.name = $1::text)
 -- name: ledger
 -- from index, limit, kind, job id or number, nation
 WITH page AS (
@@ -248,7 +259,9 @@ FROM ledger_head, (SELECT coalesce(json_object_agg(kind, n), '{}') AS counts FRO
         UNION ALL SELECT key, value::bigint FROM json_each_text($2::json)) b GROUP BY kind) k) t
 -- name: public_machine
 SELECT json_build_object('nodes', coalesce(json_agg(json_build_array(site, pod, leaf, n_acc, all_mask,
-    busy, state) ORDER BY site, pod, leaf, id), '[]'))::text FROM machine
+    busy, state) ORDER BY site, pod, leaf, id), '[]'), 'datasets', (SELECT coalesce(json_agg(
+    json_build_object('site', d.site, 'name', d.name, 'sha256', d.sha256, 'bytes', d.bytes)
+    ORDER BY d.name, d.site), '[]') FROM public_dataset d))::text FROM machine
 -- name: public_record
 SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
     'leaf_sha256', encode(e.leaf_sha256, 'hex'), 'leaf', e.body::json,

@@ -76,6 +76,9 @@ ON CONFLICT (nation, from_us) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_outage
 INSERT INTO outage ({columns}) SELECT {columns} FROM unnest($1::outage[]) AS r
 ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
+-- name: put_dataset
+INSERT INTO dataset ({columns}) SELECT {columns} FROM unnest($1::dataset[]) AS r
+ON CONFLICT (id) DO UPDATE SET ({tail}) = ROW({new.tail})
 -- name: put_request
 INSERT INTO request ({columns}) SELECT {columns} FROM unnest($1::request[]) AS r
 -- name: put_policy

@@ -13,7 +13,7 @@
 struct doc {
     struct job_spec s;
     const struct json *code, *environment, *inputs, *outputs, *accelerators;
-    const struct json *domains, *data, *lineage, *after, *flops, *array;
+    const struct json *domains, *data, *datasets, *lineage, *after, *flops, *array;
 };
 
 #define AT(member) offsetof(struct doc, member)
@@ -36,6 +36,7 @@ static const struct json_field doc_fields[] = {
     {"purpose", JSON_F_NAME, AT(s.purpose), .size = JOB_WORD_MAX},
     {"domains", JSON_F_VALUE, AT(domains)},
     {"data", JSON_F_VALUE, AT(data)},
+    {"datasets", JSON_F_VALUE, AT(datasets)},
     {"flops", JSON_F_VALUE, AT(flops)},
     {"params", JSON_F_I64, AT(s.params), .min = 0, .max = INT64_C(1000000000000000)},
     {"lineage", JSON_F_VALUE, AT(lineage)},
@@ -182,6 +183,17 @@ static int read_words(const struct json *v, const char *what, char words[][JOB_W
                            what, i + 1, JOB_WORD_MAX - 1);
         bt_copy(words[i], JOB_WORD_MAX, s);
     }
+    return rc;
+}
+
+static int read_datasets(const struct json *v, struct job_spec *s, struct bt_err *err)
+{
+    int rc = v ? list_of(v, "datasets", JOB_DATASETS, err) : 0;
+    struct bt_err why;
+
+    for (size_t i = 0; rc == 0 && i < json_len(v); i++)
+        if (dataset_add(s->datasets, json_str(json_at(v, i), ""), &why) < 0)
+            return bt_fail(err, (enum bt_errno)why.code, "member 'datasets': %s", why.text);
     return rc;
 }
 
@@ -425,6 +437,7 @@ static int read_spec(struct doc *d, struct bt_err *err)
     rc = rc < 0 ? rc : read_accelerators(d->accelerators, &d->s, err);
     rc = rc < 0 ? rc : read_words(d->domains, "domains", d->s.domains, err);
     rc = rc < 0 ? rc : read_words(d->data, "data", d->s.data, err);
+    rc = rc < 0 ? rc : read_datasets(d->datasets, &d->s, err);
     rc = rc < 0 ? rc : read_lineage(d->lineage, &d->s, err);
     rc = rc < 0 ? rc : read_flops(d->flops, &d->s, err);
     rc = rc < 0 ? rc : read_after(d->after, &d->s, err);

@@ -8,6 +8,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/uuid.h"
+#include "lib/domain/dataset.h"
 
 enum job_state {
 #define S(name, text, terminal, holds) JOB_##name,
@@ -93,11 +94,12 @@ struct job_spec {
     int64_t params;               /* model parameters, 0: unknown */
     int64_t parents[JOB_PARENTS]; /* record indexes whose compute adds to the lineage; -1 ends */
     int32_t embargo_days;
-    struct bt_uuid after;      /* zero: none */
-    bool after_ok;             /* the other job must have completed */
-    bool hold;                 /* starts held by its owner */
-    bool singleton;            /* not beside an earlier job of the same person and name */
-    char reservation[64];      /* runs inside that one only; "": none */
+    struct bt_uuid after;             /* zero: none */
+    bool after_ok;                    /* the other job must have completed */
+    bool hold;                        /* starts held by its owner */
+    bool singleton;                   /* not beside an earlier job of the same person and name */
+    char reservation[64];             /* runs inside that one only; "": none */
+    char datasets[JOB_DATASETS_TEXT]; /* runs where all of these are: dataset_add; "": anywhere */
     char tasks[JOB_TASKS_MAX]; /* "0-99%10": asks for an array, see job_tasks_parse; "": does not */
     struct bt_uuid array_of;   /* the array that it is a task of; zero: of none */
     int32_t array_task;

@@ -89,6 +89,21 @@ static void write_rules(struct jcs *w, const struct leaf_job *job)
     jcs_close_array(w);
 }
 
+static void write_datasets(struct jcs *w, const struct leaf_job *job)
+{
+    if (!job->n_datasets)
+        return;
+    jcs_array(w, "datasets");
+    for (size_t i = 0; i < job->n_datasets; i++) {
+        jcs_object(w, NULL);
+        jcs_str(w, "name", job->datasets[i].name);
+        if (job->datasets[i].sha256)
+            jcs_hex(w, "sha256", job->datasets[i].sha256, 32);
+        jcs_close_object(w);
+    }
+    jcs_close_array(w);
+}
+
 static void write_uuid(struct jcs *w, const char *key, struct bt_uuid id)
 {
     char text[BT_UUID_TEXT];
@@ -134,6 +149,8 @@ static int check_job(const struct leaf_job *job, struct bt_err *err)
                        "an entry names facility, nation, project, person and the job's kind");
     if (job->n_rules > LEAF_RULES_MAX)
         return bt_fail(err, BT_ERR_TOO_LARGE, "%zu rules in one entry", job->n_rules);
+    if (job->n_datasets > LEAF_DATASETS_MAX)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "%zu data sets in one entry", job->n_datasets);
     if (job->flop_ceiling && (!leaf_is_decimal(job->flop_ceiling) || job->flop_ceiling[0] == '-'))
         return bt_fail(err, BT_ERR_INVALID, "\"%s\" is no count of operations", job->flop_ceiling);
     return 0;
@@ -178,6 +195,7 @@ int leaf_submit_build(const struct leaf_submit *in, struct bt_buf *out, struct b
     jcs_object(&w, "body");
     jcs_int(&w, "accelerators", job->accelerators);
     jcs_str(&w, "class", job->class);
+    write_datasets(&w, job);
     jcs_int(&w, "embargo_days", in->embargo_days);
     jcs_str(&w, "facility", job->facility);
     jcs_str(&w, "flop_ceiling", job->flop_ceiling);
@@ -209,6 +227,7 @@ static void write_record(struct jcs *w, const struct leaf_record *in,
     jcs_int(w, "attempts", in->attempts);
     jcs_decimal(w, "charged_mras", in->charged_mras);
     jcs_str(w, "class", job->class);
+    write_datasets(w, job);
     jcs_time(w, "ended", in->ended_us);
     if (in->exit_code >= 0)
         jcs_int(w, "exit_code", in->exit_code);

@@ -24,6 +24,7 @@ enum {
     LEAF_HARD_MAX = 65535, /* what anybody may read: the uint16 of an entry bundle (C2SP) */
     LEAF_METRICS_MAX = 32,
     LEAF_RULES_MAX = 32,
+    LEAF_DATASETS_MAX = 8,
     LEAF_SIGS_MAX = 8,
     LEAF_FLOPS_TEXT = 48,
 };
@@ -56,6 +57,12 @@ struct leaf_metric {
     const char *value; /* decimal: leaf_is_decimal */
 };
 
+/* A data set that the job asked for. */
+struct leaf_dataset {
+    const char *name;
+    const uint8_t *sha256; /* of its manifest, as declared when the attempt started; NULL: not */
+};
+
 /* What a job is, told by both of its entries. Strings that are NULL are left out, as are times
  * that are 0. */
 struct leaf_job {
@@ -76,6 +83,8 @@ struct leaf_job {
     const char *const *rules; /* ids of the rules that applied */
     size_t n_rules;
     int64_t submitted_us;
+    const struct leaf_dataset *datasets; /* by name */
+    size_t n_datasets;
 };
 
 /* `submit`: appended in the transaction of the first start, before anything ran. */

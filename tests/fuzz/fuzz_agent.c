@@ -30,6 +30,17 @@ static void document(const char *text, size_t n)
     spec_done(&s);
 }
 
+static void grant(const char *text, size_t n)
+{
+    struct spec s = {.root = NULL};
+
+    if (spec_granted(text, n, &s, NULL) == 0)
+        for (int i = 0; i < s.n_datasets; i++)
+            if (*s.dataset_path[i] != '/')
+                abort();
+    spec_done(&s);
+}
+
 /* The input's two halves: a pattern and a path; "**" matches whatever is left. */
 static void pattern(const char *text)
 {
@@ -59,6 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         break;
     case 1:
         document(text, n - 1);
+        grant(text, n - 1);
         break;
     case 2:
         pattern(text);

@@ -189,6 +189,7 @@ static void machines(struct batch *b, int n_nodes)
     struct row_site *s = rows_add(&b->rows, ROW_KIND_site);
     struct row_rate *r = rows_add(&b->rows, ROW_KIND_rate);
     struct row_unixmap *u = rows_add(&b->rows, ROW_KIND_unixmap);
+    struct row_dataset *t = rows_add(&b->rows, ROW_KIND_dataset);
     struct row_policy *p = rows_add(&b->rows, ROW_KIND_policy);
 
     *s = (struct row_site){.id = 1,
@@ -198,6 +199,12 @@ static void machines(struct batch *b, int n_nodes)
                            .tier_until_us = ROW_NULL64,
                            .state = bt_strdup("up")};
     *r = (struct row_rate){.class_name = bt_strdup("cpu"), .rate_milli = 10, .peak_gflops = 100};
+    *t = (struct row_dataset){.id = 1,
+                              .site = 1,
+                              .name = bt_strdup("web-2"),
+                              .path = bt_strdup("/data/web"),
+                              .bytes = 5,
+                              .since_us = T0};
     *u = (struct row_unixmap){.person = 1, .site = 1, .unixname = bt_strdup("ada")};
     *p = (struct row_policy){.digest.b = {5}, .at_us = T0, .text = bt_strdup("rules")};
     for (int i = 1; i <= n_nodes; i++) {

@@ -58,6 +58,24 @@ loss() { as ana -q job log "$1" --stream metrics | jq -rs '[.[] | select(.loss)]
     [[ "$(jq -r .outcome <<<"$output")" =~ ^rank\ 1\ on\ [a-z0-9]+\ exited\ with\ status\ 9$ ]]
 }
 
+@test "a job goes to the cluster that holds its data, and finds it there" {
+    as council -q dataset add books --site lyon --path /data/lyon/books
+    as council -q dataset add books --site geneva --path /data/geneva/books
+    as council -q dataset add maps --site lyon --path /data/lyon/maps
+    printf '#!/bin/sh\n#BEAM --dataset books\necho "$SLURMD_NODENAME $BEAM_DATASET_BOOKS $BEAM_DATASET_MAPS"\n' \
+        >"$BATS_TEST_TMPDIR/job.sh"
+    job=$(as ana -q submit --class h200 --time 5m -n 1 --dataset maps "$BATS_TEST_TMPDIR/job.sh")
+    run -0 as ana job wait "$job"
+    run -0 as ana -q job log "$job"
+    [[ "$output" == lyon*" /data/lyon/books /data/lyon/maps" ]]
+    as council -q dataset remove books --site lyon
+    sed -i 's/^#BEAM.*/#BEAM --dataset books/' "$BATS_TEST_TMPDIR/job.sh"
+    job=$(as ana -q submit --class h200 --time 5m -n 16 --per-node 8 "$BATS_TEST_TMPDIR/job.sh")
+    run -0 as ana job wait "$job"
+    run -0 as ana -q job log "$job"
+    [ "$(grep -c '^geneva[1-4] /data/geneva/books $' <<<"$output")" = 2 ]
+}
+
 @test "a drained site takes nothing, the other goes on" {
     as council -q site drain geneva
     printf '#!/bin/sh\necho "$SLURMD_NODENAME"\n' >"$BATS_TEST_TMPDIR/job.sh"

@@ -98,6 +98,31 @@ static void a_pattern_matches_as_in_the_shell(void **state)
             fail_msg("%s and %s", rows[i].pattern, rows[i].path);
 }
 
+static void a_grant_that_names_no_such_data_is_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        int rc, n;
+    } rows[] = {
+        {"", 0, 0},
+        {"{\"granted\":true}", 0, 0},
+        {"{\"datasets\":[{\"name\":\"c4\",\"path\":\"/c4\"}]}", 0, 1},
+        {"{\"datasets\":[{\"name\":\"c4\",\"path\":\"c4\"}]}", -BT_ERR_INVALID, 0},
+        {"{\"datasets\":[{\"name\":\"C4\",\"path\":\"/c4\"}]}", -BT_ERR_INVALID, 0},
+        {"{\"datasets\":[{\"name\":\"c4\",\"path\":\"/c4\\nA=1\"}]}", -BT_ERR_INVALID, 0},
+        {"{\"datasets\":[7]}", -BT_ERR_INVALID, 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct spec s = {.root = NULL};
+
+        assert_int_equal(spec_granted(rows[i].text, strlen(rows[i].text), &s, NULL), rows[i].rc);
+        assert_int_equal(s.n_datasets, rows[i].n);
+        spec_done(&s);
+    }
+}
+
 static void a_job_cannot_replace_what_is_ours(void **state)
 {
     static const char document[] =
@@ -124,7 +149,12 @@ static void a_job_cannot_replace_what_is_ours(void **state)
         {"OMP_NUM_THREADS", "4"},
         {"BEAM_NUMBER", "12"},
         {"SHELL", "/bin/sh"},
+        {"BEAM_DATASET_C4", "/data/c4"},
+        {"BEAM_DATASET_WEB_2", "/lustre/w2"},
     };
+    static const char grant[] =
+        "{\"granted\":true,\"datasets\":[{\"name\":\"c4\",\"path\":\"/data/c4\",\"digest\":\"x\"},"
+        "{\"name\":\"web-2\",\"path\":\"/lustre/w2\"}]}";
     struct order o = {.number = 12, .attempt = 3, .tier = 2, .devices = "1", .work = "/w"};
     struct account a = {.name = "lena", .home = "/home/lena"};
     struct rank rank = {.index = 1, .world = 2, .threads = 4};
@@ -134,6 +164,7 @@ static void a_job_cannot_replace_what_is_ours(void **state)
 
     (void)state;
     assert_int_equal(spec_parse(document, sizeof document - 1, &s, NULL), 0);
+    assert_int_equal(spec_granted(grant, sizeof grant - 1, &s, NULL), 0);
     places_of(&o, &p);
     environ_build(&o, &s, &a, &p, &rank, &e);
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++)
@@ -295,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_document_is_read_or_refused),
         cmocka_unit_test(a_pattern_matches_as_in_the_shell),
+        cmocka_unit_test(a_grant_that_names_no_such_data_is_refused),
         cmocka_unit_test(a_job_cannot_replace_what_is_ours),
         cmocka_unit_test(the_last_value_of_each_metric_counts),
         cmocka_unit_test(the_grace_lies_within_the_walltime),

@@ -23,9 +23,11 @@ static const char full[] =
     "\"per_node\":2,\"level\":\"leaf\",\"level_required\":true},\"walltime_s\":600,\"signal\":10,"
     "\"grace_s\":60,"
     "\"requeue\":\"never\",\"max_attempts\":2,\"purpose\":\"train\",\"domains\":[\"general\"],"
-    "\"data\":[\"public\",\"web\"],\"flops\":3.1e+27,\"params\":1900000,\"lineage\":[7,9],"
+    "\"data\":[\"public\",\"web\"],\"flops\":3.1e+27,"
+    "\"params\":1900000,\"lineage\":[7,9],"
     "\"embargo_days\":30,\"after\":{\"job\":\"01997cc8-7c00-7abc-8def-0123456789ac\","
-    "\"ok\":false},\"singleton\":true,\"array\":{\"tasks\":\"0-3,7\"},\"hold\":true}";
+    "\"ok\":false},\"singleton\":true,\"datasets\":[\"c4\",\"web-2\"],\"array\":{\"tasks\":\"0-3,"
+    "7\"},\"hold\":true}";
 
 static void every_member_is_read(void **state)
 {
@@ -48,6 +50,7 @@ static void every_member_is_read(void **state)
     assert_int_equal(s.signal, 10);
     assert_int_equal(s.requeue, REQUEUE_NEVER);
     assert_string_equal(s.data[1], "web");
+    assert_string_equal(s.datasets, "c4 web-2");
     assert_true(s.flops > 3.0e27);
     assert_int_equal(s.parents[1], 9);
     assert_int_equal(s.parents[2], -1);
@@ -134,6 +137,12 @@ static void each_mistake_gets_one_sentence(void **state)
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":2,\"min\":3}}",
          "min 3 is above count 2"},
         {"{" HEAD "," SCRIPT "," ACC ",\"array\":{}}", "either 'tasks'"},
+        {"{" HEAD "," SCRIPT "," ACC ",\"datasets\":[\"C4\"]}", "'C4' cannot be the name"},
+        {"{" HEAD "," SCRIPT "," ACC ",\"datasets\":[7]}", "'' cannot be the name"},
+        {"{" HEAD "," SCRIPT "," ACC ",\"datasets\":\"c4\"}", "'datasets' must be a list"},
+        {"{" HEAD "," SCRIPT "," ACC
+         ",\"datasets\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]}",
+         "at most 8 are read"},
         {"{" HEAD "," SCRIPT "," ACC ",\"array\":{\"tasks\":\"9-1\"}}", "no list of tasks"},
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":0}}", "'count' must be from 1"},
         {"{" HEAD "," SCRIPT ",\"accelerators\":{\"count\":3,\"per_node\":2}}", "no multiple"},

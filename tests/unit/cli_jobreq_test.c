@@ -141,6 +141,9 @@ static void the_document_says_what_was_asked(void **state)
     assert_int_equal(jobreq_directives(&r, &err), 0);
     assert_int_equal(flag(&r, "accelerators", "4", &err), 0);
     assert_int_equal(flag(&r, "memory", "80G", &err), 0);
+    assert_int_equal(flag(&r, "dataset", "web-2", &err), 0);
+    assert_int_equal(flag(&r, "dataset", "c4", &err), 0);
+    assert_int_equal(flag(&r, "dataset", "C4", &err), -BT_ERR_INVALID);
     assert_int_equal(flag(&r, "min-bandwidth", "300", &err), 0);
     assert_int_equal(flag(&r, "level", "node", &err), 0);
     assert_int_equal(flag(&r, "dependency", "afterany:12", &err), 0);
@@ -148,6 +151,7 @@ static void the_document_says_what_was_asked(void **state)
     assert_int_equal(jobreq_write(&r, id, after, &doc, &err), 0);
     assert_int_equal(jobdoc_parse(bt_buf_text(&doc), doc.n, &spec, &code, &err), 0);
     assert_int_equal(spec.memory_gb, 80);
+    assert_string_equal(spec.datasets, "c4 web-2");
     assert_int_equal(spec.bandwidth_gb, 300);
     assert_true(bt_uuid_eq(spec.id, id));
     assert_string_equal(spec.name, "lines");

@@ -20,6 +20,7 @@ static const int key_columns[ROW_KINDS] = {
     [ROW_KIND_job] = 1,        [ROW_KIND_attempt] = 2,     [ROW_KIND_alloc] = 2,
     [ROW_KIND_job_state] = 1,  [ROW_KIND_balance] = 1,     [ROW_KIND_rate] = 0,
     [ROW_KIND_guarantee] = 2,  [ROW_KIND_outage] = 1,      [ROW_KIND_request] = 1,
+    [ROW_KIND_dataset] = 1,
 };
 
 /* Column by column: what lies between them is not theirs. */

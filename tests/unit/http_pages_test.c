@@ -31,6 +31,7 @@ static const char record_text[] =
     "\"person\":\"p-7\",\"job_kind\":\"train\",\"tier\":0,\"class\":\"cpu\",\"accelerators\":2,"
     "\"attempts\":1,\"exit_code\":0,\"charged_mras\":\"82000\",\"held_mras\":\"240000\","
     "\"reason\":\"<img src=x onerror=y>\",\"number\":1,\"rules\":[\"BASE-1\",\"<r>\"],"
+    "\"datasets\":[{\"name\":\"<d>\",\"sha256\":\"<x>\"},{\"name\":\"c4\"}],"
     "\"submitted\":\"2026-11-21T18:02:00Z\",\"started\":\"2026-11-21T18:02:11Z\","
     "\"ended\":\"2026-11-21T18:03:11Z\",\"metrics\":{\"loss\":\"1.9323711\","
     "\"step\":\"400\",\"tokens\":\"1638400\",\"mfu\":\"0.41237\",\"flops\":\"3214567890123456\","
@@ -241,7 +242,8 @@ static void the_style_loads_nothing(void **state)
 /* One leaf of two nodes: one half at work, one down; and a drained node in another pod. */
 static const char machine_text[] =
     "{\"nodes\":[[\"" HOSTILE "\",0,0,4,15,3,\"up\"],[\"" HOSTILE "\",0,0,4,15,0,\"down\"],"
-    "[\"" HOSTILE "\",1,9,4,7,0,\"drained\"]]}";
+    "[\"" HOSTILE "\",1,9,4,7,0,\"drained\"]],\"datasets\":[{\"site\":\"" HOSTILE
+    "\",\"name\":\"c4\",\"sha256\":null,\"bytes\":806000000000}]}";
 
 static void the_machine_is_a_cell_for_each_accelerator(void **state)
 {
@@ -255,6 +257,7 @@ static void the_machine_is_a_cell_for_each_accelerator(void **state)
     assert_non_null(strstr(bt_buf_text(&page), "<td class=\"n\">9</td><td>drained</td>"));
     assert_non_null(strstr(bt_buf_text(&page), "<b>5</b><span><i class=\"cell c-down\">"));
     assert_non_null(strstr(bt_buf_text(&page), "16.7 per cent of 12 accelerators are at work"));
+    assert_non_null(strstr(bt_buf_text(&page), "<td class=\"w\">c4</td><td>"));
     assert_null(strstr(bt_buf_text(&svg), "<script"));
     assert_non_null(strstr(bt_buf_text(&svg), "fill=\"#1b7a43\" d=\"M0 8h2v1h-2z\""));
     assert_non_null(strstr(bt_buf_text(&svg), "fill=\"#cfd8e6\" d=\"M2 8h2v1h-2z\""));
@@ -272,6 +275,7 @@ static void a_machine_without_nodes_has_a_page(void **state)
     page_machine_svg(&svg, j);
     assert_null(strstr(bt_buf_text(&page), "<img"));
     assert_non_null(strstr(bt_buf_text(&page), "Every node is up."));
+    assert_null(strstr(bt_buf_text(&page), "Data sets"));
     assert_non_null(strstr(bt_buf_text(&svg), "</svg>"));
 }
 

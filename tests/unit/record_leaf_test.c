@@ -135,6 +135,39 @@ static void a_submit_says_what_was_promised_before_anything_ran(void **state)
     assert_string_equal(json_str(json_get(leaf.body, "held_mras"), ""), "9007199254740993");
 }
 
+static void both_entries_name_the_data_sets_of_the_job(void **state)
+{
+    static const uint8_t digest[32] = {0x55};
+    static const struct leaf_dataset data[] = {{"c4", digest}, {"web-2", NULL}};
+    struct leaf_dataset many[LEAF_DATASETS_MAX + 1];
+    struct leaf_record r = a_record();
+    struct leaf_submit s = {.job = a_job(), .walltime_s = 3600};
+
+    (void)state;
+    r.job.datasets = s.job.datasets = data;
+    r.job.n_datasets = s.job.n_datasets = BT_ARRAY_LEN(data);
+    for (int record = 0; record < 2; record++) {
+        BT_BUF_AUTO struct bt_buf out = {0};
+        LEAF_AUTO struct leaf leaf = {0};
+        const struct json *list;
+
+        assert_int_equal(
+            record ? leaf_record_build(&r, &out, NULL) : leaf_submit_build(&s, &out, NULL), 0);
+        assert_int_equal(leaf_parse(out.p, out.n, &leaf, NULL), 0);
+        list = json_get(leaf.body, "datasets");
+        assert_int_equal(json_len(list), 2);
+        assert_memory_equal(json_str(json_get(json_at(list, 0), "sha256"), ""), "5500", 4);
+        assert_string_equal(json_str(json_get(json_at(list, 1), "name"), ""), "web-2");
+        assert_null(json_get(json_at(list, 1), "sha256"));
+    }
+    for (size_t i = 0; i < BT_ARRAY_LEN(many); i++)
+        many[i] = data[1];
+    r.job.datasets = many;
+    r.job.n_datasets = BT_ARRAY_LEN(many);
+    BT_BUF_AUTO struct bt_buf none = {0};
+    assert_int_equal(leaf_record_build(&r, &none, NULL), -BT_ERR_TOO_LARGE);
+}
+
 static void what_cannot_be_told_is_named_and_leaves_the_buffer_alone(void **state)
 {
     static const struct leaf_metric floaty[] = {{"loss", "1e-3"}};
@@ -384,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_record_has_this_one_spelling),
         cmocka_unit_test(a_job_that_never_started_has_a_record_without_start_and_exit),
         cmocka_unit_test(a_submit_says_what_was_promised_before_anything_ran),
+        cmocka_unit_test(both_entries_name_the_data_sets_of_the_job),
         cmocka_unit_test(what_cannot_be_told_is_named_and_leaves_the_buffer_alone),
         cmocka_unit_test(a_signed_entry_reads_back_and_any_change_is_found),
         cmocka_unit_test(an_entry_without_its_signature_or_in_another_spelling_is_refused),

@@ -333,6 +333,32 @@ static void pods(struct bt_buf *to, const struct machine *m)
     bt_buf_str(to, "</tbody></table></div>\n");
 }
 
+static void datasets(struct bt_buf *to, const struct json *list)
+{
+    if (json_len(list) == 0)
+        return;
+    bt_buf_str(to, "<h2>Data sets</h2>\n<p>A job that asks for one runs only at a site that holds "
+                   "it.</p>\n<div class=\"scroll\"><table>\n<thead><tr><th>Name</th><th>Site</th>"
+                   "<th class=\"n\">Size</th><th class=\"wide\">SHA-256 of its manifest</th></tr>"
+                   "</thead>\n<tbody>\n");
+    for (size_t i = 0; i < json_len(list); i++) {
+        const struct json *one = json_at(list, i);
+        int64_t bytes = json_i64(json_get(one, "bytes"), 0);
+
+        bt_buf_str(to, "<tr><td class=\"w\">");
+        html_text(to, json_str(json_get(one, "name"), ""));
+        bt_buf_str(to, "</td><td>");
+        html_text(to, json_str(json_get(one, "site"), ""));
+        bt_buf_str(to, "</td><td class=\"n\">");
+        if (bytes)
+            html_bytes(to, bytes);
+        bt_buf_str(to, "</td><td class=\"mono wide\">");
+        html_text(to, json_str(json_get(one, "sha256"), ""));
+        bt_buf_str(to, "</td></tr>\n");
+    }
+    bt_buf_str(to, "</tbody></table></div>\n");
+}
+
 void page_machine(struct bt_buf *to, const char *facility, const struct json *machine)
 {
     struct machine m = machine_of(machine);
@@ -353,6 +379,7 @@ void page_machine(struct bt_buf *to, const char *facility, const struct json *ma
                       percent(m.cells[CELL_BUSY], m.n_cells), m.n_cells, m.cells[CELL_DOWN]);
     lost(to, &m);
     pods(to, &m);
+    datasets(to, json_get(machine, "datasets"));
     html_end(to);
     machine_done(&m);
 }

@@ -77,6 +77,25 @@ static void rules_row(struct bt_buf *to, const struct json *rules)
     bt_buf_str(to, "</dd>\n");
 }
 
+static void datasets_row(struct bt_buf *to, const struct json *list)
+{
+    if (json_len(list) == 0)
+        return;
+    bt_buf_str(to, "<dt>Data sets</dt><dd>");
+    for (size_t i = 0; i < json_len(list); i++) {
+        const char *digest = text(json_at(list, i), "sha256");
+
+        bt_buf_str(to, i ? ", " : "");
+        html_text(to, text(json_at(list, i), "name"));
+        if (!*digest)
+            continue;
+        bt_buf_str(to, " <span class=\"mono\">sha256:");
+        html_text(to, digest);
+        bt_buf_str(to, "</span>");
+    }
+    bt_buf_str(to, "</dd>\n");
+}
+
 static void summary(struct bt_buf *to, const struct json *b)
 {
     BT_AUTO char *project = bt_printf("%s / %s", text(b, "nation"), text(b, "project"));
@@ -89,6 +108,7 @@ static void summary(struct bt_buf *to, const struct json *b)
     html_row(to, "Kind", text(b, "job_kind"));
     number_row(to, "Clearance tier", json_get(b, "tier"));
     html_row(to, "Accelerators", gang);
+    datasets_row(to, json_get(b, "datasets"));
     amount_row(to, "Charged", text(b, "charged_mras"));
     amount_row(to, "Held", text(b, "held_mras"));
     when_row(to, "Submitted", text(b, "submitted"));
