@@ -167,6 +167,12 @@ static void no_trigger_reads_a_clock(void **state)
 
 /* ---- constraints ---- */
 
+/* A new job like number 2 but for these members. */
+#define LIKE_JOB_2(members)                                                           \
+    "INSERT INTO job SELECT (json_populate_record(j, '{\"number\": 99, "              \
+    "\"id\": \"00000000-0000-7000-8000-000000000001\", " members "}')).* FROM job j " \
+    "WHERE number = 2"
+
 /* What must fail on the database of setup(), and with which SQLSTATE. $L is the queued job's id,
  * $O that of the one that has ended. */
 static const struct {
@@ -183,6 +189,22 @@ static const struct {
     {"an account may not start with money",
      "INSERT INTO account (id, level, overdraft, granted, free) VALUES (9, 'nation', 0, 5, 5)",
      "23001"},
+    {"an account has a level", "INSERT INTO account (id, level, overdraft) VALUES (9, 'planet', 0)",
+     "23514"},
+    {"an account's nation is there",
+     "INSERT INTO account (id, level, nation, overdraft) VALUES (9, 'nation', 7, 0)", "23503"},
+    {"an account's project is there",
+     "INSERT INTO account (id, level, nation, project, overdraft) VALUES (9, 'project', 1, 7, 0)",
+     "23503"},
+    {"an account's person is there",
+     "INSERT INTO account (id, level, nation, project, person, overdraft) "
+     "VALUES (9, 'person', 1, 1, 7, 0)",
+     "23503"},
+    {"an account stays whose it is", "UPDATE account SET person = NULL", "23001"},
+    {"nations stay", "DELETE FROM nation", "23001"},
+    {"projects stay", "DELETE FROM project", "23001"},
+    {"persons stay", "DELETE FROM person", "23001"},
+    {"persons keep their numbers", "UPDATE person SET id = 7", "23001"},
     {"nobody spends what is not there",
      "INSERT INTO entry VALUES (gen_random_uuid(), 'hold', 1, 1, 2, 3, -9000000, 9000000, 0, 1)",
      "23514"},
@@ -267,6 +289,26 @@ static const struct {
      "INSERT INTO job SELECT (json_populate_record(j, '{\"number\": 99, \"reservation\": 7, "
      "\"id\": \"00000000-0000-7000-8000-000000000001\"}')).* FROM job j WHERE number = 2",
      "23503"},
+    {"a job has the digest of a request", LIKE_JOB_2("\"body_sha256\": \"\\\\x00\""), "23514"},
+    {"a job asks for no fewer than no accelerators", LIKE_JOB_2("\"accelerators\": -1"), "23514"},
+    {"a job asks for no more than 100,000 accelerators", LIKE_JOB_2("\"accelerators\": 100001"),
+     "23514"},
+    {"a job starts with one accelerator at least", LIKE_JOB_2("\"min_accelerators\": 0"), "23514"},
+    {"a job starts with as many as it asks for at most", LIKE_JOB_2("\"min_accelerators\": 3"),
+     "23514"},
+    {"a job takes time", LIKE_JOB_2("\"walltime_s\": 0"), "23514"},
+    {"a task is one of an array", LIKE_JOB_2("\"array_task\": 1"), "23514"},
+    {"an array has tasks", LIKE_JOB_2("\"array_of\": \"00000000-0000-7000-8000-000000000009\""),
+     "23514"},
+    {"tasks are counted from 0",
+     LIKE_JOB_2("\"array_of\": \"00000000-0000-7000-8000-000000000009\", \"array_task\": -1"),
+     "23514"},
+    {"no accelerator has no memory", LIKE_JOB_2("\"memory_gb\": 0"), "23514"},
+    {"no accelerator has no bandwidth", LIKE_JOB_2("\"bandwidth_gb\": 65536"), "23514"},
+    {"a job asks for data sets by their names", LIKE_JOB_2("\"datasets\": \"web  x\""), "23514"},
+    {"a job's state is a state", LIKE_JOB_2("\"state\": \"lost\""), "23000"},
+    {"no step leads to what is no state", "UPDATE job SET state = 'lost' WHERE number = 2",
+     "23000"},
     {"reservations stay", "DELETE FROM outage", "23001"},
     {"a site holds a data set once",
      "INSERT INTO dataset VALUES (2, 1, 'web-2', '/x', NULL, NULL, 1); SET CONSTRAINTS ALL "
