@@ -4,6 +4,7 @@
 #define BT_TESTS_UNIT_PKI_H
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,6 +163,7 @@ static BT_UNUSED bool raw_tls_at(struct raw *c, int port, const char *ca_pem,
                                  const struct pki_leaf *leaf, const char *priority)
 {
     gnutls_datum_t ca = {(unsigned char *)(uintptr_t)ca_pem, (unsigned)strlen(ca_pem)};
+    int rc;
 
     *c = (struct raw){.fd = raw_socket(port)};
     assert_int_equal(gnutls_certificate_allocate_credentials(&c->cred), 0);
@@ -180,7 +182,16 @@ static BT_UNUSED bool raw_tls_at(struct raw *c, int port, const char *ca_pem,
     gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE, c->cred);
     gnutls_session_set_verify_cert(c->tls, "localhost", 0);
     gnutls_transport_set_int(c->tls, c->fd);
-    return gnutls_handshake(c->tls) == 0;
+    do
+        rc = gnutls_handshake(c->tls);
+    while (rc == GNUTLS_E_INTERRUPTED);
+    return rc == 0;
+}
+
+/* A process that is stopped and goes on finds its calls with a time limit interrupted. */
+static BT_UNUSED bool raw_again(const struct raw *c, ssize_t k)
+{
+    return c->tls ? k == GNUTLS_E_INTERRUPTED : k < 0 && errno == EINTR;
 }
 
 static BT_UNUSED void raw_tls(struct raw *c, int port, const char *ca_pem,
@@ -199,6 +210,8 @@ static BT_UNUSED bool raw_send(struct raw *c, const void *p, size_t n)
     while (n) {
         ssize_t k = c->tls ? gnutls_record_send(c->tls, p, n) : send(c->fd, p, n, MSG_NOSIGNAL);
 
+        if (raw_again(c, k))
+            continue;
         if (k <= 0)
             return false;
         p = (const char *)p + k;
@@ -210,8 +223,11 @@ static BT_UNUSED bool raw_send(struct raw *c, const void *p, size_t n)
 /* Up to n bytes; 0 when the server closed, -1 on time-out or error. */
 static BT_UNUSED ssize_t raw_recv(struct raw *c, void *p, size_t n)
 {
-    ssize_t k = c->tls ? gnutls_record_recv(c->tls, p, n) : recv(c->fd, p, n, 0);
+    ssize_t k;
 
+    do
+        k = c->tls ? gnutls_record_recv(c->tls, p, n) : recv(c->fd, p, n, 0);
+    while (raw_again(c, k));
     if (c->tls && (k == GNUTLS_E_PREMATURE_TERMINATION || k == GNUTLS_E_PULL_ERROR ||
                    k == GNUTLS_E_PUSH_ERROR))
         return 0;

@@ -93,7 +93,7 @@ static void a_job_runs_only_where_its_data_is(void **state)
         {BIT(1) | BIT(2), 64, 0, 0xff}, {0, 64, 0, 0xff},      {BIT(3), 1, -1, 0},
         {PLAN_NO_STORE, 1, -1, 0},
     };
-    static struct world w;
+    struct world w;
     (void)state;
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
         world_init(&w);
@@ -114,7 +114,7 @@ static void a_job_runs_only_where_its_data_is(void **state)
 
 static void it_waits_for_its_site_while_others_go_elsewhere(void **state)
 {
-    static struct world w;
+    struct world w;
     struct plan_explain x;
     (void)state;
     world_init(&w);
@@ -135,7 +135,7 @@ static void it_waits_for_its_site_while_others_go_elsewhere(void **state)
 /* Its data is taken from the site where it was to run, and comes back later at the other. */
 static void a_promise_that_moves_with_the_data_names_it(void **state)
 {
-    static struct world w;
+    struct world w;
     (void)state;
     world_init(&w);
     occupy(&w, 0, 4);
@@ -163,7 +163,7 @@ static void a_promise_that_moves_with_the_data_names_it(void **state)
 /* One more site has it: the place that it was promised stays its own until something better. */
 static void a_second_site_may_only_help(void **state)
 {
-    static struct world w;
+    struct world w;
     (void)state;
     world_init(&w);
     occupy(&w, 0, 4);
@@ -194,7 +194,7 @@ static void what_no_site_of_its_data_could_run_is_refused(void **state)
         {BIT(1), 1, 100,
          "no accelerator that it may use has 100 GB of memory; the largest has 80 GB"},
     };
-    static struct world w;
+    struct world w;
     (void)state;
     world_init(&w);
     for (uint32_t i = 0; i < NODES; i++)
