@@ -101,10 +101,11 @@ int slurm_words(const struct order *o, int world, const char *program, const cha
     (void)snprintf(ret->numbers[1], sizeof ret->numbers[1], "--ntasks=%d", world);
     (void)snprintf(ret->numbers[2], sizeof ret->numbers[2], "--ntasks-per-node=%d",
                    world / o->nodes);
+    (void)snprintf(ret->numbers[3], sizeof ret->numbers[3], "--mpi=%s", *o->mpi ? o->mpi : "none");
     const char *const words[] = {
-        "srun",       ret->numbers[0], ret->numbers[1], ret->numbers[2], "--kill-on-bad-exit=1",
-        "--mpi=none", "--overcommit",  "--overlap",     "--quiet",       "--",
-        ret->self,    "rank",          program};
+        "srun",          ret->numbers[0], ret->numbers[1], ret->numbers[2], "--kill-on-bad-exit=1",
+        ret->numbers[3], "--overcommit",  "--overlap",     "--quiet",       "--",
+        ret->self,       "rank",          program};
     for (size_t i = 0; i < BT_ARRAY_LEN(words); i++)
         ret->v[n++] = words[i];
     for (int i = 1; argv[0] && argv[i]; i++)

@@ -32,7 +32,7 @@ void slurm_environ(struct environ *e);
  * `<self> rank PROGRAM WORD…`. `numbers` keeps the texts that words point to. */
 struct slurm_words {
     const char *v[SLURM_WORDS_MAX + SPEC_WORDS_MAX];
-    char numbers[3][32];
+    char numbers[4][32];
     char self[SPOOL_PATH_MAX];
 };
 int slurm_words(const struct order *o, int world, const char *program, const char *const *argv,

@@ -41,6 +41,7 @@ static const struct json_field order_fields[] = {
     {"nodes", JSON_F_I32, offsetof(struct order, nodes), false, 0, 0, INT32_MAX},
     {"world", JSON_F_I32, offsetof(struct order, world), false, 0, 0, INT32_MAX},
     {"slurm", JSON_F_BOOL, offsetof(struct order, slurm)},
+    {"mpi", JSON_F_TEXT, offsetof(struct order, mpi), .size = sizeof((struct order *)0)->mpi},
     TEXT(kind),
     TEXT(class),
     TEXT(mask),

@@ -43,6 +43,7 @@ struct order {
     int32_t pids_max;
     int32_t nodes; /* of the whole attempt; this one is the first */
     int32_t world; /* accelerators on all of them */
+    char mpi[8];   /* for srun: "pmi2", "pmix"; "" or "none": nothing */
     bool slurm;    /* its shepherd is the script of a Slurm job and runs as `user` */
     char kind[16];
     char class[16];

@@ -154,6 +154,7 @@ static int take_mask(const struct want_item *w, const struct node_plan *plan, st
 int order_make(const struct want_item *w, const struct node_plan *plan, const struct settings *set,
                struct order *ret, struct bt_err *err)
 {
+    static const char *const mpi[] = {"none", "pmi2", "pmix"}; /* the words of the setting */
     struct order o = {
         .job = w->id.job,
         .number = w->number,
@@ -179,6 +180,7 @@ int order_make(const struct want_item *w, const struct node_plan *plan, const st
     if (o.slurm) /* Slurm chooses cores and devices itself */
         o.cpus[0] = o.devices[0] = '\0';
     bt_copy(o.kind, sizeof o.kind, w->kind);
+    bt_copy(o.mpi, sizeof o.mpi, mpi[set->mpi]);
     bt_copy(o.class, sizeof o.class, plan->class);
     bt_copy(o.node, sizeof o.node, plan->node);
     bt_copy(o.user, sizeof o.user, *w->unixname ? w->unixname : set->job_user ? set->job_user : "");

@@ -164,11 +164,15 @@ static void ranks_over_nodes_are_started_by_srun(void **state)
     assert_string_equal("--nodes=4", w.v[1]);
     assert_string_equal("--ntasks=8", w.v[2]);
     assert_string_equal("--ntasks-per-node=2", w.v[3]);
+    assert_string_equal("--mpi=none", w.v[5]);
     assert_string_equal("rank", w.v[11]);
     assert_string_equal("job", w.v[12]);
     assert_string_equal("--steps", w.v[13]);
     assert_string_equal("7", w.v[14]);
     assert_null(w.v[15]);
+    bt_copy(o.mpi, sizeof o.mpi, "pmix");
+    assert_int_equal(0, slurm_words(&o, 8, "job", argv, &w, NULL));
+    assert_string_equal("--mpi=pmix", w.v[5]);
 }
 
 static void the_first_rank_that_failed_is_named(void **state)
