@@ -118,11 +118,19 @@ static bool has_noun(const struct cli_cmd *commands, const char *noun)
 
 static int no_noun(const struct cli_cmd *commands, const char *noun, struct bt_err *err)
 {
+    const struct cli_cmd *verb = NULL; /* whose verb it is: `cancel` for `job cancel` */
     struct conf_nearest near = {0};
+    int n_verbs = 0;
     int rc;
 
-    for (; commands->noun; commands++)
+    for (; commands->noun; commands++) {
         conf_nearest_offer(&near, noun, commands->noun);
+        if (commands->verb && bt_streq(commands->verb, noun) && ++n_verbs == 1)
+            verb = commands;
+    }
+    if (n_verbs == 1)
+        return bt_next(err, bt_fail(err, BT_ERR_USAGE, "there is no command '%.40s'", noun),
+                       "beamtime %s %s", verb->noun, verb->verb);
     rc = near.best ? bt_fail(err, BT_ERR_USAGE, "there is no command '%.40s'; '%s' is the nearest",
                              noun, near.best)
                    : bt_fail(err, BT_ERR_USAGE, "there is no command '%.40s'", noun);

@@ -91,6 +91,8 @@ static void wrong_use_is_named_with_the_nearest_word(void **state)
         {{"beamtime", "sumbit"},
          "there is no command 'sumbit'; 'submit' is the nearest",
          "beamtime --help"},
+        {{"beamtime", "show"}, "there is no command 'show'", "beamtime job show"},
+        {{"beamtime", "list"}, "there is no command 'list'", "beamtime job list"},
         {{"beamtime", "xyzzy"}, "there is no command 'xyzzy'", "beamtime --help"},
         {{"beamtime", "job"}, "'job' wants one of: show, list", ""},
         {{"beamtime", "job", "shwo"}, "'job' has no 'shwo'; 'job show' is the nearest", ""},
