@@ -54,13 +54,13 @@ static void remember(struct slots *s, const struct slot *slot)
                                slot->hosts ? bt_strdup(slot->hosts) : NULL};
 }
 
-static bool has_host(const struct slot_number *n, const char *node)
+static bool has_host(const char *hosts, const char *node, size_t len)
 {
-    size_t len = strlen(node);
-
-    for (const char *s = n->hosts; s && (s = strstr(s, node)); s += len)
-        if ((s == n->hosts || s[-1] == ',') && (s[len] == ',' || s[len] == '\0'))
+    for (const char *s = hosts; s && *s; s += strcspn(s, ",")) {
+        s += *s == ',';
+        if (strcspn(s, ",") == len && memcmp(s, node, len) == 0)
             return true;
+    }
     return false;
 }
 
@@ -74,13 +74,15 @@ static bool is_over(const struct slots *s, const struct slot_number *n)
 
 bool slots_doubled(const struct slots *s, const char *node)
 {
+    size_t len = strlen(node);
+
     for (size_t i = 0; i < s->n_numbers; i++) {
         const struct slot_number *a = &s->numbers[i];
 
-        for (size_t k = 0; k < s->n_numbers && has_host(a, node); k++) {
+        for (size_t k = 0; k < s->n_numbers && has_host(a->hosts, node, len); k++) {
             const struct slot_number *b = &s->numbers[k];
 
-            if (a->id == b->id && a->seq < b->seq && has_host(b, node) && is_over(s, a))
+            if (a->id == b->id && a->seq < b->seq && has_host(b->hosts, node, len) && is_over(s, a))
                 return true;
         }
     }
@@ -129,7 +131,7 @@ void slots_want(struct slots *s, const struct want *w, int64_t now_us)
     if (!slot)
         return;
     if (w->action == WANT_STOP)
-        slot->claimed = true;
+        slot->claimed = slot->stopping = true;
     if (w->action != WANT_GONE)
         return;
     slot->gone = true;
@@ -205,20 +207,27 @@ static void cancel(struct slots *s, int64_t id, const char *comment)
     bt_copy(a->comment, sizeof a->comment, comment);
 }
 
-static void unplace(struct slots *s, struct slot *slot, const char *state)
+static struct slot_act *unplaced(struct slots *s, struct slot *slot)
 {
     struct slot_act *a = act(s);
 
     a->kind = SLOT_UNPLACED;
     a->job = slot->job;
     a->attempt = slot->attempt;
+    slot->state = SLOT_LOST;
+    return a;
+}
+
+static void unplace(struct slots *s, struct slot *slot, const char *state)
+{
+    struct slot_act *a = unplaced(s, slot);
+
     if (state)
         (void)snprintf(a->text, sizeof a->text, "Slurm ended job %" PRId64 " (%s) before a claim",
                        slot->id, state);
     else
         (void)snprintf(a->text, sizeof a->text, "Slurm does not know job %" PRId64 " any more",
                        slot->id);
-    slot->state = SLOT_LOST;
 }
 
 /* A running job with our mark that nobody wants: its shepherd finds out and ends by itself; one
@@ -255,6 +264,11 @@ static void twin(struct slots *s, struct slot *slot, const struct wire_job *j)
     }
 }
 
+static bool is_frozen(const struct slot *slot)
+{
+    return slot->suspended && (slot->stopping || slot->state == SLOT_LEAVING);
+}
+
 static void meet(struct slots *s, struct slot *slot, const struct wire_job *j)
 {
     if (slot->state == SLOT_DOUBT || slot->state == SLOT_WANTED) {
@@ -268,10 +282,13 @@ static void meet(struct slots *s, struct slot *slot, const struct wire_job *j)
         twin(s, slot, j);
         return;
     }
+    if (slot->state == SLOT_LOST && slot->id == j->id && !j->pending && !j->over)
+        slot->state = SLOT_PLACED; /* it was claimed just then */
     slot->id = j->id;
     slot->found = true;
     slot->pending = j->pending;
-    if (slot->state == SLOT_LEAVING && j->pending)
+    slot->suspended = j->suspended;
+    if ((slot->state == SLOT_LEAVING && j->pending) || is_frozen(slot))
         cancel(s, j->id, j->comment);
     else if (slot->state == SLOT_LEAVING && j->over)
         slot->found = false;
@@ -332,6 +349,36 @@ void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const ch
         if (!s->strays[i].found)
             s->strays[i] = s->strays[--s->n_strays];
     s->listed = true;
+}
+
+void slots_blocked(struct slots *s, const char *others)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct slot *slot = &s->v[i];
+        size_t len = 0;
+
+        if (slot->state != SLOT_PLACED || !slot->pending || !slot->found || slot->claimed)
+            continue;
+        for (const char *h = slot->hosts; h && *h; h += len, h += *h == ',') {
+            len = strcspn(h, ",");
+            if (!has_host(others, h, len))
+                continue;
+            struct slot_act *a = unplaced(s, slot);
+
+            (void)snprintf(a->text, sizeof a->text,
+                           "Slurm's job %" PRId64 " waited for jobs of others on %.*s", slot->id,
+                           (int)BT_MIN(len, (size_t)40), h);
+            break;
+        }
+    }
+}
+
+bool slots_frozen(const struct slots *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (is_frozen(&s->v[i]))
+            return true;
+    return false;
 }
 
 size_t slots_count(const struct slots *s, enum slot_state state)

@@ -10,10 +10,14 @@
  *   DOUBT --absent--> WANTED        or LOST, when it was claimed before: then its agent ends it
  *   WANTED -> ASKED -> PLACED       submitted; a refusal or silence leads to LOST or DOUBT
  *   PLACED --absent or over--> LOST the core is told; it opens the next attempt unless claimed
+ *          --blocked--> LOST        so too; a claim that was faster makes it PLACED again
  *   any --gone--> LEAVING           pending jobs are cancelled, running shepherds end themselves:
  *                                   they gather what was produced. Once that is settled, what
  *                                   Slurm still shows running is a memory of its, or stuck: it is
  *                                   cancelled.
+ *
+ * A job that an administrator suspended keeps its slot: it goes on where it was. When it is to
+ * stop, Slurm cancels it, which lets its shepherd go on with a SIGTERM.
  *
  * A controller that lost its memory gives numbers away that it gave before. When it sends a job to
  * a node where the number's earlier one still runs, slurmd refuses and the node is drained. Whether
@@ -37,6 +41,8 @@ struct slot {
     bool settled;    /* LEAVING: nothing of it has work left */
     bool found;      /* in the list at hand */
     bool pending;    /* as last listed */
+    bool suspended;  /* as last listed */
+    bool stopping;   /* its shepherd shall end it, which one that is suspended cannot */
     int64_t id;      /* Slurm's number; 0: not known */
     int64_t seen_us; /* LEAVING: since when */
     int32_t walltime_s;
@@ -101,9 +107,14 @@ void slots_cut(struct slots *s); /* the helper is gone: what was asked is in dou
 /* A whole list of the jobs named `name` among `jobs`; fills s->acts. */
 void slots_list(struct slots *s, const struct wire_job *jobs, size_t n, const char *name,
                 int64_t now_us);
+/* After it: what waits in Slurm on a node that jobs of others use ("n1,n2") is to go elsewhere, for
+ * nobody knows how long they last; adds to s->acts. */
+void slots_blocked(struct slots *s, const char *others);
 /* Whether one number was given to two attempts of ours that both had this node, and the earlier one
  * is over. */
 bool slots_doubled(const struct slots *s, const char *node);
+/* Whether a suspended job is to be cancelled, though the cluster's list may not have changed. */
+bool slots_frozen(const struct slots *s);
 size_t slots_count(const struct slots *s, enum slot_state state);
 
 #endif

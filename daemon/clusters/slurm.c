@@ -40,12 +40,19 @@ static void post(struct driver *d, struct event *ev)
     }
 }
 
+static bool partition_is_shut(const struct driver *d)
+{
+    return d->has_settings && *d->settings.partition && !d->settings.partition_up;
+}
+
 static void trouble_of(const struct driver *d, const struct known_node *n, char *to, size_t size)
 {
     if (d->use.observe)
         bt_copy(to, size, SITE_TROUBLE "this site is only observed");
     else if (*n->node.trouble)
         (void)snprintf(to, size, SITE_TROUBLE "%s", n->node.trouble);
+    else if (partition_is_shut(d))
+        (void)snprintf(to, size, SITE_TROUBLE "partition %.32s is not up", d->settings.partition);
     else if (n->others)
         bt_copy(to, size, SITE_TROUBLE "used by jobs that are not the facility's");
     else
@@ -233,11 +240,20 @@ static void take_jobs(struct driver *d, const struct wire_reply *r)
     bool differs = false;
 
     slots_list(&d->slots, r->jobs, r->n, d->all->set.facility, bt_mono_us());
+    slots_blocked(&d->slots, r->others);
     do_acts(d);
     pthread_mutex_lock(&d->lock);
     d->n_jobs = 0;
-    for (size_t i = 0; i < r->n; i++)
-        d->n_jobs += !r->jobs[i].over && bt_streq(r->jobs[i].name, d->all->set.facility);
+    d->n_suspended = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        if (r->jobs[i].over || !bt_streq(r->jobs[i].name, d->all->set.facility))
+            continue;
+        d->n_jobs++;
+        if (r->jobs[i].suspended) {
+            BT_GROW(d->suspended, d->n_suspended, d->cap_suspended);
+            d->suspended[d->n_suspended++] = r->jobs[i].id;
+        }
+    }
     d->n_others = r->n_others;
     for (size_t i = 0; i < d->n_nodes; i++) {
         bool others = r->others && *r->others && named(r->others, d->nodes[i].node.name);
@@ -252,10 +268,16 @@ static void take_jobs(struct driver *d, const struct wire_reply *r)
 
 static void take_conf(struct driver *d, const struct wire_conf *conf)
 {
+    bool was, is;
+
     pthread_mutex_lock(&d->lock);
+    was = partition_is_shut(d);
     d->settings = *conf;
     d->has_settings = true;
+    is = partition_is_shut(d);
     pthread_mutex_unlock(&d->lock);
+    if (was != is)
+        tell_nodes(d);
 }
 
 static void submit_failed(struct driver *d, const struct asked *a, const struct wire_reply *r)
@@ -400,7 +422,8 @@ static void ask_lists(struct driver *d)
 {
     /* What waits for a list, or for time to pass, must not hear "unchanged". */
     bool fresh = d->jobs_due_us == 0 || !d->slots.listed || d->slots.n_strays ||
-                 slots_count(&d->slots, SLOT_DOUBT) || slots_count(&d->slots, SLOT_LEAVING);
+                 slots_count(&d->slots, SLOT_DOUBT) || slots_count(&d->slots, SLOT_LEAVING) ||
+                 slots_frozen(&d->slots);
 
     ask_due(d, WIRE_NODES, d->nodes_due_us == 0, &d->nodes_due_us, NODES_EVERY_US);
     ask_due(d, WIRE_JOBS, fresh, &d->jobs_due_us, JOBS_EVERY_US);

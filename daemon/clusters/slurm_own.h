@@ -95,6 +95,8 @@ struct driver {
     char cluster[64], version[32];
     char text[240], next[160];
     int64_t n_jobs, n_others;
+    int64_t *suspended; /* Slurm's numbers of jobs of ours that an administrator suspended */
+    size_t n_suspended, cap_suspended;
     struct known_node *nodes;
     size_t n_nodes;
     struct wire_conf settings; /* of the cluster, for `site check` */

@@ -4,6 +4,7 @@
 #include "daemon/clusters/site_check.h"
 #include "daemon/clusters/site_topo.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -30,6 +31,7 @@ static void driver_free(struct driver *d)
         bt_free(d->wants[i].hosts);
     bt_free(d->wants);
     bt_free(d->nodes);
+    bt_free(d->suspended);
     slots_done(&d->slots);
     observe_done(&d->observer);
     fence_done(d);
@@ -394,6 +396,29 @@ int clusters_check(struct clusters *c, const char *site, const struct json *row,
     return n;
 }
 
+static void diff_partition(const struct driver *d, struct json_writer *w)
+{
+    char what[80], fix[120];
+
+    if (!d->has_settings || !*d->settings.partition || d->settings.partition_up)
+        return;
+    (void)snprintf(what, sizeof what, "partition %s", d->settings.partition);
+    (void)snprintf(fix, sizeof fix, "scontrol update partitionname=%s state=up",
+                   d->settings.partition);
+    item(w, "-", what, "up", "starts nothing", fix);
+}
+
+static void diff_suspended(const struct driver *d, struct json_writer *w)
+{
+    for (size_t i = 0; i < d->n_suspended; i++) {
+        char what[40], fix[64];
+
+        (void)snprintf(what, sizeof what, "Slurm's job %" PRId64, d->suspended[i]);
+        (void)snprintf(fix, sizeof fix, "scontrol resume %" PRId64, d->suspended[i]);
+        item(w, "-", what, "running", "suspended by an administrator", fix);
+    }
+}
+
 int clusters_diff(struct clusters *c, const char *site, const struct json *row,
                   struct json_writer *w, struct bt_err *err)
 {
@@ -411,6 +436,8 @@ int clusters_diff(struct clusters *c, const char *site, const struct json *row,
         diff_node(&d->nodes[i].node, row_of(&rows, d->nodes[i].node.name), w);
     diff_switches(d, &rows, w);
     diff_fence(d, w);
+    diff_partition(d, w);
+    diff_suspended(d, w);
     diff_missing(d, rows.nodes, w);
     pthread_mutex_unlock(&d->lock);
     bt_map_done(&rows.at);

@@ -81,6 +81,7 @@ static const struct json_field job_fields[] = {
     TEXT(wire_job, name, true),
     {"pending", JSON_F_BOOL, offsetof(struct wire_job, pending), true},
     {"over", JSON_F_BOOL, offsetof(struct wire_job, over), true},
+    {"suspended", JSON_F_BOOL, offsetof(struct wire_job, suspended)},
     TEXT(wire_job, state, true),
 };
 

@@ -88,6 +88,7 @@ struct wire_job {
     char name[64];
     bool pending;
     bool over;
+    bool suspended; /* by an administrator: its processes are stopped */
     char state[24];
 };
 

@@ -135,6 +135,58 @@ static void a_ghost_is_cancelled(void **unused)
     slots_done(&s);
 }
 
+static void a_suspended_job_is_cancelled_when_it_shall_stop(void **unused)
+{
+    struct slots s = {.listed = true};
+    struct wire_job there[] = {listed(7, 1, RUNNING), listed(8, 2, RUNNING)};
+
+    (void)unused;
+    there[0].suspended = true;
+    want(&s, 1, WANT_RUN, true);
+    want(&s, 2, WANT_STOP, true);
+    slots_list(&s, there, 2, OURS, 0);
+    assert_int_equal(0, s.n_acts); /* it goes on some day; the other's shepherd hears of it */
+    assert_false(slots_frozen(&s));
+    want(&s, 1, WANT_STOP, true);
+    assert_true(slots_frozen(&s));
+    slots_list(&s, there, 2, OURS, 0);
+    assert_int_equal(1, s.n_acts);
+    assert_int_equal(SLOT_CANCEL, s.acts[0].kind);
+    assert_int_equal(7, s.acts[0].id);
+    there[0].suspended = false; /* Slurm lets it go on, with a SIGTERM */
+    slots_list(&s, there, 2, OURS, 0);
+    assert_int_equal(0, s.n_acts);
+    assert_false(slots_frozen(&s));
+    slots_done(&s);
+}
+
+static void what_waits_behind_jobs_of_others_goes_elsewhere(void **unused)
+{
+    struct slots s = {.listed = true};
+    struct wire_job there = listed(7, 1, PENDING);
+
+    (void)unused;
+    want(&s, 1, WANT_RUN, false);
+    place(&s, 1, 7);
+    slots_list(&s, &there, 1, OURS, 0);
+    slots_blocked(&s, NULL);
+    slots_blocked(&s, "n11,n3,xn1");
+    assert_int_equal(0, s.n_acts);
+    slots_blocked(&s, "n3,n1");
+    assert_int_equal(1, s.n_acts);
+    assert_int_equal(SLOT_UNPLACED, s.acts[0].kind);
+    assert_string_equal("Slurm's job 7 waited for jobs of others on n1", s.acts[0].text);
+    assert_int_equal(SLOT_LOST, state(&s, 1));
+    slots_blocked(&s, "n3,n1");
+    assert_int_equal(1, s.n_acts); /* told once */
+    there = listed(7, 1, RUNNING); /* its claim was faster */
+    slots_list(&s, &there, 1, OURS, 0);
+    assert_int_equal(SLOT_PLACED, state(&s, 1));
+    slots_blocked(&s, "n3,n1");
+    assert_int_equal(0, s.n_acts);
+    slots_done(&s);
+}
+
 static void of_two_jobs_of_one_attempt_the_running_one_stays(void **unused)
 {
     struct slots s = {.listed = true};
@@ -277,6 +329,8 @@ int main(void)
         cmocka_unit_test(what_slurm_forgot_or_ended_is_told_once),
         cmocka_unit_test(an_id_with_another_comment_is_another_job),
         cmocka_unit_test(a_ghost_is_cancelled),
+        cmocka_unit_test(a_suspended_job_is_cancelled_when_it_shall_stop),
+        cmocka_unit_test(what_waits_behind_jobs_of_others_goes_elsewhere),
         cmocka_unit_test(of_two_jobs_of_one_attempt_the_running_one_stays),
         cmocka_unit_test(silence_and_a_lost_helper_leave_doubt),
         cmocka_unit_test(what_is_gone_leaves_gently),

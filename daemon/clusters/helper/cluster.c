@@ -253,6 +253,7 @@ static void add_job(struct cluster *c, const slurm_job_info_t *from, struct wire
     bt_copy(j->name, sizeof j->name, from->name ? from->name : "");
     j->pending = state == JOB_PENDING;
     j->over = over;
+    j->suspended = state == JOB_SUSPENDED;
     bt_copy(j->state, sizeof j->state, slurm_job_state_string(from->job_state));
     ret->n++;
 }
