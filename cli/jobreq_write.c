@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/jobreq.h"
+#include "lib/api/jobdoc.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 #include "lib/json/json.h"
@@ -126,18 +127,6 @@ static void write_inputs(struct json_writer *w, const struct jobreq_list *inputs
     jw_end_array(w);
 }
 
-static void write_datasets(struct json_writer *w, const char *list)
-{
-    char name[DATASET_NAME_MAX];
-
-    if (!*list)
-        return;
-    jw_array(w, "datasets");
-    while (dataset_next(&list, name))
-        jw_str(w, NULL, name);
-    jw_end_array(w);
-}
-
 static void write_accelerators(struct json_writer *w, const struct jobreq *r,
                                const struct jobreq_size *size)
 {
@@ -240,7 +229,7 @@ int jobreq_write(const struct jobreq *r, struct bt_uuid id, struct bt_uuid after
     }
     if (r->singleton)
         jw_bool(&w, "singleton", true);
-    write_datasets(&w, r->datasets);
+    jobdoc_write_datasets(&w, r->datasets);
     if (r->reservation)
         jw_str(&w, "reservation", r->reservation);
     if (r->array) {

@@ -14,6 +14,7 @@
 #include "lib/domain/job.h"
 
 struct json;
+struct json_writer;
 
 struct job_var {
     char *name;
@@ -60,5 +61,9 @@ int jobdoc_parse(const char *text, size_t n, struct job_spec *spec, struct job_c
 /* Appends the document as compact JSON; what jobdoc_parse reads from it equals *spec and *code.
  * Members that have their default are left out. */
 void jobdoc_write(struct bt_buf *to, const struct job_spec *spec, const struct job_code *code);
+
+/* The member "datasets" of an object that is open, from a list as dataset_next reads it; "" adds
+ * nothing. */
+void jobdoc_write_datasets(struct json_writer *w, const char *list);
 
 #endif

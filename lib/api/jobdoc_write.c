@@ -98,7 +98,7 @@ static void write_science(struct json_writer *w, const struct job_spec *s)
         jw_i64(w, "embargo_days", s->embargo_days);
 }
 
-static void write_datasets(struct json_writer *w, const char *list)
+void jobdoc_write_datasets(struct json_writer *w, const char *list)
 {
     char name[DATASET_NAME_MAX];
 
@@ -142,7 +142,7 @@ void jobdoc_write(struct bt_buf *to, const struct job_spec *s, const struct job_
     }
     if (s->singleton)
         jw_bool(&w, "singleton", true);
-    write_datasets(&w, s->datasets);
+    jobdoc_write_datasets(&w, s->datasets);
     if (s->reservation[0])
         jw_str(&w, "reservation", s->reservation);
     if (s->tasks[0] || !bt_uuid_zero(s->array_of)) {

@@ -30,12 +30,7 @@ no_difference() { [ "$(as council site diff geneva --json | jq '.items | length'
 }
 
 @test "a job runs under its project's account, and Slurm takes no other" {
-    local job script=$BATS_TEST_TMPDIR/job.sh
-    printf '#!/bin/sh\necho "Slurm $SLURM_JOB_ID"\n' >"$script"
-    job=$(as ana -q submit --class h200 --time 5m --grace 1s -n 8 "$script")
-    run -0 as ana job wait "$job"
-    run -0 at geneva scontrol show job "$(as ana -q job log "$job" | sed -n '/Slurm/{s/.*Slurm //p;q}')"
-    [[ "$output" == *"Account=bt_cz_multilingual QOS=bt_cz_multilingual"* ]]
+    runs_under_its_account
     run at geneva sbatch --account bt_fr_moon --wrap true
     [ "$status" -ne 0 ]
 }

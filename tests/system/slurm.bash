@@ -1,7 +1,7 @@
 # slurm.bash - Slurm clusters under a test's facility: one site a testbed, an agent a node.
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash
-# shellcheck disable=SC2154 # FACILITY, BUILD, SOURCE, URL are lib.bash's
+# shellcheck disable=SC2016,SC2154 # FACILITY, BUILD, SOURCE, URL are lib.bash's; jobs expand their own variables
 #
 #   load lib; load slurm
 #   setup_file() { slurm_needed; facility_start; people_start; site_start geneva 4; }
@@ -121,6 +121,15 @@ slurmd_starts() { # SITE NODE
         export SLURM_CONF
         exec -a slurmd /usr/sbin/slurmd -N "$2" -d /usr/sbin/slurmstepd 3>&-)
     await 20 test -s "$file"
+}
+# A job of ana's at a site with a fence.
+runs_under_its_account() {
+    local job script=$BATS_TEST_TMPDIR/job.sh
+    printf '#!/bin/sh\necho "Slurm $SLURM_JOB_ID"\n' >"$script"
+    job=$(as ana -q submit --class h200 --time 5m --grace 1s -n 8 "$script")
+    run -0 as ana job wait "$job"
+    run -0 at geneva scontrol show job "$(as ana -q job log "$job" | sed -n '/Slurm/{s/.*Slurm //p;q}')"
+    [[ "$output" == *"Account=bt_cz_multilingual QOS=bt_cz_multilingual"* ]]
 }
 at() { # SITE COMMAND... of Slurm
     local conf=$FACILITY/sites/$1/slurm/slurm.conf
