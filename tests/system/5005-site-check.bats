@@ -6,45 +6,46 @@
 load lib
 load slurm
 
+# The cluster has a name of its own: its epilog must not end jobs of the others that tests run.
 setup_file() {
     slurm_needed
     facility_start
     people_start
     install -d -m 755 "$FACILITY/deploy"
     install -m 755 "$SOURCE"/deploy/slurm/{prolog,epilog,health} "$FACILITY/deploy"
-    SITE_EXTRA="Prolog=$FACILITY/deploy/prolog\nEpilog=$FACILITY/deploy/epilog" site_start geneva 2
+    SITE_EXTRA="Prolog=$FACILITY/deploy/prolog\nEpilog=$FACILITY/deploy/epilog" site_start zug 2
 }
 
 check() { as council site check "$@"; }
-says() { check geneva --json | jq -e --arg w "$1" '[.items[] | .level + " " + .what] | index($w) != null'; }
+says() { check zug --json | jq -e --arg w "$1" '[.items[] | .level + " " + .what] | index($w) != null'; }
 silent() { ! says "$1"; }
 statuses() { # STATUS: of the check
     local rc=0
-    check geneva >/dev/null || rc=$?
+    check zug >/dev/null || rc=$?
     [ "$rc" = "$1" ]
 }
-conf() { echo "$FACILITY/sites/geneva/slurm/slurm.conf"; }
+conf() { echo "$FACILITY/sites/zug/slurm/slurm.conf"; }
 reconfigured() { # SED-SCRIPT
     sed -i "$1" "$(conf)"
-    at geneva scontrol reconfigure
+    at zug scontrol reconfigure
 }
 
 @test "a cluster without faults has advice at most, each with its fix" {
     await 30 statuses 0
-    run -0 check geneva
+    run -0 check zug
     [[ "$output" == *"advice"*"proctrack/linuxproc"* ]]
     [[ "$output" == *"ProctrackType=proctrack/cgroup in slurm.conf"* ]]
     [[ "$output" == *" 0 wrong"* ]]
     [[ "$output" != *rolog=* ]]
-    run -0 check geneva --json
+    run -0 check zug --json
     [ "$(jq '[.items[] | select(.fix == "" or .text == "")] | length' <<<"$output")" = 0 ]
 }
 
 @test "what keeps jobs from starting is wrong, and status 1 until it is mended" {
-    at geneva scontrol update partitionname=main state=down
+    at zug scontrol update partitionname=main state=down
     await 30 says 'wrong partition'
     statuses 1
-    at geneva scontrol update partitionname=main state=up
+    at zug scontrol update partitionname=main state=up
     reconfigured 's/ DefMemPerCPU=100//'
     await 30 says 'wrong DefMemPerCPU'
     silent 'wrong partition'
@@ -88,6 +89,12 @@ JOB
     env SLURM_JOB_ID=86398 setsid -f sleep 86398
     run -0 env SLURM_JOB_ID=86398 "$SOURCE/deploy/slurm/epilog"
     await 10 nothing_left 86398
+    # a job of that number of another cluster goes on
+    env SLURM_JOB_ID=86397 SLURM_CLUSTER_NAME=basel setsid -f sleep 86397
+    run -0 env SLURM_JOB_ID=86397 SLURM_CLUSTER_NAME=zug "$SOURCE/deploy/slurm/epilog"
+    pgrep -f "sleep 86397"
+    run -0 env SLURM_JOB_ID=86397 SLURM_CLUSTER_NAME=basel "$SOURCE/deploy/slurm/epilog"
+    await 10 nothing_left 86397
 }
 nothing_left() { ! pgrep -f "sleep $1"; }
 
@@ -103,33 +110,33 @@ nothing_left() { ! pgrep -f "sleep $1"; }
 }
 
 @test "a node without room is drained, and resumed when there is some again" {
-    health() { SLURMD_NODENAME=geneva2 BEAMTIME_AGENT_DIR=$FACILITY BEAMTIME_AGENT_MIN_KB=$1 at geneva "$SOURCE/deploy/slurm/health"; }
+    health() { SLURMD_NODENAME=zug2 BEAMTIME_AGENT_DIR=$FACILITY BEAMTIME_AGENT_MIN_KB=$1 at zug "$SOURCE/deploy/slurm/health"; }
     run -0 health 1
     slurm_is idle
     run -0 health 99999999999
     slurm_is drained
-    await 30 node_reason geneva2 'slurm: drained: beamtime: '
+    await 30 node_reason zug2 'slurm: drained: beamtime: '
     run -0 health 1
     await 30 slurm_is idle # it is asked first: idle* until it answers
-    at geneva scontrol update nodename=geneva2 state=drain reason=fan
+    at zug scontrol update nodename=zug2 state=drain reason=fan
     run -0 health 1
     slurm_is drained # not its own: it stays
-    at geneva scontrol update nodename=geneva2 state=resume
-    await 30 nodes_up geneva 2
+    at zug scontrol update nodename=zug2 state=resume
+    await 30 nodes_up zug 2
 }
-slurm_is() { [ "$(at geneva sinfo -h -N -n geneva2 -o %T)" = "$1" ]; }
+slurm_is() { [ "$(at zug sinfo -h -N -n zug2 -o %T)" = "$1" ]; }
 node_reason() { as council node list --json | jq -e --arg n "$1" --arg r "$2" '.items[] | select(.node == $n) | .reason | startswith($r)'; }
 
 @test "many people are mapped by a file, all of them or none" {
-    printf 'person,site,account\n# first\ncz/ana,geneva,ana\nfr/nobody,geneva,lb\nfr/louis,nowhere,lb\n' >"$BATS_TEST_TMPDIR/maps.csv"
+    printf 'person,site,account\n# first\ncz/ana,zug,ana\nfr/nobody,zug,lb\nfr/louis,nowhere,lb\n' >"$BATS_TEST_TMPDIR/maps.csv"
     run -3 as council person map --csv "$BATS_TEST_TMPDIR/maps.csv"
     [[ "$output" == *"2 of 3 lines cannot be done, so none was"* ]]
     [[ "$output" == *"line 4"*"nation fr has no person 'nobody'"* ]]
     [[ "$output" == *"line 5"*"there is no site 'nowhere'"* ]]
-    printf 'cz/ana,geneva\n' >"$BATS_TEST_TMPDIR/short.csv"
+    printf 'cz/ana,zug\n' >"$BATS_TEST_TMPDIR/short.csv"
     run -2 as council person map --csv "$BATS_TEST_TMPDIR/short.csv"
     [[ "$output" == *"line 1 has not three words between commas"* ]]
-    printf 'cz/ana,geneva,%s\nfr/louis,geneva,no-such-user\n' "$(site_user)" >"$BATS_TEST_TMPDIR/good.csv"
+    printf 'cz/ana,zug,%s\nfr/louis,zug,no-such-user\n' "$(site_user)" >"$BATS_TEST_TMPDIR/good.csv"
     run -0 as council person map --csv "$BATS_TEST_TMPDIR/good.csv"
     [[ "$output" == *"2 people are mapped"* ]]
     run -5 as ana person map --csv "$BATS_TEST_TMPDIR/good.csv"
