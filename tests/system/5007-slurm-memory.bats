@@ -9,7 +9,7 @@ load slurm
 
 setup_file() {
     slurm_needed
-    facility_start
+    facility_start --claim-timeout 120s
     people_start
     mkdir "$FACILITY/ran"
     chmod 1777 "$FACILITY/ran"
@@ -52,7 +52,7 @@ forget() {
 end_is_forgotten() { # NAME HOW
     local job pid
     job=$(start "$1")
-    await 60 began "$1"
+    await 120 began "$1"
     remember
     pid=$(pgrep -f "beamtime-slurm $SLURM_DIR/slurm.conf")
     [ "$2" = seen ] || kill -STOP "$pid"
@@ -88,14 +88,14 @@ node_says() { as council node list --json | jq -e --arg n "$1" --arg r "$2" '.it
 @test "a node drained for a number that two of our jobs had is resumed once the first is over" {
     remember
     first=$(start first)
-    await 60 began first
+    await 120 began first
     let_go first
     run -0 as ana job wait "$first"
     await 60 nothing_in_slurm
     forget
     await 60 is_up
     second=$(start second)
-    await 60 began second
+    await 120 began second
     [ "$(number first)" = "$(number second)" ]
     at geneva scontrol update nodename=geneva2 state=drain reason='Duplicate jobid'
     await 60 not_drained geneva2
