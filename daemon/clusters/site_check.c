@@ -55,17 +55,6 @@ static bool has(const char *list, const char *word)
     return strstr(list, word) != NULL;
 }
 
-/* A whole word of "a,b,c". */
-static bool names(const char *list, const char *word)
-{
-    size_t n = strlen(word);
-
-    for (const char *s = list; n && (s = strstr(s, word)); s += n)
-        if ((s == list || s[-1] == ',') && (s[n] == ',' || s[n] == '\0'))
-            return true;
-    return false;
-}
-
 static void check_rights(struct check *k)
 {
     const struct wire_conf *c = k->c;
@@ -121,11 +110,11 @@ static void check_partition(struct check *k)
          c->partition);
     rule(k, c->partition_minutes && c->partition_minutes < DAY_MINUTES, ADVICE, "MaxTime", longer,
          "partition %s refuses jobs of more than %d minutes", c->partition, c->partition_minutes);
-    rule(k, *c->accounts && !s->fence && !names(c->accounts, s->account), WRONG, "AllowAccounts",
-         allow, "partition %s takes the accounts %.80s only, not '%s'", c->partition, c->accounts,
-         s->account);
-    rule(k, *c->qos && !s->fence && !names(c->qos, s->qos), WRONG, "AllowQos", allow,
-         "partition %s takes the QOS %.80s only, not '%s'", c->partition, c->qos, s->qos);
+    rule(k, *c->accounts && !s->fence && !bt_list_has(c->accounts, s->account, strlen(s->account)),
+         WRONG, "AllowAccounts", allow, "partition %s takes the accounts %.80s only, not '%s'",
+         c->partition, c->accounts, s->account);
+    rule(k, *c->qos && !s->fence && !bt_list_has(c->qos, s->qos, strlen(s->qos)), WRONG, "AllowQos",
+         allow, "partition %s takes the QOS %.80s only, not '%s'", c->partition, c->qos, s->qos);
     rule(k, c->associations && !*s->account && !s->fence, ADVICE, "account", allow,
          "only accounts in slurmdbd may submit, and the site names none: each person needs a "
          "default account");

@@ -54,16 +54,6 @@ static void remember(struct slots *s, const struct slot *slot)
                                slot->hosts ? bt_strdup(slot->hosts) : NULL};
 }
 
-static bool has_host(const char *hosts, const char *node, size_t len)
-{
-    for (const char *s = hosts; s && *s; s += strcspn(s, ",")) {
-        s += *s == ',';
-        if (strcspn(s, ",") == len && memcmp(s, node, len) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool is_over(const struct slots *s, const struct slot_number *n)
 {
     for (size_t i = 0; i < s->n; i++)
@@ -79,10 +69,11 @@ bool slots_doubled(const struct slots *s, const char *node)
     for (size_t i = 0; i < s->n_numbers; i++) {
         const struct slot_number *a = &s->numbers[i];
 
-        for (size_t k = 0; k < s->n_numbers && has_host(a->hosts, node, len); k++) {
+        for (size_t k = 0; k < s->n_numbers && bt_list_has(a->hosts, node, len); k++) {
             const struct slot_number *b = &s->numbers[k];
 
-            if (a->id == b->id && a->seq < b->seq && has_host(b->hosts, node, len) && is_over(s, a))
+            if (a->id == b->id && a->seq < b->seq && bt_list_has(b->hosts, node, len) &&
+                is_over(s, a))
                 return true;
         }
     }
@@ -361,7 +352,7 @@ void slots_blocked(struct slots *s, const char *others)
             continue;
         for (const char *h = slot->hosts; h && *h; h += len, h += *h == ',') {
             len = strcspn(h, ",");
-            if (!has_host(others, h, len))
+            if (!bt_list_has(others, h, len))
                 continue;
             struct slot_act *a = unplaced(s, slot);
 

@@ -40,7 +40,7 @@ static void post(struct driver *d, struct event *ev)
     }
 }
 
-static bool partition_is_shut(const struct driver *d)
+bool driver_partition_shut(const struct driver *d)
 {
     return d->has_settings && *d->settings.partition && !d->settings.partition_up;
 }
@@ -51,7 +51,7 @@ static void trouble_of(const struct driver *d, const struct known_node *n, char 
         bt_copy(to, size, SITE_TROUBLE "this site is only observed");
     else if (*n->node.trouble)
         (void)snprintf(to, size, SITE_TROUBLE "%s", n->node.trouble);
-    else if (partition_is_shut(d))
+    else if (driver_partition_shut(d))
         (void)snprintf(to, size, SITE_TROUBLE "partition %.32s is not up", d->settings.partition);
     else if (n->others)
         bt_copy(to, size, SITE_TROUBLE "used by jobs that are not the facility's");
@@ -200,16 +200,6 @@ static void take_nodes(struct driver *d, const struct wire_reply *r)
     tell_nodes(d);
 }
 
-static bool named(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-
-    for (const char *s = list; (s = strstr(s, name)); s += n)
-        if ((s == list || s[-1] == ',') && (s[n] == ',' || s[n] == '\0'))
-            return true;
-    return false;
-}
-
 static void unplaced(struct driver *d, struct bt_uuid job, int32_t attempt, const char *text)
 {
     struct event *ev = event_new(EV_UNPLACED);
@@ -256,7 +246,8 @@ static void take_jobs(struct driver *d, const struct wire_reply *r)
     }
     d->n_others = r->n_others;
     for (size_t i = 0; i < d->n_nodes; i++) {
-        bool others = r->others && *r->others && named(r->others, d->nodes[i].node.name);
+        const char *name = d->nodes[i].node.name;
+        bool others = bt_list_has(r->others, name, strlen(name));
 
         differs |= others != d->nodes[i].others;
         d->nodes[i].others = others;
@@ -271,10 +262,10 @@ static void take_conf(struct driver *d, const struct wire_conf *conf)
     bool was, is;
 
     pthread_mutex_lock(&d->lock);
-    was = partition_is_shut(d);
+    was = driver_partition_shut(d);
     d->settings = *conf;
     d->has_settings = true;
-    is = partition_is_shut(d);
+    is = driver_partition_shut(d);
     pthread_mutex_unlock(&d->lock);
     if (was != is)
         tell_nodes(d);

@@ -115,6 +115,9 @@ struct driver {
     bool observer_loaded;
 };
 
+/* slurm.c: the partition that jobs go to starts nothing. The lock is held. */
+bool driver_partition_shut(const struct driver *d);
+
 /* slurm_helper.c: the process and its frames. */
 int helper_start(struct driver *d, struct bt_err *err) BT_MUSTUSE;
 void helper_end(struct driver *d); /* kills it; what was asked is in doubt */

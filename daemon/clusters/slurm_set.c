@@ -400,7 +400,7 @@ static void diff_partition(const struct driver *d, struct json_writer *w)
 {
     char what[80], fix[120];
 
-    if (!d->has_settings || !*d->settings.partition || d->settings.partition_up)
+    if (!driver_partition_shut(d))
         return;
     (void)snprintf(what, sizeof what, "partition %s", d->settings.partition);
     (void)snprintf(fix, sizeof fix, "scontrol update partitionname=%s state=up",

@@ -26,6 +26,16 @@ bool bt_ends(const char *s, const char *suffix)
     return n >= m && !strcmp(s + n - m, suffix);
 }
 
+bool bt_list_has(const char *list, const char *word, size_t n)
+{
+    const char *end = list ? list + strlen(list) : NULL;
+
+    for (const char *s = list; n && s && (s = memmem(s, (size_t)(end - s), word, n)); s += n)
+        if ((s == list || s[-1] == ',') && (s[n] == ',' || s[n] == '\0'))
+            return true;
+    return false;
+}
+
 bool bt_copy(char *to, size_t size, const char *s)
 {
     return (size_t)snprintf(to, size, "%s", s) < size;

@@ -12,6 +12,9 @@
 bool bt_streq(const char *a, const char *b); /* NULL equals only NULL */
 bool bt_starts(const char *s, const char *prefix);
 bool bt_ends(const char *s, const char *suffix);
+/* Whether the first n bytes of `word` are one of the words of "a,b,c"; neither NULL nor "" has any,
+ * and no bytes are no word. */
+bool bt_list_has(const char *list, const char *word, size_t n);
 
 /* Copies s into to[size], cut at the end if it must be; returns false if cut. */
 bool bt_copy(char *to, size_t size, const char *s);

@@ -96,6 +96,24 @@ static void utf8_is_judged_as_rfc_3629_says(void **state)
     assert_false(bt_is_utf8("\xc5", 1));
 }
 
+static void a_list_has_whole_words(void **state)
+{
+    static const struct {
+        const char *list, *word;
+        bool has;
+    } cases[] = {{"n1,n2,n10", "n1", true},  {"n1,n2,n10", "n2", true},
+                 {"n1,n2,n10", "n10", true}, {"n10,xn1,n1x", "n1", false},
+                 {"n1", "n1", true},         {"n1n1,n1", "n1", true},
+                 {"n1,n2", "", false},       {"", "n1", false},
+                 {NULL, "n1", false},        {"n", "n1", false}};
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++)
+        assert_int_equal(cases[i].has,
+                         bt_list_has(cases[i].list, cases[i].word, strlen(cases[i].word)));
+    assert_true(bt_list_has("n1,n2", "n2,n3", 2)); /* no more of the word is looked at */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +121,7 @@ int main(void)
         cmocka_unit_test(numbers_are_whole_strings_in_range),
         cmocka_unit_test(sizes_know_both_families),
         cmocka_unit_test(times_round_trip),
+        cmocka_unit_test(a_list_has_whole_words),
         cmocka_unit_test(utf8_is_judged_as_rfc_3629_says),
     };
 

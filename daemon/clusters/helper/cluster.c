@@ -125,14 +125,7 @@ static void read_trouble(const node_info_t *from, struct wire_node *n)
 
 bool cluster_in_list(const char *list, const char *partition)
 {
-    size_t n = strlen(partition);
-
-    if (!n)
-        return true;
-    for (const char *s = list; s && (s = strstr(s, partition)); s += n)
-        if ((s == list || s[-1] == ',') && (s[n] == ',' || s[n] == '\0'))
-            return true;
-    return false;
+    return !*partition || bt_list_has(list, partition, strlen(partition));
 }
 
 /* slurmctld's words when slurmd refused a job whose number still runs there. */
