@@ -33,7 +33,7 @@ enum {
 struct engine {
     struct engine_settings set;
     struct store *store;
-    struct core *core; /* the core thread's */
+    struct core *core; /* of the thread that steps */
     pthread_t core_thread, store_thread, out_thread, plan_thread;
     pthread_mutex_t lock;
     pthread_cond_t to_core, to_store, to_out, to_plan;
@@ -54,12 +54,13 @@ struct engine {
     bool planning;
     struct engine_status status;
 
-    /* the core thread's while it steps, else under the lock */
+    /* of the thread that steps, else under the lock */
     struct work filling;
     uint64_t seq;
-    bool stepping;
+    bool stepping;   /* the core thread, or the store thread between two batches */
+    bool core_waits; /* under the lock: for the store thread to end that */
 
-    /* the core thread's */
+    /* of the thread that steps */
     uint64_t rng;
     int64_t clock_base_us, mono_base_us; /* PostgreSQL's clock at start, carried on monotonically */
     int64_t next_tick_us, next_plan_us;  /* monotonic */
@@ -438,7 +439,7 @@ static bool full(const struct engine *e)
     return e->filling.n >= ENGINE_BATCH_MAX;
 }
 
-static void step_all(struct engine *e, struct event *ev)
+static void step_list(struct engine *e, struct event *ev)
 {
     while (ev) {
         struct event *next = ev->next;
@@ -447,6 +448,11 @@ static void step_all(struct engine *e, struct event *ev)
         step(e, ev);
         ev = next;
     }
+}
+
+static void step_all(struct engine *e, struct event *ev)
+{
+    step_list(e, ev);
     if (bt_mono_us() >= e->next_tick_us && !full(e)) {
         struct event *tick = event_new(EV_TICK);
 
@@ -468,6 +474,10 @@ static void *core_loop(void *arg)
         struct event *ev;
         bool idle;
 
+        for (; e->stepping; e->core_waits = false) {
+            e->core_waits = true;
+            pthread_cond_wait(&e->to_core, &e->lock);
+        }
         if (e->flight == FLIGHT_BUG) {
             while (e->out || e->giving) /* earlier answers go out first */
                 pthread_cond_wait(&e->to_core, &e->lock);
@@ -485,7 +495,7 @@ static void *core_loop(void *arg)
                 pthread_cond_wait(&e->to_core, &e->lock);
             else
                 wait_for_work(e);
-            if (e->flight == FLIGHT_BUG || full(e))
+            if (e->flight == FLIGHT_BUG || e->stepping || full(e))
                 continue;
         }
         ev = take_events(e, ENGINE_BATCH_MAX - e->filling.n);
@@ -597,6 +607,20 @@ static void give_out_here(struct engine *e, const struct work *w)
     e->giving = false;
 }
 
+/* What came too late to wake the core thread for goes into the batch that leaves now: a batch
+ * costs the database far more than a row, and waking that thread more than a step. The lock is
+ * held, but not meanwhile. */
+static void step_here(struct engine *e)
+{
+    struct event *ev = take_events(e, ENGINE_BATCH_MAX - e->filling.n);
+
+    e->stepping = true;
+    pthread_mutex_unlock(&e->lock);
+    step_list(e, ev);
+    pthread_mutex_lock(&e->lock);
+    e->stepping = false;
+}
+
 static void settled(struct engine *e, enum store_outcome got, const struct bt_err *err)
 {
     struct work w = e->in_flight;
@@ -615,16 +639,21 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
         e->status.n_batches++;
         e->status.n_events += e->in_flight.n;
         e->in_flight = (struct work){0};
-        e->flight = FLIGHT_NONE;
         e->down = false;
+        if (got == STORE_COMMITTED && e->queue && !e->stepping && !full(e)) {
+            give_out(e, &w);
+            w = (struct work){0};
+            step_here(e);
+        }
+        e->flight = FLIGHT_NONE;
         if (!e->stepping) /* spares the database the wait for two threads to wake */
             hand_over(e);
-        if (e->queue || was_full) /* it was not told of what came while a batch was in flight */
+        if (e->queue || was_full || e->core_waits) /* it was not told of what came meanwhile */
             pthread_cond_signal(&e->to_core);
-        if (got == STORE_COMMITTED && w.n <= FEW && e->flight == FLIGHT_NONE && !e->stepping &&
-            !e->queue && !e->out && !e->giving) {
+        if (got == STORE_COMMITTED && w.batch && w.n <= FEW && e->flight == FLIGHT_NONE &&
+            !e->stepping && !e->queue && !e->out && !e->giving) {
             give_out_here(e, &w);
-        } else if (got == STORE_COMMITTED) {
+        } else if (got == STORE_COMMITTED && w.batch) {
             give_out(e, &w);
             w = (struct work){0};
         }
