@@ -278,13 +278,14 @@ static int read_argv(const struct json *v, struct job_code *c, struct bt_err *er
         return bt_fail(err, BT_ERR_INVALID, "member 'argv' must name a program");
     c->argv = bt_new_n(char *, json_len(v) + 1);
     for (size_t i = 0; i < json_len(v); i++) {
-        const char *s = "";
-        char what[32];
+        const char *s = json_str(json_at(v, i), NULL);
 
-        snprintf(what, sizeof what, "argv[%zu]", i);
-        rc = text_of(json_at(v, i), what, LIMIT_CODE_BYTES, &s, err);
-        if (rc < 0)
-            return rc;
+        if (!s || strlen(s) > LIMIT_CODE_BYTES) {
+            char what[32];
+
+            snprintf(what, sizeof what, "argv[%zu]", i);
+            return text_of(json_at(v, i), what, LIMIT_CODE_BYTES, &s, err);
+        }
         if (i == 0 && !*s)
             return bt_fail(err, BT_ERR_INVALID, "argv[0] must name a program");
         c->argv[c->n_argv++] = bt_strdup(s);
@@ -319,8 +320,11 @@ static int read_code(const struct json *v, int kind, struct job_code *c, struct 
 
 static bool is_variable(const char *s)
 {
-    size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789");
+    size_t n = 0;
 
+    while ((s[n] >= 'a' && s[n] <= 'z') || (s[n] >= 'A' && s[n] <= 'Z') || s[n] == '_' ||
+           (s[n] >= '0' && s[n] <= '9'))
+        n++;
     return n > 0 && n <= 128 && !s[n] && !(*s >= '0' && *s <= '9');
 }
 
@@ -332,9 +336,7 @@ struct env_read {
 static int read_var(void *arg, const char *name, const struct json *v)
 {
     struct env_read *e = arg;
-    char what[64];
-    const char *s = "";
-    int rc;
+    const char *s = json_str(v, NULL);
 
     if (!is_variable(name))
         return bt_fail(e->err, BT_ERR_INVALID,
@@ -342,10 +344,12 @@ static int read_var(void *arg, const char *name, const struct json *v)
     if (bt_starts(name, "BEAM_"))
         return bt_fail(e->err, BT_ERR_INVALID, "member 'environment': %.40s is set by the facility",
                        name);
-    snprintf(what, sizeof what, "variable %.40s", name);
-    rc = text_of(v, what, LIMIT_ENV_BYTES, &s, e->err);
-    if (rc < 0)
-        return rc;
+    if (!s || strlen(s) > LIMIT_ENV_BYTES) {
+        char what[64];
+
+        snprintf(what, sizeof what, "variable %.40s", name);
+        return text_of(v, what, LIMIT_ENV_BYTES, &s, e->err);
+    }
     e->code->env[e->code->n_env++] =
         (struct job_var){.name = bt_strdup(name), .value = bt_strdup(s)};
     return 0;

@@ -38,7 +38,15 @@ bool bt_list_has(const char *list, const char *word, size_t n)
 
 bool bt_copy(char *to, size_t size, const char *s)
 {
-    return (size_t)snprintf(to, size, "%s", s) < size;
+    size_t n = strnlen(s, size);
+    bool whole = n < size;
+
+    if (size) {
+        n -= !whole;
+        memcpy(to, s, n);
+        to[n] = '\0';
+    }
+    return whole;
 }
 
 static bool name_char(char c, bool first)

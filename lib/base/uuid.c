@@ -8,19 +8,48 @@
 
 #include "lib/base/enc.h"
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static uint8_t pool[16 * 16]; /* the kernel's randomness; a call for each id costs a microsecond */
+static size_t n_pool;
+
+/* A child must not give the ids that its parent will give. */
+static void empty_pool(void)
+{
+    n_pool = 0;
+}
+
+static void watch_forks(void)
+{
+    if (pthread_atfork(NULL, NULL, empty_pool) != 0)
+        abort();
+}
+
+/* The caller holds the lock. getrandom gives up to 256 bytes whole. */
+static void take_random(struct bt_uuid *to)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    if (n_pool == 0) {
+        pthread_once(&once, watch_forks);
+        if (getrandom(pool, sizeof pool, 0) != (ssize_t)sizeof pool)
+            abort();
+        n_pool = sizeof pool;
+    }
+    n_pool -= sizeof to->b;
+    memcpy(to->b, pool + n_pool, sizeof to->b);
+}
+
 /* RFC 9562 section 6.2, method 3: rand_a counts within one millisecond. */
 struct bt_uuid bt_uuid_new(int64_t now_us)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static int64_t last_ms;
     static unsigned count;
     struct bt_uuid id;
     int64_t ms = now_us / 1000;
     unsigned a;
 
-    if (getrandom(id.b, sizeof id.b, 0) != (ssize_t)sizeof id.b)
-        abort();
     pthread_mutex_lock(&lock);
+    take_random(&id);
     if (ms > last_ms) {
         last_ms = ms;
         count = (unsigned)(id.b[6] << 8 | id.b[7]) & 0x3ff; /* leaves room to count up */

@@ -84,13 +84,13 @@ static int read_enum(const struct json_field *f, const struct json *v, int *at, 
     BT_BUF_AUTO struct bt_buf list = {0};
     const char *s = json_str(v, NULL);
 
-    for (int i = 0; f->values[i]; i++) {
+    for (int i = 0; f->values[i]; i++)
         if (bt_streq(s, f->values[i])) {
             *at = i;
             return 0;
         }
+    for (int i = 0; f->values[i]; i++)
         bt_buf_printf(&list, "%s%s", i ? ", " : "", f->values[i]);
-    }
     return bt_fail(err, BT_ERR_INVALID, "member '%s' must be one of %s", f->name,
                    bt_buf_text(&list));
 }

@@ -519,7 +519,7 @@ const struct json *json_get(const struct json *object, const char *key)
 {
     if (json_is(object) == JSON_IS_OBJECT)
         for (uint32_t i = 0; i < object->n; i++)
-            if (!strcmp(object->u.items[i].key, key))
+            if (object->u.items[i].key[0] == key[0] && !strcmp(object->u.items[i].key, key))
                 return &object->u.items[i];
     return NULL;
 }
