@@ -5,52 +5,14 @@
  * turn's bytes are counted at GnuTLS's transport, and after a turn that wanted another one but
  * moved nothing the thread waits for an event. What a session holds decrypted moves no bytes when
  * it is read; callbacks count as well, and the wait is short, so that nothing can hang on it. */
-#include <errno.h>
-#include <gnutls/gnutls.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/base/mem.h"
 #include "lib/serve/own.h"
 
 enum { STALL_MS = 5, LONGEST_MS = 60000 };
-
-static _Thread_local uint64_t moved; /* bytes and callbacks of this thread's server */
-
-void loop_moved(void)
-{
-    moved++;
-}
-
-static ssize_t pull(gnutls_transport_ptr_t fd, void *p, size_t n)
-{
-    ssize_t got = recv((int)(intptr_t)fd, p, n, 0);
-
-    if (got >= 0) /* also the end is news */
-        moved++;
-    return got;
-}
-
-static ssize_t push(gnutls_transport_ptr_t fd, const giovec_t *iov, int n)
-{
-    struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
-    ssize_t put = sendmsg((int)(intptr_t)fd, &msg, MSG_NOSIGNAL);
-
-    if (put > 0)
-        moved++;
-    return put;
-}
-
-void loop_watch(struct MHD_Connection *mhd)
-{
-    gnutls_session_t session =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)->tls_session;
-
-    gnutls_transport_set_pull_function(session, pull);
-    gnutls_transport_set_vec_push_function(session, push);
-}
 
 /* ---- from the threads that reply ---- */
 
@@ -90,6 +52,7 @@ static void resume_all(struct server *s)
         struct serve_request *next = r->next;
 
         r->next = NULL;
+        r->conn->resumed = true;
         MHD_resume_connection(r->mhd); /* one that is suspended is not gone */
         request_unref(r);
         r = next;
@@ -101,13 +64,14 @@ static void resume_all(struct server *s)
 /* How long poll may wait before the next turn. */
 static int wait_ms(const struct server *s, bool stalled)
 {
+    int longest = s->full ? STALL_MS : LONGEST_MS;
     MHD_UNSIGNED_LONG_LONG ms;
 
     if (MHD_get_timeout(s->mhd, &ms) != MHD_YES)
-        return LONGEST_MS;
+        return longest;
     if (ms == 0)
         return stalled ? STALL_MS : 0;
-    return (int)BT_MIN(ms, LONGEST_MS);
+    return (int)BT_MIN(ms, (MHD_UNSIGNED_LONG_LONG)longest);
 }
 
 static void *run(void *arg)
@@ -120,15 +84,16 @@ static void *run(void *arg)
 
     pthread_setname_np(pthread_self(), "serve");
     while (!atomic_load(&s->loop.end)) {
-        uint64_t before = moved, woken;
+        uint64_t before = s->moved, woken;
         int ms = wait_ms(s, stalled);
 
         if (ms != 0 && poll(fds, 2, ms) > 0 && (fds[1].revents & POLLIN))
             (void)!read(s->loop.wake, &woken, sizeof woken);
         resume_all(s);
         (void)!MHD_run(s->mhd);
+        wire_flush(s);
         atomic_fetch_add_explicit(&s->turns, 1, memory_order_relaxed);
-        stalled = s->set.cert_pem && moved == before;
+        stalled = s->set.cert_pem && s->moved == before;
     }
     return NULL;
 }

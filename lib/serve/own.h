@@ -30,6 +30,14 @@ struct conn {
     bool counted; /* in s->addresses */
     uint64_t address;
     char peer[INET6_ADDRSTRLEN];
+    void *tls;   /* the session; NULL when plain */
+    char *ahead; /* owned: read from the socket and not asked for yet */
+    size_t ahead_at, ahead_n;
+    bool resumed; /* its answer is written before anything is read */
+    bool corked;  /* an answer is being gathered */
+    bool prompt;  /* the socket sends at once what it is given */
+    bool full;    /* in s->full */
+    struct conn *next_full;
     enum { AUTH_UNKNOWN, AUTH_NONE, AUTH_GOOD, AUTH_BAD } auth;
     struct cert_identity identity;
     struct bt_err why; /* AUTH_BAD */
@@ -56,6 +64,13 @@ struct known_peer {
 
 enum { KNOWN_PEERS = 64 };
 
+/* What the latest recv took beyond what was asked for. */
+struct near {
+    struct conn *of;
+    size_t at, n;
+    char p[4096];
+};
+
 struct server {
     struct serve_settings set;
     struct serve_handler handler;
@@ -69,6 +84,9 @@ struct server {
         atomic_bool end;
     } loop;
     struct known_peer peers[KNOWN_PEERS]; /* the loop's thread; by the first byte of the hash */
+    struct near near;                     /* the loop's thread, as the next two */
+    struct conn *full;                    /* connections whose socket took no more of an answer */
+    uint64_t moved;                       /* bytes and callbacks */
     struct timers timers;
     pthread_mutex_t lock; /* addresses, quiet */
     struct bt_map addresses;
@@ -152,9 +170,15 @@ void reply_done(struct sent *reply);
 
 int loop_start(struct server *s, struct bt_err *err) BT_MUSTUSE;
 void loop_stop(struct server *s);
-void loop_watch(struct MHD_Connection *mhd); /* counts what a TLS connection moves */
-void loop_moved(void);                       /* a callback was called in this turn */
-void loop_resume(struct serve_request *r);   /* it is suspended, and can be answered now */
+void loop_resume(struct serve_request *r); /* it is suspended, and can be answered now */
+
+/* ---- wire.c, in the loop's thread ---- */
+
+void wire_open(struct conn *c, struct MHD_Connection *mhd); /* of a server that speaks TLS */
+void wire_close(struct conn *c);
+void wire_cork(struct serve_request *r); /* its answer comes next */
+void wire_uncork(struct conn *c);        /* the answer is complete */
+void wire_flush(struct server *s);       /* asks those sockets again that took no more */
 
 /* ---- peer.c ---- */
 

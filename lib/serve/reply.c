@@ -162,6 +162,7 @@ enum MHD_Result request_send(struct serve_request *r)
         MHD_add_response_header(m, p->headers[i].name, p->headers[i].value);
     if (p->close)
         MHD_add_response_header(m, "Connection", "close");
+    wire_cork(r);
     ok = MHD_queue_response(r->mhd, (unsigned)p->status, m);
     MHD_destroy_response(m);
     return ok;

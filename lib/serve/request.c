@@ -61,6 +61,8 @@ void request_gone(struct serve_request *r)
     struct server *s = r->s;
     bool owed;
 
+    r->conn->resumed = false;
+    wire_uncork(r->conn);
     timer_clear(r);
     pthread_mutex_lock(&r->lock);
     r->gone = true;

@@ -96,7 +96,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         conn_count(c, sa);
         young_add(c);
         if (s->set.cert_pem)
-            loop_watch(mhd);
+            wire_open(c, mhd);
         atomic_fetch_add(&s->connections, 1);
         *context = c;
         return;
@@ -105,6 +105,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         return;
     young_remove(c);
     conn_uncount(c);
+    wire_close(c);
     atomic_fetch_sub(&s->connections, 1);
     bt_free(c);
     *context = NULL;
@@ -130,7 +131,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     (void)cls;
     (void)mhd;
     (void)version;
-    loop_moved();
+    r->s->moved++;
     if (!r->begun)
         return request_begin(r, method, url);
     if (*n) {

@@ -2,6 +2,7 @@
 #include "tests/unit/pki.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -688,6 +689,146 @@ static void each_of_many_waiting_requests_gets_its_reply(void **state)
     pki_leaf_done(&jana);
 }
 
+/* Seven bytes a segment at most: records come in pieces. */
+static ssize_t push_slices(gnutls_transport_ptr_t fd, const void *p, size_t n)
+{
+    return send((int)(intptr_t)fd, p, BT_MIN(n, 7), MSG_NOSIGNAL);
+}
+
+/* Asks /echo for a body of n bytes that begins with the number; false if it was not all sent. */
+static bool ask_echo(struct raw *c, int number, int n)
+{
+    BT_AUTO char *text = bt_printf("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
+                                   "%06d%*s",
+                                   n, number, n - 6, "");
+
+    return gnutls_record_send(c->tls, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+/* Reads whole answers to that until `upto` of them have come or the server closes; how many there
+ * were. */
+static int echoes(struct raw *c, int upto, int body_n)
+{
+    BT_BUF_AUTO struct bt_buf all = {0};
+    size_t from = 0;
+    int n = 0;
+
+    while (n < upto) {
+        char piece[4096], body[32];
+        const char *end;
+        ssize_t k = raw_recv(c, piece, sizeof piece);
+
+        if (k <= 0)
+            break;
+        bt_buf_add(&all, piece, (size_t)k);
+        snprintf(body, sizeof body, "\r\n\r\n%06d", n);
+        while (n < upto && (end = strstr(all.p + from, "\r\n\r\n")) &&
+               (int)strlen(end) >= 4 + body_n) {
+            assert_memory_equal(all.p + from, "HTTP/1.1 200", 12);
+            assert_memory_equal(end, body, 10);
+            from = (size_t)(end + 4 + body_n - all.p);
+            snprintf(body, sizeof body, "\r\n\r\n%06d", ++n);
+        }
+    }
+    return n;
+}
+
+static const char later_and_echo[] =
+    "POST /later HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+    "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nend";
+
+static void expect_later_and_echo(struct raw *c, int times)
+{
+    BT_BUF_AUTO struct bt_buf all = {0};
+    const char *at;
+    int ends = 0;
+
+    while (ends < times) {
+        char piece[4096];
+        ssize_t k = raw_recv(c, piece, sizeof piece);
+
+        assert_true(k > 0);
+        bt_buf_add(&all, piece, (size_t)k);
+        ends = 0;
+        for (at = all.p; (at = strstr(at, "\r\n\r\nend")); at++)
+            ends++;
+    }
+    at = all.p;
+    for (int i = 0; i < times; i++) {
+        at = strstr(at, "HTTP/1.1 201");
+        assert_non_null(at);
+        at = strstr(at, "{\"later\":true}HTTP/1.1 200");
+        assert_non_null(at);
+        at++;
+    }
+}
+
+static void requests_that_come_together_or_in_pieces_are_answered_in_turn(void **state)
+{
+    enum { N = 40 };
+    struct serve_settings set = {0};
+    struct pki_leaf jana = pki_person(&pki, "jana");
+    struct app a;
+
+    (void)state;
+    app_start(&a, &set, true);
+    for (int way = 0; way < 3; way++) { /* one record; a record each; records in pieces */
+        struct raw c;
+        int on = 1, off = 0;
+
+        raw_tls(&c, server_port(a.s), pki.ca_pem, &jana);
+        if (way == 0)
+            gnutls_record_cork(c.tls);
+        if (way == 1)
+            setsockopt(c.fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+        if (way == 2) {
+            setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+            gnutls_transport_set_push_function(c.tls, push_slices);
+        }
+        for (int i = 0; i < N; i++)
+            assert_true(ask_echo(&c, i, 6));
+        if (way == 0)
+            assert_true(gnutls_record_uncork(c.tls, GNUTLS_RECORD_WAIT) > 0);
+        setsockopt(c.fd, IPPROTO_TCP, TCP_CORK, &off, sizeof off);
+        assert_int_equal(echoes(&c, N, 6), N);
+        for (int i = 0; i < 3; i++) /* one that waits keeps what follows it */
+            assert_true(raw_send(&c, later_and_echo, sizeof later_and_echo - 1));
+        expect_later_and_echo(&c, 3);
+        raw_close(&c);
+    }
+    app_stop(&a);
+    pki_leaf_done(&jana);
+}
+
+/* A client that asks on and on and reads nothing gets no memory of ours, and holds up nobody. */
+static void who_reads_no_answers_holds_up_nobody(void **state)
+{
+    enum { MOST = 100000 };
+    struct serve_settings set = {0};
+    struct pki_leaf jana = pki_person(&pki, "jana");
+    BT_BUF_AUTO struct bt_buf all = {0};
+    struct timeval soon = {.tv_sec = 1};
+    struct raw deaf, other;
+    struct app a;
+    int sent = 0;
+
+    (void)state;
+    app_start(&a, &set, true);
+    raw_tls(&deaf, server_port(a.s), pki.ca_pem, &jana);
+    setsockopt(deaf.fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon);
+    setsockopt(deaf.fd, SOL_SOCKET, SO_RCVBUF, &(int){4096}, sizeof(int));
+    while (sent < MOST && ask_echo(&deaf, sent, 900))
+        sent++;
+    raw_tls(&other, server_port(a.s), pki.ca_pem, &jana);
+    assert_int_equal(
+        say(&other, "POST /later HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", &all), 201);
+    assert_in_range(echoes(&deaf, sent, 900), 1, sent - 1); /* it was cut */
+    raw_close(&other);
+    raw_close(&deaf);
+    app_stop(&a);
+    pki_leaf_done(&jana);
+}
+
 static void wrong_settings_are_named(void **state)
 {
     struct serve_handler h = {0};
@@ -739,6 +880,8 @@ int main(void)
         cmocka_unit_test(json_that_the_client_has_is_not_sent_again),
         cmocka_unit_test(strangers_of_one_address_are_counted),
         cmocka_unit_test(each_of_many_waiting_requests_gets_its_reply),
+        cmocka_unit_test(requests_that_come_together_or_in_pieces_are_answered_in_turn),
+        cmocka_unit_test(who_reads_no_answers_holds_up_nobody),
         cmocka_unit_test(wrong_settings_are_named),
     };
 
