@@ -135,7 +135,7 @@ void slots_want(struct slots *s, const struct want *w, int64_t now_us)
     }
 }
 
-void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t id)
+void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t id, int64_t now_us)
 {
     struct slot *slot = slots_find(s, job, attempt);
 
@@ -143,6 +143,7 @@ void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t 
         return;
     slot->id = id;
     slot->pending = true;
+    slot->seen_us = now_us;
     slot->state = slot->gone ? SLOT_LEAVING : SLOT_PLACED;
     remember(s, slot);
 }
@@ -379,4 +380,27 @@ size_t slots_count(const struct slots *s, enum slot_state state)
     for (size_t i = 0; i < s->n; i++)
         n += s->v[i].state == state;
     return n;
+}
+
+int64_t slots_list_every_us(int64_t cost_us)
+{
+    const int64_t longest_us = SLOT_LIST_MAX_S * BT_US_PER_S;
+
+    if (cost_us >= longest_us / SLOT_LIST_SHARE)
+        return longest_us;
+    return BT_MAX(SLOT_LIST_S * BT_US_PER_S, cost_us * SLOT_LIST_SHARE);
+}
+
+bool slots_wait(const struct slots *s, int64_t now_us)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const struct slot *slot = &s->v[i];
+        int64_t age_us = now_us - slot->seen_us;
+
+        if (slot->state == SLOT_DOUBT || is_frozen(slot) ||
+            (slot->state == SLOT_PLACED && slot->pending && age_us > SLOT_CLAIM_S * BT_US_PER_S) ||
+            (slot->state == SLOT_LEAVING && age_us > SLOT_SETTLED_S * BT_US_PER_S))
+            return true;
+    }
+    return s->n_strays > 0;
 }

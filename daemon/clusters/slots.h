@@ -44,7 +44,7 @@ struct slot {
     bool suspended;  /* as last listed */
     bool stopping;   /* its shepherd shall end it, which one that is suspended cannot */
     int64_t id;      /* Slurm's number; 0: not known */
-    int64_t seen_us; /* LEAVING: since when */
+    int64_t seen_us; /* LEAVING, or PLACED by a submission: since when; monotonic */
     int32_t walltime_s;
     int32_t grace_s;
     int32_t per_host;
@@ -94,13 +94,17 @@ enum {
     SLOT_SETTLED_S = 10,  /* from settled to cancelled: it ends by itself just then */
     SLOT_LINGER_S = 4000, /* unsettled: the facility waits an hour for a manifest */
     SLOT_NUMBERS = 1024,
+    SLOT_CLAIM_S = 4, /* so long after its submission a job has begun where all is well */
+    SLOT_LIST_S = 2,  /* between two lists … */
+    SLOT_LIST_MAX_S = 10,
+    SLOT_LIST_SHARE = 500, /* … of which reading takes at most a 500th of a processor */
 };
 
 void slots_done(struct slots *s);
 struct slot *slots_find(struct slots *s, struct bt_uuid job, int32_t attempt);
 void slots_want(struct slots *s, const struct want *w, int64_t now_us);
 /* The answer to a submission: id > 0, or silence (in doubt), or a refusal (text: UNPLACED). */
-void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t id);
+void slots_placed(struct slots *s, struct bt_uuid job, int32_t attempt, int64_t id, int64_t now_us);
 void slots_doubt(struct slots *s, struct bt_uuid job, int32_t attempt);
 void slots_refused(struct slots *s, struct bt_uuid job, int32_t attempt);
 void slots_cut(struct slots *s); /* the helper is gone: what was asked is in doubt */
@@ -116,5 +120,11 @@ bool slots_doubled(const struct slots *s, const char *node);
 /* Whether a suspended job is to be cancelled, though the cluster's list may not have changed. */
 bool slots_frozen(const struct slots *s);
 size_t slots_count(const struct slots *s, enum slot_state state);
+/* From one list to the next when reading one took so much processor time: Slurm tells of each job
+ * that it still remembers, and claims and ends come from the agents. */
+int64_t slots_list_every_us(int64_t cost_us);
+/* Whether something waits for a list, which is then due after SLOT_LIST_S, whatever it costs: an
+ * attempt in doubt, one that has not begun though it could have, one that should be gone. */
+bool slots_wait(const struct slots *s, int64_t now_us);
 
 #endif

@@ -16,7 +16,7 @@
 #include "lib/base/time.h"
 
 enum {
-    JOBS_EVERY_US = 2000000, /* claims and ends come from the agents: this is for what goes wrong */
+    LOOK_US = SLOT_LIST_S * 1000000, /* at least so often the thread looks at what is due */
     NODES_EVERY_US = 5000000,
     CONF_EVERY_US = 5000000,
     SILENT_US = 3000000, /* a call that takes so long: the cluster is not reachable */
@@ -229,6 +229,7 @@ static void take_jobs(struct driver *d, const struct wire_reply *r)
 {
     bool differs = false;
 
+    d->jobs_every_us = slots_list_every_us(r->cost_us);
     slots_list(&d->slots, r->jobs, r->n, d->all->set.facility, bt_mono_us());
     slots_blocked(&d->slots, r->others);
     do_acts(d);
@@ -299,7 +300,7 @@ void driver_reply(struct driver *d, const struct asked *a, struct wire_reply *r)
     if (a->op == WIRE_SUBMIT && !r->ok)
         submit_failed(d, a, r);
     else if (a->op == WIRE_SUBMIT)
-        slots_placed(&d->slots, a->job, a->attempt, r->id);
+        slots_placed(&d->slots, a->job, a->attempt, r->id, bt_mono_us());
     else if (!r->ok && a->op != WIRE_CANCEL && r->code != BT_ERR_UNREACHABLE)
         note(d, r->text, r->next);
     else if (a->op == WIRE_NODES && r->ok && !r->unchanged)
@@ -396,32 +397,46 @@ static bool is_asked(const struct helper *h, enum wire_op op)
     return false;
 }
 
-/* One of a kind at a time; when it was asked, the next is due then. */
-static void ask_due(struct driver *d, enum wire_op op, bool fresh, int64_t *due_us,
+/* One of a kind at a time; when it was asked, the next is due then. Whether it was asked. */
+static bool ask_due(struct driver *d, enum wire_op op, bool fresh, int64_t *due_us,
                     int64_t every_us)
 {
     struct wire_request r = {.op = op, .fresh = fresh};
     int64_t now = bt_mono_us();
 
+    if (now < *due_us || is_asked(&d->helper, op))
+        return false;
     bt_copy(r.partition, sizeof r.partition, d->use.partition);
     bt_copy(r.user, sizeof r.user, d->use.user);
-    if (now >= *due_us && !is_asked(&d->helper, op) && helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
-        *due_us = now + every_us;
+    if (!helper_ask(d, &r, (struct bt_uuid){{0}}, 0))
+        return false;
+    *due_us = now + every_us;
+    return true;
 }
 
-static void ask_lists(struct driver *d)
+/* Claims and ends come from the agents: the list is for what goes wrong. */
+static void ask_jobs(struct driver *d)
 {
     /* What waits for a list, or for time to pass, must not hear "unchanged". */
     bool fresh = d->jobs_due_us == 0 || !d->slots.listed || d->slots.n_strays ||
                  slots_count(&d->slots, SLOT_DOUBT) || slots_count(&d->slots, SLOT_LEAVING) ||
                  slots_frozen(&d->slots);
+    int64_t now = bt_mono_us();
 
-    ask_due(d, WIRE_NODES, d->nodes_due_us == 0, &d->nodes_due_us, NODES_EVERY_US);
-    ask_due(d, WIRE_JOBS, fresh, &d->jobs_due_us, JOBS_EVERY_US);
-    ask_due(d, WIRE_CONF, true, &d->conf_due_us, CONF_EVERY_US);
+    if (!d->slots.listed || slots_wait(&d->slots, now))
+        d->jobs_due_us = BT_MIN(d->jobs_due_us, d->jobs_asked_us + LOOK_US);
+    if (ask_due(d, WIRE_JOBS, fresh, &d->jobs_due_us, BT_MAX(d->jobs_every_us, LOOK_US)))
+        d->jobs_asked_us = now;
+}
+
+static void ask_lists(struct driver *d)
+{
+    (void)ask_due(d, WIRE_NODES, d->nodes_due_us == 0, &d->nodes_due_us, NODES_EVERY_US);
+    ask_jobs(d);
+    (void)ask_due(d, WIRE_CONF, true, &d->conf_due_us, CONF_EVERY_US);
     fence_ask(d);
     if (d->use.observe && d->n_nodes)
-        ask_due(d, WIRE_QUEUE, true, &d->queue_due_us, NODES_EVERY_US);
+        (void)ask_due(d, WIRE_QUEUE, true, &d->queue_due_us, NODES_EVERY_US);
 }
 
 /* ---- the thread ---- */
@@ -506,7 +521,7 @@ static void keep_helper(struct driver *d)
 static int wait_ms(const struct driver *d)
 {
     int64_t now = bt_mono_us();
-    int64_t due = now + JOBS_EVERY_US;
+    int64_t due = now + LOOK_US;
 
     if (d->helper.ready && !is_asked(&d->helper, WIRE_JOBS))
         due = BT_MIN(due, d->jobs_due_us);

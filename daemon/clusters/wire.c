@@ -320,6 +320,7 @@ static void write_jobs(const struct wire_reply *r, struct json_writer *w)
     jw_end_array(w);
     jw_i64(w, "n_others", r->n_others);
     jw_str(w, "others", r->others ? r->others : "");
+    jw_i64(w, "cost_us", r->cost_us);
 }
 
 static void write_nodes(const struct wire_reply *r, struct json_writer *w)
@@ -495,6 +496,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         {"fenced", JSON_F_VALUE, offsetof(typeof(in), fenced)},
         {"others", JSON_F_STRING, offsetof(typeof(in), r.others), false, WIRE_HOSTS_MAX},
         {"n_others", JSON_F_I64, offsetof(typeof(in), r.n_others), false, 0, 0, INT64_MAX},
+        {"cost_us", JSON_F_I64, offsetof(typeof(in), r.cost_us), false, 0, 0, INT64_MAX},
     };
     JSON_AUTO struct json *j = NULL;
     int rc = json_parse(text, n, WIRE_MAX, &j, err);

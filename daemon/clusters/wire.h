@@ -165,6 +165,7 @@ struct wire_reply {
     size_t n;                   /* of jobs or nodes */
     char *others;               /* JOBS: nodes that jobs of others use, "n1,n2"; owned */
     int64_t n_others;           /* JOBS: how many jobs of others live */
+    int64_t cost_us;            /* JOBS: processor time that reading them took; 0 not known */
     struct wire_conf *conf;     /* CONF; owned */
     struct wire_queued *queue;  /* QUEUE */
     struct wire_fenced *fenced; /* FENCE; owned */

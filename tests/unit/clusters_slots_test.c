@@ -55,7 +55,7 @@ static enum slot_state state(struct slots *s, int n)
 static void place(struct slots *s, int n, int64_t id)
 {
     slots_find(s, job_id(n), 1)->state = SLOT_ASKED;
-    slots_placed(s, job_id(n), 1, id);
+    slots_placed(s, job_id(n), 1, id, 0);
 }
 
 static void nothing_is_submitted_before_a_list_was_seen(void **unused)
@@ -237,7 +237,7 @@ static void what_is_gone_leaves_gently(void **unused)
     slots_find(&s, job_id(3), 1)->state = SLOT_ASKED;
     for (int i = 1; i <= 3; i++)
         want(&s, i, WANT_GONE, false);
-    slots_placed(&s, job_id(3), 1, 7);
+    slots_placed(&s, job_id(3), 1, 7, 0);
     slots_list(&s, jobs, 2, OURS, 0);
     assert_int_equal(1, s.n_acts); /* only the pending one; 6 still gathers its files */
     assert_int_equal(5, s.acts[0].id);
@@ -322,6 +322,57 @@ static void a_refusal_is_final_for_the_attempt(void **unused)
     slots_done(&s);
 }
 
+static void a_costly_list_is_read_less_often(void **unused)
+{
+    static const struct {
+        int64_t cost_us, every_us;
+    } cases[] = {
+        {0, 2 * US},      {3999, 2 * US},   {5000, 2500000},   {14000, 7 * US},
+        {19999, 9999500}, {20000, 10 * US}, {900000, 10 * US}, {INT64_MAX, 10 * US},
+    };
+
+    (void)unused;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++)
+        assert_int_equal(cases[i].every_us, slots_list_every_us(cases[i].cost_us));
+}
+
+static void what_should_have_happened_does_not_wait_for_a_costly_list(void **unused)
+{
+    struct slots s = {0};
+    struct wire_job job = listed(7, 1, PENDING);
+
+    (void)unused;
+    want(&s, 1, WANT_RUN, false);
+    assert_true(slots_wait(&s, 0)); /* in doubt */
+    slots_list(&s, NULL, 0, OURS, 0);
+    assert_false(slots_wait(&s, 60 * US)); /* it is submitted without a list */
+    place(&s, 1, 7);
+    assert_false(slots_wait(&s, SLOT_CLAIM_S * US));
+    assert_true(slots_wait(&s, SLOT_CLAIM_S * US + 1)); /* not begun, or not known to have */
+    slots_list(&s, &job, 1, OURS, 5 * US);
+    assert_true(slots_wait(&s, 5 * US));
+    job = listed(7, 1, RUNNING);
+    slots_list(&s, &job, 1, OURS, 6 * US);
+    assert_false(slots_wait(&s, 3600 * US));
+    job.suspended = true;
+    slots_list(&s, &job, 1, OURS, 8 * US);
+    assert_false(slots_wait(&s, 8 * US));
+    want(&s, 1, WANT_STOP, true);
+    assert_true(slots_wait(&s, 8 * US)); /* suspended, and to stop */
+    job.suspended = false;
+    slots_list(&s, &job, 1, OURS, 9 * US);
+    want(&s, 1, WANT_GONE, true);
+    assert_false(slots_wait(&s, SLOT_SETTLED_S * US));
+    assert_true(slots_wait(&s, SLOT_SETTLED_S * US + 1)); /* still there */
+    slots_list(&s, NULL, 0, OURS, 20 * US);
+    assert_int_equal(0, s.n);
+    assert_false(slots_wait(&s, 20 * US));
+    job = listed(8, 2, RUNNING);
+    slots_list(&s, &job, 1, OURS, 21 * US);
+    assert_true(slots_wait(&s, 21 * US)); /* nobody's */
+    slots_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +388,8 @@ int main(void)
         cmocka_unit_test(what_is_settled_is_cancelled_where_slurm_still_runs_it),
         cmocka_unit_test(a_number_given_to_two_of_ours_on_a_node_is_known),
         cmocka_unit_test(a_refusal_is_final_for_the_attempt),
+        cmocka_unit_test(a_costly_list_is_read_less_often),
+        cmocka_unit_test(what_should_have_happened_does_not_wait_for_a_costly_list),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

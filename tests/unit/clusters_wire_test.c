@@ -217,6 +217,22 @@ static struct wire_reply ask(struct wire_request *r, uint32_t *cancelled)
     return back;
 }
 
+static void what_a_list_cost_reads_back(void **unused)
+{
+    struct wire_reply r = {.q = 7, .ok = true, .cost_us = 14000};
+    struct wire_reply back;
+    BT_BUF_AUTO struct bt_buf out = {0};
+    const char *text;
+    size_t n;
+
+    (void)unused;
+    wire_reply_write(&r, WIRE_JOBS, &out);
+    assert_int_equal(1, wire_unframe(out.p, out.n, &text, &n, NULL));
+    assert_int_equal(0, wire_reply_read(text, n, &back, NULL));
+    assert_int_equal(14000, back.cost_us);
+    wire_reply_done(&back);
+}
+
 static void a_fence_and_what_differs_read_back(void **unused)
 {
     struct fence_row rows[] = {{.account = "bt_cz_moon", .cap = 12},
@@ -334,6 +350,7 @@ int main(void)
         cmocka_unit_test(a_request_reads_back),
         cmocka_unit_test(a_comment_reads_back_or_is_not_ours),
         cmocka_unit_test(the_helper_answers_each_request_once_in_order),
+        cmocka_unit_test(what_a_list_cost_reads_back),
         cmocka_unit_test(a_fence_and_what_differs_read_back),
         cmocka_unit_test(a_site_s_configuration_lets_no_shell_in),
     };

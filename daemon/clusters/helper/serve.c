@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -10,6 +11,14 @@
 #include "lib/base/str.h"
 
 enum { CHUNK = 65536 };
+
+static int64_t processor_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
 
 static int call(const struct calls *c, const struct wire_request *r, struct wire_reply *ret,
                 struct bt_err *err)
@@ -45,11 +54,13 @@ static int answer(const struct calls *c, const char *text, size_t n, struct bt_b
     struct wire_request request;
     struct wire_reply reply = {0};
     struct bt_err said = {0};
+    int64_t began_us = processor_us();
     int rc = wire_request_read(text, n, &request, err);
 
     if (rc < 0)
         return rc;
     rc = call(c, &request, &reply, &said);
+    reply.cost_us = processor_us() - began_us;
     reply.q = request.q;
     reply.ok = rc >= 0;
     reply.code = said.code;
