@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
@@ -14,7 +15,9 @@ enum {
     UID_LEAST = 1000,
     DAY_MINUTES = 1440,
     TIMEOUT_MOST_S = 30, /* a call at a controller that is silent lasts so long */
-    AGE_LEAST_S = 30,    /* ended jobs are looked for every two seconds */
+    AGE_LEAST_S = 30,    /* ended jobs are looked for every two to ten seconds */
+    INTERVAL_S = 60,     /* between two looks at all that waits, unless it is set … */
+    INTERVAL_MOST_S = 10,
 };
 
 struct check {
@@ -53,6 +56,17 @@ static void BT_PRINTF(6, 7) rule(struct check *k, bool bad, enum level level, co
 static bool has(const char *list, const char *word)
 {
     return strstr(list, word) != NULL;
+}
+
+/* The number behind "name=" in "a=1,name=5"; `none` when it is not there. */
+static long number_of(const char *list, const char *name, long none)
+{
+    size_t n = strlen(name);
+
+    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
+        if (!strncmp(p, name, n) && p[n] == '=')
+            return strtol(p + n + 1, NULL, 10);
+    return none;
 }
 
 static void check_rights(struct check *k)
@@ -149,10 +163,17 @@ static void check_jobs(struct check *k)
 static void check_times(struct check *k)
 {
     const struct wire_conf *c = k->c;
+    static const char interval[] =
+        "SchedulerParameters=sched_interval=5 (and what is there)" RESTART;
+    long interval_s = number_of(c->sched_params, "sched_interval", INTERVAL_S);
 
     rule(k, !has(c->sched_params, "batch_sched_delay=0"), ADVICE, "SchedulerParameters",
          "SchedulerParameters=batch_sched_delay=0 (and what is there)" RESTART,
          "each job waits up to 3 s in Slurm before it is looked at");
+    rule(k, interval_s < 0, ADVICE, "SchedulerParameters", interval,
+         "jobs that wait when slurmctld is restarted are not looked at for themselves");
+    rule(k, interval_s > INTERVAL_MOST_S, ADVICE, "SchedulerParameters", interval,
+         "jobs that wait when slurmctld is restarted are looked at every %ld s only", interval_s);
     rule(k, !bt_streq(c->scheduler, "sched/builtin") && !k->look->n_others, ADVICE, "SchedulerType",
          "SchedulerType=sched/builtin where the broker is alone" RESTART,
          "%s plans again what the facility has planned, and holds the controller meanwhile",

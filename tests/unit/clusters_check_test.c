@@ -12,7 +12,8 @@ static const struct wire_conf good = {.auth = "auth/munge",
                                       .proctrack = "proctrack/cgroup",
                                       .task = "task/cgroup,task/affinity",
                                       .scheduler = "sched/builtin",
-                                      .sched_params = "batch_sched_delay=0,sched_min_interval=0",
+                                      .sched_params = "batch_sched_delay=0,sched_min_interval=0,"
+                                                      "sched_interval=5",
                                       .preempt = "preempt/none",
                                       .propagate = "NONE",
                                       .prolog = "/p",
@@ -59,9 +60,9 @@ static void each_setting_that_is_bad_is_named(void **unused)
 {
     static const struct site_look plain = {&site, NULL, "geneva", "22.05.8", 0, 0};
     static const struct site_look other = {&site, NULL, "geneva", "23.11.1", 5, 2};
-    struct wire_conf c[24];
+    struct wire_conf c[28];
     int n = 0;
-    const char *expected[24];
+    const char *expected[28];
 
     (void)unused;
 #define CASE(text, ...)                   \
@@ -94,13 +95,20 @@ static void each_setting_that_is_bad_is_named(void **unused)
     CASE("advice ProctrackType; advice TaskPlugin", bt_copy(with->proctrack, 32, "proctrack/pgid"),
          bt_copy(with->task, 64, "task/none"));
     CASE("advice PropagateResourceLimits", bt_copy(with->propagate, 128, "ALL"));
-    CASE("advice SchedulerParameters; advice SchedulerType", with->sched_params[0] = '\0',
-         bt_copy(with->scheduler, 32, "sched/backfill"));
+    CASE("advice SchedulerParameters",
+         bt_copy(with->sched_params, 256, "batch_sched_delay=0,sched_min_interval=0"));
+    CASE("advice SchedulerParameters",
+         bt_copy(with->sched_params, 256, "bf_sched_interval=5,batch_sched_delay=0"));
+    CASE("advice SchedulerParameters",
+         bt_copy(with->sched_params, 256, "sched_interval=-1,batch_sched_delay=0"));
+    CASE("", bt_copy(with->sched_params, 256, "sched_interval=10,batch_sched_delay=0,bf_continue"));
+    CASE("advice SchedulerParameters; advice SchedulerParameters; advice SchedulerType",
+         with->sched_params[0] = '\0', bt_copy(with->scheduler, 32, "sched/backfill"));
     CASE("advice MessageTimeout; advice MinJobAge; advice ReturnToService",
          with->message_timeout_s = 100, with->min_job_age_s = 2, with->returns = false);
     CASE("advice Prolog; advice Epilog; advice HealthCheckProgram",
          with->prolog[0] = with->epilog[0] = with->health[0] = '\0');
-    assert_int_equal(24, n);
+    assert_int_equal(28, n);
     for (int i = 0; i < n; i++) {
         BT_BUF_AUTO struct bt_buf text = {0};
 
