@@ -73,6 +73,32 @@ WHERE j.state IN ('starting', 'running') AND coalesce(j.stop, 0) = 0
        OR (j.tier > 0 AND least(w.tier_until_us, i.tier_until_us, p.tier_until_us,
            s.tier_until_us) <= a.wanted_us))
 
+-- What a trigger looked at when a row came, and no constraint keeps: a copy is loaded without them.
+-- name: check_requests
+SELECT format('job %s asks for what no job may ask for, or is in no state', number) FROM job
+WHERE length(body_sha256) <> 32 OR accelerators NOT BETWEEN 0 AND 100000
+   OR min_accelerators NOT BETWEEN 1 AND accelerators OR walltime_s <= 0
+   OR (array_of IS NULL) <> (array_task IS NULL) OR array_task < 0
+   OR memory_gb NOT BETWEEN 1 AND 65535 OR bandwidth_gb NOT BETWEEN 1 AND 65535
+   OR datasets !~ '^[a-z0-9][a-z0-9._-]{0,62}( [a-z0-9][a-z0-9._-]{0,62}){0,7}$'
+   OR state NOT IN (SELECT from_state FROM job_reach UNION SELECT to_state FROM job_reach)
+-- name: check_people
+SELECT format('job %s names no person, no reservation, or a project that is not of its nation', j.number)
+FROM job j LEFT JOIN person q ON q.id = j.person
+LEFT JOIN project p ON p.id = j.project AND p.nation = j.nation
+LEFT JOIN outage o ON o.id = j.reservation
+WHERE q.id IS NULL OR p.id IS NULL OR (j.reservation IS NOT NULL AND o.id IS NULL)
+-- name: check_moves
+SELECT format('entry %s %s %s is no grant and makes quota', op, kind, part) FROM entry
+WHERE kind <> 'grant' AND d_free + d_held + d_spent <> 0
+-- name: check_owners
+SELECT format('account %s is of no nation, project or person that is there', a.id)
+FROM account a LEFT JOIN nation n ON n.id = a.nation
+LEFT JOIN project p ON p.id = a.project LEFT JOIN person q ON q.id = a.person
+WHERE a.level NOT IN ('nation', 'project', 'person')
+   OR (a.nation IS NOT NULL AND n.id IS NULL) OR (a.project IS NOT NULL AND p.id IS NULL)
+   OR (a.person IS NOT NULL AND q.id IS NULL)
+
 -- The files of the database itself, by PostgreSQL's extension amcheck.
 -- name: pages_heap
 SELECT format('table %s, page %s: %s', c.relname, v.blkno, v.msg)

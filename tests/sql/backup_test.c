@@ -39,11 +39,14 @@ static int teardown(void **state)
 }
 
 static char last[512];
+static const char *sought; /* part of what is to be found */
+static bool found;
 
 static void keep(void *arg, const char *what)
 {
     (void)arg;
     snprintf(last, sizeof last, "%s", what);
+    found |= sought && strstr(what, sought);
 }
 
 static void assert_sound(void)
@@ -101,16 +104,35 @@ static void a_copy_that_fails_leaves_no_file(void **state)
 static void a_look_finds_what_is_wrong(void **state)
 {
     static const struct {
-        const char *plant, *mend;
+        const char *says, *plant, *mend;
     } cases[] = {
-        {"UPDATE node SET busy = 1 WHERE id = 2", "UPDATE node SET busy = 0 WHERE id = 2"},
-        {"UPDATE account SET free = free + 1, granted = granted + 1 WHERE id = 1",
+        {"busy and allocations differ", "UPDATE node SET busy = 1 WHERE id = 2",
+         "UPDATE node SET busy = 0 WHERE id = 2"},
+        {"is not the sum of its entries",
+         "UPDATE account SET free = free + 1, granted = granted + 1 WHERE id = 1",
          "UPDATE account SET free = free - 1, granted = granted - 1 WHERE id = 1"},
-        {"UPDATE ledger_head SET size = size + 1", "UPDATE ledger_head SET size = size - 1"},
-        {"UPDATE attempt SET state = 'running' WHERE n = 1",
+        {"its head says", "UPDATE ledger_head SET size = size + 1",
+         "UPDATE ledger_head SET size = size - 1"},
+        {"attempts that have not ended", "UPDATE attempt SET state = 'running' WHERE n = 1",
          "UPDATE attempt SET state = 'ended' WHERE n = 1"},
-        {"UPDATE job SET record_idx = 0 WHERE number = 1",
+        {"records", "UPDATE job SET record_idx = 0 WHERE number = 1",
          "UPDATE job SET record_idx = 1 WHERE number = 1"},
+        {"asks for what no job may ask for", "UPDATE job SET walltime_s = -walltime_s",
+         "UPDATE job SET walltime_s = -walltime_s"},
+        {"or is in no state",
+         "UPDATE job SET state = 'napping', record_idx = NULL, record_kind = NULL WHERE number = 1",
+         "UPDATE job SET state = 'completed', record_idx = 1, record_kind = 'record' "
+         "WHERE number = 1"},
+        {"names no person", "UPDATE job SET person = -person", "UPDATE job SET person = -person"},
+        {"not of its nation", "UPDATE job SET nation = -nation", "UPDATE job SET nation = -nation"},
+        {"no reservation", "UPDATE job SET reservation = 1", "UPDATE job SET reservation = NULL"},
+        {"is no grant and makes quota", /* the accounts' sums stay */
+         "UPDATE entry SET d_free = d_free + CASE kind WHEN 'hold' THEN 1 ELSE -1 END "
+         "WHERE kind <> 'grant'",
+         "UPDATE entry SET d_free = d_free - CASE kind WHEN 'hold' THEN 1 ELSE -1 END "
+         "WHERE kind <> 'grant'"},
+        {"is of no nation", "UPDATE account SET person = -person",
+         "UPDATE account SET person = -person"},
     };
     PGconn *conn = db_connect();
     struct bt_err err = {0};
@@ -119,7 +141,9 @@ static void a_look_finds_what_is_wrong(void **state)
     db_ask(conn, "SET session_replication_role = replica");
     for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++) {
         db_ask(conn, cases[i].plant);
-        if (backup_check(&db, keep, NULL, &err) < 1)
+        sought = cases[i].says;
+        found = false;
+        if (backup_check(&db, keep, NULL, &err) < 1 || !found)
             fail_msg("%s was not found %s", cases[i].plant, err.text);
         db_ask(conn, cases[i].mend);
     }
