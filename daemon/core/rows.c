@@ -2,6 +2,8 @@
 #include "daemon/core/rows.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
@@ -24,13 +26,62 @@ const struct row_shape row_shapes[ROW_KINDS] = {
 };
 #undef R
 
+/* ---- memory of lists that are done, for the next batches: a batch of submissions has the same
+ * kinds of rows as the one before, and is made and freed by different threads ---- */
+
+enum { SPARES = 3, SPARE_BYTES = 65536 };
+
+static struct {
+    pthread_mutex_t lock;
+    void *v[ROW_KINDS][SPARES];
+    int cap[ROW_KINDS][SPARES];
+    int n[ROW_KINDS];
+} spare = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static bool list_reuse(enum row_kind kind, struct row_list *l)
+{
+    bool found;
+
+    pthread_mutex_lock(&spare.lock);
+    found = spare.n[kind] > 0;
+    if (found) {
+        int at = --spare.n[kind];
+
+        l->v = spare.v[kind][at];
+        l->cap = spare.cap[kind][at];
+    }
+    pthread_mutex_unlock(&spare.lock);
+    return found;
+}
+
+static void list_done(enum row_kind kind, struct row_list *l)
+{
+    bool keep = false;
+
+    if (l->v && (size_t)l->cap * row_shapes[kind].size <= SPARE_BYTES) {
+        pthread_mutex_lock(&spare.lock);
+        keep = spare.n[kind] < SPARES;
+        if (keep) {
+            int at = spare.n[kind]++;
+
+            spare.v[kind][at] = l->v;
+            spare.cap[kind][at] = l->cap;
+        }
+        pthread_mutex_unlock(&spare.lock);
+    }
+    if (!keep)
+        bt_free(l->v);
+}
+
+/* ---- rows ---- */
+
 void *rows_add(struct rows *rows, enum row_kind kind)
 {
     struct row_list *l = &rows->list[kind];
     size_t size = row_shapes[kind].size;
     char *row;
 
-    if (l->n == l->cap) {
+    if (l->n == l->cap && (l->cap || !list_reuse(kind, l))) {
         l->cap = l->cap ? l->cap * 2 : 16;
         l->v = bt_realloc(l->v, (size_t)l->cap, size);
     }
@@ -104,6 +155,6 @@ void rows_done(struct rows *rows)
 {
     rows_clear(rows);
     for (int k = 0; k < ROW_KINDS; k++)
-        bt_free(rows->list[k].v);
+        list_done((enum row_kind)k, &rows->list[k]);
     *rows = (struct rows){0};
 }

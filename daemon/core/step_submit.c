@@ -49,6 +49,7 @@ static void write_accepted(const struct core *c, const struct job *j, int32_t ta
     struct json_writer w = {.to = to};
     const char *rules = word_text(c, j->rules);
 
+    (void)bt_buf_room(to, 400); /* as long as most answers */
     jw_object(&w, NULL);
     jw_uuid(&w, "id", tasks ? &j->array_of : &j->id);
     jw_i64(&w, "number", j->number);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "lib/base/time.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,23 +27,54 @@ int64_t bt_clock_now_us(const struct bt_clock *clock)
     return clock && clock->now_us ? clock->now_us(clock->arg) : bt_now_us();
 }
 
+static char *put_digits(char *to, int n, unsigned v)
+{
+    for (int i = n; i-- > 0; v /= 10)
+        to[i] = (char)('0' + v % 10);
+    return to + n;
+}
+
 char *bt_time_format(int64_t us, char *out)
 {
+    static _Thread_local int64_t day = -1; /* whose date is known: most times are of today */
+    static _Thread_local char date[sizeof "2026-01-01T"];
     time_t s = (time_t)(us / BT_US_PER_S);
     int frac = (int)(us % BT_US_PER_S);
-    struct tm tm;
-    size_t n;
+    unsigned second;
+    char *to = out;
 
     if (frac < 0) {
         frac += (int)BT_US_PER_S;
         s--;
     }
-    gmtime_r(&s, &tm);
-    n = strftime(out, BT_TIME_MAX, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (frac)
-        snprintf(out + n, BT_TIME_MAX - n, ".%06dZ", frac);
-    else
-        snprintf(out + n, BT_TIME_MAX - n, "Z");
+    if (s < 0 || s / 86400 != day) {
+        struct tm tm;
+        size_t n;
+
+        gmtime_r(&s, &tm);
+        n = strftime(out, BT_TIME_MAX, "%Y-%m-%dT", &tm);
+        if (s >= 0 && n == sizeof date - 1) {
+            day = s / 86400;
+            memcpy(date, out, sizeof date);
+        }
+        to += n;
+        second = (unsigned)(tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec);
+    } else {
+        memcpy(out, date, sizeof date - 1);
+        to += sizeof date - 1;
+        second = (unsigned)(s % 86400);
+    }
+    to = put_digits(to, 2, second / 3600);
+    *to++ = ':';
+    to = put_digits(to, 2, second / 60 % 60);
+    *to++ = ':';
+    to = put_digits(to, 2, second % 60);
+    if (frac) {
+        *to++ = '.';
+        to = put_digits(to, 6, (unsigned)frac);
+    }
+    *to++ = 'Z';
+    *to = '\0';
     return out;
 }
 

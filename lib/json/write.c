@@ -1,6 +1,5 @@
 /* The streaming writer. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +10,32 @@
 #include "lib/base/uuid.h"
 #include "lib/json/json.h"
 
+/* Text that needs no escape, as nearly all does, in one piece; false: it is another. */
+static bool plain(struct bt_buf *b, const char *s, size_t n)
+{
+    char *to;
+
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] < 0x20 || s[i] == '"' || s[i] == '\\')
+            return false;
+    to = bt_buf_room(b, n + 2);
+    if (!to)
+        return true; /* b->over says so */
+    *to++ = '"';
+    if (n)
+        memcpy(to, s, n);
+    to[n] = '"';
+    to[n + 1] = '\0';
+    b->n += n + 2;
+    return true;
+}
+
 static void quoted(struct bt_buf *b, const char *s, size_t n)
 {
     size_t from = 0;
 
+    if (plain(b, s, n))
+        return;
     bt_buf_char(b, '"');
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
@@ -99,10 +120,27 @@ void jw_str(struct json_writer *w, const char *key, const char *value)
         jw_null(w, key);
 }
 
+/* The digits of v as they end at `end`; where they begin. */
+static char *to_digits(char *end, int64_t v)
+{
+    uint64_t left = v < 0 ? -(uint64_t)v : (uint64_t)v;
+
+    do {
+        *--end = (char)('0' + left % 10);
+        left /= 10;
+    } while (left);
+    if (v < 0)
+        *--end = '-';
+    return end;
+}
+
 void jw_i64(struct json_writer *w, const char *key, int64_t value)
 {
+    char text[24], *end = text + sizeof text;
+    const char *from = to_digits(end, value);
+
     lead(w, key);
-    bt_buf_printf(w->to, "%" PRId64, value);
+    bt_buf_add(w->to, from, (size_t)(end - from));
 }
 
 void jw_f64(struct json_writer *w, const char *key, double value)
@@ -136,8 +174,11 @@ void jw_null(struct json_writer *w, const char *key)
 
 void jw_decimal(struct json_writer *w, const char *key, int64_t value)
 {
+    char text[24], *end = text + sizeof text;
+    const char *from = to_digits(end, value);
+
     lead(w, key);
-    bt_buf_printf(w->to, "\"%" PRId64 "\"", value);
+    quoted(w->to, from, (size_t)(end - from));
 }
 
 void jw_time(struct json_writer *w, const char *key, int64_t us)

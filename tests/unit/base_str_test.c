@@ -86,6 +86,30 @@ static void times_round_trip(void **state)
     assert_int_equal(bt_time_parse("2027-01-01x", "t", &us, NULL), -BT_ERR_INVALID);
 }
 
+static void a_time_is_written_as_its_calendar_day_has_it(void **state)
+{
+    static const struct {
+        int64_t us;
+        const char *text;
+    } cases[] = {
+        {0, "1970-01-01T00:00:00Z"},
+        {-1, "1969-12-31T23:59:59.999999Z"}, /* not of the day that was written before */
+        {INT64_C(86399999999), "1970-01-01T23:59:59.999999Z"},
+        {INT64_C(86400000000), "1970-01-02T00:00:00Z"},
+        {INT64_C(951825599000000), "2000-02-29T11:59:59Z"},
+        {INT64_C(951825600000100), "2000-02-29T12:00:00.000100Z"},
+        {INT64_C(253402300799000000), "9999-12-31T23:59:59Z"},
+        {INT64_C(253402300800000000), "10000-01-01T00:00:00Z"},
+        {INT64_C(253402300861000000), "10000-01-01T00:01:01Z"},
+        {1, "1970-01-01T00:00:00.000001Z"},
+    };
+    char out[BT_TIME_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(cases); i++)
+        assert_string_equal(bt_time_format(cases[i].us, out), cases[i].text);
+}
+
 static void utf8_is_judged_as_rfc_3629_says(void **state)
 {
     (void)state;
@@ -121,6 +145,7 @@ int main(void)
         cmocka_unit_test(numbers_are_whole_strings_in_range),
         cmocka_unit_test(sizes_know_both_families),
         cmocka_unit_test(times_round_trip),
+        cmocka_unit_test(a_time_is_written_as_its_calendar_day_has_it),
         cmocka_unit_test(a_list_has_whole_words),
         cmocka_unit_test(utf8_is_judged_as_rfc_3629_says),
     };

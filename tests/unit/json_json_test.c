@@ -162,11 +162,16 @@ static void the_writer_nests_and_escapes(void **state)
     jw_bool(&w, "e", false);
     jw_time(&w, "f", 0);
     jw_hex(&w, "g", "\x01\xff", 2);
+    jw_i64(&w, "h", INT64_MIN);
+    jw_i64(&w, "i", 0);
+    jw_decimal(&w, "j", -10);
+    jw_strn(&w, "k", "", 0);
     jw_end_object(&w);
     assert_string_equal(
         bt_buf_text(&b),
         "{\"a\":\"q\\\"\\\\\\n\\u0001\",\"b\":[-3,{},0.1],\"c\":\"9223372036854775807\","
-        "\"d\":null,\"e\":false,\"f\":\"1970-01-01T00:00:00Z\",\"g\":\"01ff\"}");
+        "\"d\":null,\"e\":false,\"f\":\"1970-01-01T00:00:00Z\",\"g\":\"01ff\","
+        "\"h\":-9223372036854775808,\"i\":0,\"j\":\"-10\",\"k\":\"\"}");
 }
 
 int main(void)
