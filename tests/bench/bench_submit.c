@@ -17,6 +17,12 @@
 
 enum { PERSONS = 64, PROJECTS = 10 };
 
+/* What connection i sends; only the id differs from one request to the next. */
+struct form {
+    char text[1024];
+    size_t n, id_at;
+};
+
 struct bench {
     struct rig rig;
     int connections;
@@ -24,7 +30,9 @@ struct bench {
     int64_t *latency_us;
     int64_t n, cap;
     int64_t refused;
-    FILE *acks;
+    struct form *forms;
+    struct bt_uuid *acks; /* n of them, beside latency_us */
+    int64_t cap_acks;
 };
 
 static void identity(void *arg, int i, char *cert, char *key, size_t size)
@@ -35,32 +43,39 @@ static void identity(void *arg, int i, char *cert, char *key, size_t size)
     snprintf(key, size, "%s/u%d.key", b->rig.ids, i % PERSONS);
 }
 
-static void request(void *arg, int i, struct bt_buf *to)
+static void make_form(int i, struct form *f)
 {
-    struct bench *b = arg;
-    char id[BT_UUID_TEXT];
-    char body[1024];
-    int n;
-
-    b->in_flight[i] = bt_uuid_new(bt_now_us());
-    n = snprintf(
+    char body[900];
+    int n = snprintf(
         body, sizeof body,
-        "{\"id\":\"%s\",\"name\":\"bench-%d\",\"project\":\"p%d\",\"kind\":\"command\","
+        "{\"id\":\"%36s\",\"name\":\"bench-%d\",\"project\":\"p%d\",\"kind\":\"command\","
         "\"code\":{\"argv\":[\"/bin/true\"]},\"accelerators\":{\"count\":%d,\"class\":\"cpu\"},"
         "\"walltime_s\":%d,\"purpose\":\"benchmark\",\"domains\":[\"general\"],"
         "\"data\":[\"public\"],\"params\":1000,\"environment\":{\"LANG\":\"C.UTF-8\"}}",
-        bt_uuid_format(b->in_flight[i], id), i, (i % PERSONS) % PROJECTS, 1 + i % 8,
-        60 + 60 * (i % 16));
-    bt_buf_printf(to,
-                  "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                  "Content-Length: %d\r\n\r\n%s",
-                  n, body);
+        "", i, (i % PERSONS) % PROJECTS, 1 + i % 8, 60 + 60 * (i % 16));
+
+    f->n = (size_t)snprintf(
+        f->text, sizeof f->text,
+        "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        "Content-Length: %d\r\n\r\n%s",
+        n, body);
+    f->id_at = f->n - (size_t)n + sizeof "{\"id\":\"" - 1;
+}
+
+static void request(void *arg, int i, struct bt_buf *to)
+{
+    struct bench *b = arg;
+    const struct form *f = &b->forms[i];
+    char id[BT_UUID_TEXT];
+
+    b->in_flight[i] = bt_uuid_new(bt_now_us());
+    bt_buf_add(to, f->text, f->n);
+    memcpy(to->p + to->n - f->n + f->id_at, bt_uuid_format(b->in_flight[i], id), BT_UUID_TEXT - 1);
 }
 
 static void answer(void *arg, const struct load_answer *a)
 {
     struct bench *b = arg;
-    char id[BT_UUID_TEXT];
 
     if (a->status != 201) {
         if (b->refused++ == 0)
@@ -68,8 +83,22 @@ static void answer(void *arg, const struct load_answer *a)
         return;
     }
     BT_GROW(b->latency_us, b->n, b->cap);
+    BT_GROW(b->acks, b->n, b->cap_acks);
+    b->acks[b->n] = b->in_flight[a->connection];
     b->latency_us[b->n++] = a->got_us - a->sent_us;
-    fprintf(b->acks, "%s\n", bt_uuid_format(b->in_flight[a->connection], id));
+}
+
+static void write_acks(const struct bench *b, const char *path)
+{
+    FILE *f = fopen(path, "we");
+    char id[BT_UUID_TEXT];
+
+    if (!f)
+        rig_die("cannot write %s", path);
+    for (int64_t i = 0; i < b->n; i++)
+        fprintf(f, "%s\n", bt_uuid_format(b->acks[i], id));
+    if (fclose(f) != 0)
+        rig_die("cannot write %s", path);
 }
 
 /* Acknowledged ids that the database does not have. */
@@ -110,7 +139,9 @@ int main(int argc, char **argv)
     rig_node(&b.rig, "n1", 64);
     b.in_flight = bt_new_n(struct bt_uuid, (size_t)b.connections);
     acks = bt_printf("%s/acks", b.rig.ids);
-    b.acks = fopen(acks, "we");
+    b.forms = bt_new_n(struct form, (size_t)b.connections);
+    for (int i = 0; i < b.connections; i++)
+        make_form(i, &b.forms[i]);
     ca = bt_printf("%s/pki/root.pem", b.rig.dir);
     load = (struct load){.host = "127.0.0.1",
                          .port = b.rig.people,
@@ -124,7 +155,7 @@ int main(int argc, char **argv)
     cpu_us = rig_cpu_us(b.rig.pid);
     load_run(&load, seconds, &got);
     cpu_us = rig_cpu_us(b.rig.pid) - cpu_us;
-    fclose(b.acks);
+    write_acks(&b, acks);
     planning = rig_ask(&b.rig, "SELECT count(*) FROM promise"); /* plans did run meanwhile */
     printf("{\"bench\":\"submit\",\"connections\":%d,\"accepted_per_s\":%.0f,\"p50_ms\":%.3f,"
            "\"p99_ms\":%.3f,\"p99_ms_while_planning\":%.3f,\"daemon_cpu_us_per_op\":%.1f,"
@@ -137,6 +168,8 @@ int main(int argc, char **argv)
            (long long)planning, (double)rig_rss_kb(b.rig.pid, "VmRSS") / 1024,
            (long long)count_lost(&b, acks));
     bt_free(b.in_flight);
+    bt_free(b.forms);
+    bt_free(b.acks);
     bt_free(b.latency_us);
     rig_stop(&b.rig);
     return 0;

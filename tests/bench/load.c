@@ -86,15 +86,15 @@ static bool next_request(const struct load *l, int i, struct connection *c)
 /* The length of a complete answer in c->in, 0 if more must come; *ret_body is its body. */
 static size_t complete(const struct connection *c, const char **ret_body, size_t *ret_n)
 {
-    const char *end = c->in.n ? strstr(c->in.p, "\r\n\r\n") : NULL;
-    const char *at;
+    static const char name[] = "\r\nContent-Length:";
+    const char *end = c->in.n ? memmem(c->in.p, c->in.n, "\r\n\r\n", 4) : NULL;
     size_t n = 0;
 
     if (!end)
         return 0;
-    at = strcasestr(c->in.p, "\r\nContent-Length:");
-    if (at && at < end)
-        n = strtoull(at + 17, NULL, 10);
+    for (const char *at = c->in.p; (at = memchr(at, '\r', (size_t)(end - at))); at++)
+        if (!strncasecmp(at, name, sizeof name - 1))
+            n = strtoull(at + sizeof name - 1, NULL, 10);
     *ret_body = end + 4;
     *ret_n = n;
     end += 4 + n;
