@@ -11,7 +11,7 @@ int cmd_dataset_list(struct app *app, const struct cli_args *a, struct bt_err *e
 {
     static const struct out_col cols[] = {
         {"NAME", "name", OUT_STR, 0},        {"SITE", "site", OUT_STR, 0},
-        {"PATH", "path", OUT_STR, 0},        {"BYTES", "bytes", OUT_NUM, 0},
+        {"PATH", "path", OUT_STR, 0},        {"SIZE", "bytes", OUT_BYTES, 0},
         {"SINCE", "since", OUT_WHEN, 1},     {"DIGEST", "digest", OUT_STR, 1},
         {"VARIABLE", "variable", OUT_STR, 1}};
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "name",

@@ -141,6 +141,9 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
     else if (col->kind == OUT_SPAN &&
              bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN, INT64_MAX, &v, NULL) == 0)
         bt_buf_str(to, text_duration(v, out));
+    else if (col->kind == OUT_BYTES &&
+             bt_parse_i64(bt_buf_text(&raw), "", 0, INT64_MAX, &v, NULL) == 0)
+        bt_buf_str(to, text_bytes(v, out));
     else
         text_clean(to, bt_buf_text(&raw));
 }
@@ -148,7 +151,7 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
 static bool right(enum out_kind kind)
 {
     return kind == OUT_NUM || kind == OUT_HOURS || kind == OUT_ACC_S || kind == OUT_LEFT ||
-           kind == OUT_SPAN;
+           kind == OUT_SPAN || kind == OUT_BYTES;
 }
 
 /* Items of a list, or the one object that a single reply is. */

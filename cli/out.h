@@ -16,6 +16,7 @@ enum out_kind {
     OUT_LEFT,  /* the same of an account, "no cap" where its member capped is false */
     OUT_WHEN,  /* RFC 3339 as local time */
     OUT_SPAN,  /* seconds */
+    OUT_BYTES, /* "7.9 MB" */
     OUT_STATE, /* a word in a colour */
     OUT_LIST   /* array of strings, joined by commas */
 };
