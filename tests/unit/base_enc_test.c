@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/check.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/base/enc.h"
+#include "lib/base/time.h"
 #include "lib/base/uuid.h"
 
 static void base64_knows_rfc_4648(void **state)
@@ -54,6 +58,31 @@ static void hex_reads_only_its_length(void **state)
     assert_int_equal(bt_unhex("0agf", out, 2), -1);
 }
 
+/* Ids take their randomness from what the kernel gave for several. */
+static void a_forked_child_makes_other_ids(void **state)
+{
+    struct bt_uuid ours = bt_uuid_new(bt_now_us()), theirs;
+    int ends[2];
+    int status;
+    pid_t pid;
+
+    (void)state;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        theirs = bt_uuid_new(bt_now_us());
+        _exit(write(ends[1], theirs.b, sizeof theirs.b) != sizeof theirs.b);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], theirs.b, sizeof theirs.b), sizeof theirs.b);
+    ours = bt_uuid_new(bt_now_us());
+    assert_memory_not_equal(ours.b + 9, theirs.b + 9, 7); /* behind time, count and variant */
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void uuids_rise_and_carry_their_time(void **state)
 {
     int64_t now = INT64_C(1795287600123456);
@@ -83,6 +112,7 @@ int main(void)
         cmocka_unit_test(base64_has_one_spelling),
         cmocka_unit_test(hex_reads_only_its_length),
         cmocka_unit_test(uuids_rise_and_carry_their_time),
+        cmocka_unit_test(a_forked_child_makes_other_ids),
     };
 
     return cmocka_run_group_tests_name("base_enc", tests, NULL, NULL);
