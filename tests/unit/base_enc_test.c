@@ -61,12 +61,13 @@ static void hex_reads_only_its_length(void **state)
 /* Ids take their randomness from what the kernel gave for several. */
 static void a_forked_child_makes_other_ids(void **state)
 {
-    struct bt_uuid ours = bt_uuid_new(bt_now_us()), theirs;
+    struct bt_uuid ours, theirs;
     int ends[2];
     int status;
     pid_t pid;
 
     (void)state;
+    (void)bt_uuid_new(bt_now_us()); /* now there is some left */
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     pid = fork();
     assert_true(pid >= 0);
