@@ -73,7 +73,7 @@ static void start_testbed(struct bed *b, const char *more)
     if (bed_shell(b,
                   "TB_PREFIX=b TB_CLUSTER=bench TB_PORT=%d %s TB_CPUS=%d TB_MEM=%d "
                   "TB_EXTRA='%s' %s/tests/slurm/testbed start %s %d >&2",
-                  33000 + (int)(getpid() % 800) * 20, b->cloud ? "TB_CLOUD=1" : "",
+                  20000 + (int)(getpid() % 600) * 20, b->cloud ? "TB_CLOUD=1" : "",
                   b->cloud ? 96 : 16, b->cloud ? 2000000 : 8000, more, BT_SOURCE_ROOT, b->dir,
                   b->n_nodes) != 0)
         rig_die("the Slurm of the bench did not start");
@@ -115,7 +115,8 @@ static void next_frame(int fd, struct bt_buf *in, struct wire_reply *ret)
     if (rc < 0 || wire_reply_read(text, len, ret, &err) < 0 || !ret->ok)
         rig_die("beamtime-slurm: %s%s", err.text, ret->text);
     in->n -= 4 + len;
-    memmove(in->p, in->p + 4 + len, in->n);
+    if (in->p)
+        memmove(in->p, in->p + 4 + len, in->n);
 }
 
 static void ask_nodes(int fd, bool fresh, struct bt_buf *in, struct wire_reply *ret)
