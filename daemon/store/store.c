@@ -417,10 +417,11 @@ static void split_jobs(const struct rows *rows, struct split *ret)
 
 static bool queue_list(struct flight *f, enum row_kind kind, const struct row_list *list)
 {
-    const struct query *q = query_of_kind("put", kind);
+    const struct query *q;
 
     if (!list->n)
         return true;
+    q = query_of_kind("put", kind);
     assert(q);
     bt_buf_clear(&f->st->bytes);
     codec_encode(&f->st->layouts[kind], shape_of(kind).shape, list, &f->st->bytes);
