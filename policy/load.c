@@ -20,24 +20,25 @@
 #include "policy/wire.h"
 
 const struct policy_limits policy_limits_default = {
-    .deadline_ms = 2000,
+    .cpu_s = 2,
+    .deadline_ms = 30000,
     .memory_bytes = (size_t)8 << 20,
     .steps = 10 * 1000 * 1000,
 };
 
-/* Takes from the child everything but its memory and the pipe. The limits are
- * hard, and what fails here is only one fence of several. */
-static void confine(int fd, int deadline_ms)
+/* Takes from the child everything but its memory and the pipe. The limits are hard (that of
+ * processor time a second after SIGXCPU), and what fails here is only one fence of several. */
+static void confine(int fd, int cpu_s)
 {
     const struct {
         __rlimit_resource_t what;
-        rlim_t most;
+        rlim_t soft, hard;
     } limits[] = {
-        {RLIMIT_CPU, (rlim_t)deadline_ms / 1000 + 1},
-        {RLIMIT_CORE, 0},
-        {RLIMIT_FSIZE, 0},
-        {RLIMIT_NPROC, 0},
-        {RLIMIT_NOFILE, 0},
+        {RLIMIT_CPU, (rlim_t)cpu_s, (rlim_t)cpu_s + 1},
+        {RLIMIT_CORE, 0, 0},
+        {RLIMIT_FSIZE, 0, 0},
+        {RLIMIT_NPROC, 0, 0},
+        {RLIMIT_NOFILE, 0, 0},
     };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -47,7 +48,7 @@ static void confine(int fd, int deadline_ms)
         close_range(0, (unsigned)fd - 1, 0);
     close_range((unsigned)fd + 1, ~0U, 0);
     for (size_t i = 0; i < BT_ARRAY_LEN(limits); i++)
-        setrlimit(limits[i].what, &(struct rlimit){limits[i].most, limits[i].most});
+        setrlimit(limits[i].what, &(struct rlimit){limits[i].soft, limits[i].hard});
 }
 
 /* The child's whole life. It runs in a copy of a process that may have had
@@ -59,7 +60,7 @@ BT_NORETURN static void be_child(int fd, const char *tiers, const char *rules,
     struct bt_buf out = {.max = POLICY_WIRE_MAX};
     bool failed;
 
-    confine(fd, limits->deadline_ms);
+    confine(fd, limits->cpu_s);
     policy_child_run(tiers, rules, limits, &out);
     failed = bt_write_all(fd, out.p, out.n, NULL) < 0;
     bt_buf_done(&out);
@@ -96,11 +97,15 @@ static int read_answer(int fd, const struct policy_limits *limits, struct bt_buf
     }
 }
 
-static void end_child(pid_t pid)
+/* The signal that had ended it before, 0 if none had. */
+static int end_child(pid_t pid)
 {
+    int status = 0;
+
     kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
+    return WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL ? WTERMSIG(status) : 0;
 }
 
 static int ask_child(const char *tiers, const char *rules, const struct policy_limits *limits,
@@ -109,6 +114,7 @@ static int ask_child(const char *tiers, const char *rules, const struct policy_l
     BT_FD_AUTO int from = -1;
     int to;
     int fds[2];
+    int ended_by;
     pid_t pid;
     int rc;
 
@@ -124,7 +130,11 @@ static int ask_child(const char *tiers, const char *rules, const struct policy_l
     if (rc < 0)
         return rc;
     rc = read_answer(from, limits, answer, err);
-    end_child(pid);
+    ended_by = end_child(pid);
+    if (rc == 0 && ended_by == SIGXCPU)
+        return bt_fail(err, BT_ERR_TIMEOUT,
+                       "policy_timeout: the rules take more than %d s of processor time to read",
+                       limits->cpu_s);
     return rc;
 }
 

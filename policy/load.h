@@ -18,12 +18,14 @@
 #include "policy/tree.h"
 
 struct policy_limits {
-    int deadline_ms;     /* wall clock for fork, reading and checking */
+    int cpu_s;           /* processor time of reading and checking */
+    int deadline_ms;     /* wall clock: only what hangs, or a machine that does, takes so long */
     size_t memory_bytes; /* heap of the Lua state */
     int64_t steps;       /* VM instructions, rounded up to 1000 */
 };
 
-/* 2 s, 8 MiB, 10 million steps: forty times what the largest rule book takes. */
+/* 2 s of processor time within 30 s, 8 MiB, 10 million steps: forty times what the largest rule
+ * book takes. */
 extern const struct policy_limits policy_limits_default;
 
 enum { POLICY_SOURCE_MAX = 256 * 1024 }; /* bytes of one file */
@@ -37,7 +39,7 @@ typedef void policy_hash_fn(const void *p, size_t n, uint8_t out[POLICY_DIGEST])
  * tiers.lua followed by those of rules.lua: `cat tiers.lua rules.lua | sha256sum`.
  * BT_ERR_NOT_FOUND, BT_ERR_IO, BT_ERR_TOO_LARGE: the files; BT_ERR_INVALID: what
  * stands in them, with file and line or the rule's id; BT_ERR_TIMEOUT
- * ("policy_timeout: …"): the child was killed at its deadline.
+ * ("policy_timeout: …"): the child was killed at one of the first two limits.
  * May be called from any thread, one at a time. */
 int policy_load(const char *dir, policy_hash_fn *hash, struct policy **ret,
                 struct bt_err *err) BT_MUSTUSE;

@@ -31,8 +31,10 @@ static int drop_tiers(void **state)
 }
 
 /* As shipped, but with time for a slow machine or valgrind. */
-static const struct policy_limits patient = {
-    .deadline_ms = 120000, .memory_bytes = (size_t)8 << 20, .steps = 10 * 1000 * 1000};
+static const struct policy_limits patient = {.cpu_s = 120,
+                                             .deadline_ms = 120000,
+                                             .memory_bytes = (size_t)8 << 20,
+                                             .steps = 10 * 1000 * 1000};
 
 static int load(const char *rules, struct policy **ret, struct bt_err *err)
 {
@@ -195,7 +197,7 @@ static int count_descriptors(void)
 static void a_child_that_hangs_is_killed_at_its_deadline(void **state)
 {
     const struct policy_limits limits = {
-        .deadline_ms = 100, .memory_bytes = 1 << 20, .steps = INT64_MAX / 2};
+        .cpu_s = 120, .deadline_ms = 100, .memory_bytes = 1 << 20, .steps = INT64_MAX / 2};
     int before = count_descriptors();
     int64_t start_us = bt_mono_us();
     struct policy *p = NULL;
@@ -209,6 +211,23 @@ static void a_child_that_hangs_is_killed_at_its_deadline(void **state)
     assert_true(bt_mono_us() - start_us >= 100 * 1000);
     assert_null(p);
     assert_int_equal(count_descriptors(), before);
+}
+
+/* However slow the machine is: what counts is the child's own time. */
+static void a_child_that_takes_too_much_processor_time_is_killed(void **state)
+{
+    const struct policy_limits limits = {
+        .cpu_s = 1, .deadline_ms = 120000, .memory_bytes = 1 << 20, .steps = INT64_MAX / 2};
+    struct policy *p = NULL;
+    struct bt_err err = {0};
+
+    (void)state;
+    assert_int_equal(
+        policy_load_text(bt_buf_text(&tiers), "while true do end", bt_sha256, &limits, &p, &err),
+        -BT_ERR_TIMEOUT);
+    assert_string_equal(err.text,
+                        "policy_timeout: the rules take more than 1 s of processor time to read");
+    assert_null(p);
 }
 
 static void the_digest_is_that_of_both_files(void **state)
@@ -262,6 +281,7 @@ int main(void)
         cmocka_unit_test(a_rule_may_rest_on_what_the_facility_knows),
         cmocka_unit_test(tiers_only_become_stricter),
         cmocka_unit_test(a_child_that_hangs_is_killed_at_its_deadline),
+        cmocka_unit_test(a_child_that_takes_too_much_processor_time_is_killed),
         cmocka_unit_test(the_digest_is_that_of_both_files),
         cmocka_unit_test(a_failed_load_leaves_the_old_policy_alone),
         cmocka_unit_test(damaged_trees_are_never_accepted_as_they_are),
