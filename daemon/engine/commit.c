@@ -1,0 +1,199 @@
+/* The store thread commits, the out thread gives out what is committed.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/engine/own.h"
+
+#include <time.h>
+
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/base/time.h"
+
+enum {
+    STOP_PATIENCE_US = 5000000,
+    FEW = 4, /* events whose answers the store thread gives out itself */
+};
+
+/* A daemon that is told to stop does not wait for ever for a database that is gone: what was not
+ * committed was not acknowledged either. */
+bool engine_given_up(struct engine *e)
+{
+    bool yes;
+
+    pthread_mutex_lock(&e->lock);
+    yes = e->stopping && bt_mono_us() > e->stop_us + STOP_PATIENCE_US;
+    pthread_mutex_unlock(&e->lock);
+    return yes;
+}
+
+/* ---- the store thread ---- */
+
+static void went_down(struct engine *e, const struct bt_err *err, int64_t *wait_us)
+{
+    struct timespec until;
+
+    bt_log_err(BT_WARN, "store-down", err);
+    pthread_mutex_lock(&e->lock);
+    e->down = true;
+    e->down_err = *err;
+    if (!e->down_err.code)
+        bt_fail(&e->down_err, BT_ERR_DB_RETRY, "the database does not answer");
+    *wait_us = BT_MIN(BT_MAX(*wait_us * 2, 50000), 2 * BT_US_PER_S);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (*wait_us % BT_US_PER_S) * 1000;
+    until.tv_sec += *wait_us / BT_US_PER_S + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (!e->store_ends)
+        pthread_cond_timedwait(&e->to_store, &e->lock, &until);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static enum store_outcome commit(struct engine *e, struct batch *b, struct bt_err *err)
+{
+    int64_t wait_us = 0;
+
+    for (;;) {
+        enum store_outcome got = store_commit(e->store, b, err);
+
+        if (got == STORE_DOWN) {
+            went_down(e, err, &wait_us);
+            if (engine_given_up(e))
+                return got;
+            continue;
+        }
+        if (got != STORE_RETRY)
+            return got;
+    }
+}
+
+/* ---- replies, wants and views of what is committed: by the out thread while the next batch is
+ * being committed; where none waits, the store thread need not wake it for a few ---- */
+
+/* The lock is held. */
+static void give_out(struct engine *e, const struct work *w)
+{
+    struct work *copy = bt_memdup(w, sizeof *w);
+
+    copy->next = NULL;
+    *e->out_end = copy;
+    e->out_end = &copy->next;
+    pthread_cond_signal(&e->to_out);
+}
+
+void *engine_out_loop(void *arg)
+{
+    struct engine *e = arg;
+
+    pthread_mutex_lock(&e->lock);
+    for (;;) {
+        struct work *w;
+
+        while (!e->out && !e->out_ends)
+            pthread_cond_wait(&e->to_out, &e->lock);
+        w = e->out;
+        if (!w)
+            break;
+        e->out = w->next;
+        if (!e->out)
+            e->out_end = &e->out;
+        e->giving = true;
+        pthread_mutex_unlock(&e->lock);
+        e->set.committed(e->set.arg, w->batch);
+        engine_work_done(w);
+        bt_free(w);
+        pthread_mutex_lock(&e->lock);
+        e->giving = false;
+        if (e->flight == FLIGHT_BUG)
+            pthread_cond_signal(&e->to_core);
+    }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* Nothing is being committed or given out. The lock is held, but not meanwhile. */
+static void give_out_here(struct engine *e, const struct work *w)
+{
+    e->giving = true;
+    pthread_mutex_unlock(&e->lock);
+    e->set.committed(e->set.arg, w->batch);
+    pthread_mutex_lock(&e->lock);
+    e->giving = false;
+}
+
+/* What came too late to wake the core thread for goes into the batch that leaves now: a batch
+ * costs the database far more than a row, and waking that thread more than a step. The lock is
+ * held, but not meanwhile. */
+static void step_here(struct engine *e)
+{
+    struct event *ev = engine_take_events(e, ENGINE_BATCH_MAX - e->filling.n);
+
+    e->stepping = true;
+    pthread_mutex_unlock(&e->lock);
+    engine_step_list(e, ev);
+    pthread_mutex_lock(&e->lock);
+    e->stepping = false;
+}
+
+static void settled(struct engine *e, enum store_outcome got, const struct bt_err *err)
+{
+    struct work w = e->in_flight;
+
+    if (got == STORE_BUG) {
+        pthread_mutex_lock(&e->lock);
+        e->bug_err = *err;
+        e->flight = FLIGHT_BUG;
+    } else {
+        bool was_full;
+
+        if (got == STORE_FENCED)
+            e->set.fatal(e->set.arg, err);
+        pthread_mutex_lock(&e->lock);
+        was_full = !e->stepping && engine_is_full(e);
+        e->status.n_batches++;
+        e->status.n_events += e->in_flight.n;
+        e->in_flight = (struct work){0};
+        e->down = false;
+        if (got == STORE_COMMITTED && e->queue && !e->stepping && !engine_is_full(e)) {
+            give_out(e, &w);
+            w = (struct work){0};
+            step_here(e);
+        }
+        e->flight = FLIGHT_NONE;
+        if (!e->stepping) /* spares the database the wait for two threads to wake */
+            engine_hand_over(e);
+        if (e->queue || was_full || e->core_waits) /* it was not told of what came meanwhile */
+            pthread_cond_signal(&e->to_core);
+        if (got == STORE_COMMITTED && w.batch && w.n <= FEW && e->flight == FLIGHT_NONE &&
+            !e->stepping && !e->queue && !e->out && !e->giving) {
+            give_out_here(e, &w);
+        } else if (got == STORE_COMMITTED && w.batch) {
+            give_out(e, &w);
+            w = (struct work){0};
+        }
+    }
+    if (e->flight == FLIGHT_BUG || e->stopping)
+        pthread_cond_signal(&e->to_core);
+    pthread_mutex_unlock(&e->lock);
+    if (got != STORE_BUG)
+        engine_work_done(&w);
+}
+
+void *engine_store_loop(void *arg)
+{
+    struct engine *e = arg;
+
+    for (;;) {
+        struct bt_err err = {0};
+        enum store_outcome got;
+
+        pthread_mutex_lock(&e->lock);
+        while (e->flight != FLIGHT_COMMIT && !e->store_ends)
+            pthread_cond_wait(&e->to_store, &e->lock);
+        if (e->flight != FLIGHT_COMMIT) {
+            pthread_mutex_unlock(&e->lock);
+            return NULL;
+        }
+        pthread_mutex_unlock(&e->lock);
+        got = commit(e, e->in_flight.batch, &err);
+        settled(e, got, &err);
+    }
+}

@@ -1,0 +1,87 @@
+/* own.h - what the files of the engine share: its state, and which thread may touch what.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef BT_DAEMON_ENGINE_OWN_H
+#define BT_DAEMON_ENGINE_OWN_H
+
+#include <pthread.h>
+
+#include "daemon/engine/engine.h"
+
+/* Events of a batch and the batch that they made. */
+struct work {
+    struct work *next; /* while it waits to be given out */
+    struct batch *batch;
+    struct event *first, **last;
+    int n;
+};
+
+enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
+
+struct engine {
+    struct engine_settings set;
+    struct store *store;
+    struct core *core; /* of the thread that steps */
+    pthread_t core_thread, store_thread, out_thread, plan_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t to_core, to_store, to_out, to_plan;
+
+    /* under the lock */
+    struct event *queue, **queue_end;
+    int n_queue;
+    int64_t stop_us; /* monotonic, when it was told to stop */
+    struct work in_flight;
+    enum flight flight;
+    struct work *out, **out_end; /* committed, in order, not given out yet */
+    bool giving, out_ends;       /* the out thread is at work; shall end */
+    bool stopping, store_ends, down;
+    bool behind; /* set before the threads start */
+    struct bt_err down_err, bug_err;
+    struct plan *to_do; /* a snapshot that waits for the planner */
+    struct plan *latest;
+    bool planning;
+    struct engine_status status;
+
+    /* of the thread that steps, else under the lock */
+    struct work filling;
+    uint64_t seq;
+    bool stepping;   /* the core thread, or the store thread between two batches */
+    bool core_waits; /* under the lock: for the store thread to end that */
+
+    /* of the thread that steps */
+    uint64_t rng;
+    int64_t clock_base_us, mono_base_us; /* PostgreSQL's clock at start, carried on monotonically */
+    int64_t next_tick_us, next_plan_us;  /* monotonic */
+};
+
+/* PostgreSQL's clock at start, carried on monotonically. */
+int64_t engine_now_us(const struct engine *e);
+
+struct work engine_work(void);
+void engine_work_done(struct work *w);
+int engine_load_core(struct engine *e, struct bt_err *err) BT_MUSTUSE; /* replaces e->core */
+
+/* ---- step.c: by the thread that steps ---- */
+
+void engine_stamp(struct engine *e, struct event *ev);
+void engine_step(struct engine *e, struct event *ev);
+void engine_step_list(struct engine *e, struct event *ev);
+/* The lock is held for these. */
+struct event *engine_take_events(struct engine *e, int max);
+bool engine_is_full(const struct engine *e);
+void engine_hand_over(struct engine *e);
+
+void *engine_core_loop(void *arg);
+
+/* ---- commit.c ---- */
+
+bool engine_given_up(struct engine *e);
+void *engine_store_loop(void *arg);
+void *engine_out_loop(void *arg);
+
+/* ---- plan.c ---- */
+
+void engine_first_plan(struct engine *e);
+void engine_maybe_plan(struct engine *e);
+void *engine_plan_loop(void *arg);
+
+#endif
