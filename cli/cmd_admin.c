@@ -87,7 +87,7 @@ int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
 
     bt_buf_str(&url, "/v1/events");
     url_query(&url, "subject", cli_value(a, "subject"));
-    /* A cursor of the audit is the number after which it goes on. */
+    /* A cursor of the audit is the event after which it goes on. */
     url_query(&url, "since", cli_value(a, cli_has(a, "since") ? "since" : "cursor"));
     return list(app, a, bt_buf_text(&url), &how, err);
 }

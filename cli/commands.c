@@ -221,8 +221,8 @@ static const struct cli_opt verify_opts[] = {
     {"wait", 0, "TIME", "wait so long for a checkpoint that covers the record", NULL},
     {0}};
 static const struct cli_opt audit_opts[] = {
-    {"subject", 0, "TEXT", "about this person, job or thing", NULL},
-    {"since", 0, "SEQ", "after this number", NULL},
+    {"subject", 0, "TEXT", "about this person, job (its number or id) or thing", NULL},
+    {"since", 0, "SEQ[.ORD]", "after this batch, or this event of it", NULL},
     PAGE,
     {0}};
 static const struct cli_opt period_opts[] = {

@@ -1,5 +1,7 @@
 /* Memory → rows, wants and views of the current batch. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/state.h"
@@ -34,7 +36,6 @@ void emit_job_state(struct core *c, struct job *j)
     r->outcome = j->outcome ? bt_strdup(phrase_text(&c->outcomes, j->outcome)) : NULL;
     r->stop = j->stop;
     r->checkpointed = j->checkpointed;
-    r->promise_us = null_if(j->promise_us, 0);
     r->record_idx = null_if(j->record_idx, -1);
     r->record_kind = j->record_idx < 0 ? NULL : bt_strdup("record");
     r->result_due_us = null_if(j->result_due_us, 0);
@@ -131,6 +132,15 @@ void emit_event(struct core *c, const char *kind, const char *actor, const char 
         .subject = bt_strdup(subject),
         .body = body ? body : bt_strdup("{}"),
     };
+}
+
+void emit_job_event(struct core *c, const char *kind, const char *actor, const struct job *j,
+                    char *body)
+{
+    char number[24];
+
+    snprintf(number, sizeof number, "%" PRId64, j->number);
+    emit_event(c, kind, actor, number, body);
 }
 
 void emit_leaf(struct core *c, const char *kind, struct bt_uuid job, char *leaf, int64_t *ret_idx)

@@ -236,7 +236,6 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     job_outcome(c, j, r->outcome);
     j->stop = (uint8_t)or_zero(r->stop);
     j->checkpointed = or_zero(r->checkpointed) != 0;
-    j->promise_us = or_none(r->promise_us, 0);
     j->record_idx = or_none(r->record_idx, -1);
     j->result_due_us = or_none(r->result_due_us, 0);
     j->result_idx = or_none(r->result_idx, -1);
@@ -247,6 +246,15 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
         c->persons[j->person - 1].n_live++;
     }
     return 0;
+}
+
+/* In the order in which they were given, or the last of each job. */
+static void load_promise(struct core *c, const struct row_promise *r)
+{
+    struct job *j = job_find(c, r->job, NULL);
+
+    if (j && r->attempt == j->attempt && !job_state_terminal(j->state))
+        j->promise_us = r->start_by_us;
 }
 
 /* Attempts and allocations come before the states of their jobs: the latest attempt is kept
@@ -352,6 +360,9 @@ int core_load(struct core *c, enum row_kind kind, const void *row, struct bt_err
         return load_job(c, row, err);
     case ROW_KIND_job_state:
         return load_job_state(c, row, err);
+    case ROW_KIND_promise:
+        load_promise(c, row);
+        return 0;
     case ROW_KIND_attempt:
         return load_attempt(c, row, err);
     case ROW_KIND_alloc:

@@ -331,6 +331,10 @@ void emit_entry(struct core *c, const struct move *m);
 /* One audit row: body is JSON, owned by the row from now on (NULL: {}). */
 void emit_event(struct core *c, const char *kind, const char *actor, const char *subject,
                 char *body);
+/* The same about a job: the subject is its number. Its submission is in its own row
+ * (row_job.submit_ord). */
+void emit_job_event(struct core *c, const char *kind, const char *actor, const struct job *j,
+                    char *body);
 void emit_leaf(struct core *c, const char *kind, struct bt_uuid job, char *leaf, int64_t *ret_idx);
 
 /* ---- answering (step.c) ---- */

@@ -220,6 +220,7 @@ static int grant_claim(struct core *c, uint32_t slot, const struct ev_claim *e, 
         attempt_settle(c, j, 0);
         attempt_drop(j);
         j->attempt++;
+        j->promise_us = 0;
         job_hold(c, slot, HELD_CLEARANCE);
         return bt_fail(err, BT_ERR_CLEARANCE_TOO_LOW, "job %" PRId64 " has lost a clearance",
                        j->number);
@@ -448,7 +449,7 @@ static void tick_attempt(struct core *c, uint32_t slot)
     if (a->state != ATTEMPT_UNREACHABLE) {
         a->state = ATTEMPT_UNREACHABLE;
         emit_attempt(c, j);
-        emit_event(c, "unreachable", "facility/clock", j->name, NULL);
+        emit_job_event(c, "unreachable", "facility/clock", j, NULL);
     }
     if (c->now_us >= a->seen_us + c->set.node_silent_us + c->set.lease_us)
         facility_failed(c, slot, "its node fell silent and the shepherd's lease has run out");

@@ -237,8 +237,9 @@ void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct
     j->state = (uint8_t)to;
     j->reason = HELD_NONE;
     j->since_us = c->now_us;
+    j->promise_us = 0;
     emit_job_state(c, j);
-    emit_event(c, job_state_name(to), "facility/core", j->name, NULL);
+    emit_job_event(c, job_state_name(to), "facility/core", j, NULL);
     emit_settled(c, j);
     attempt_drop(j);
     job_not_live(c, slot);
@@ -359,7 +360,7 @@ static void end_ranks(struct core *c, uint32_t slot, const struct ev_ranks_ended
     attempt_close(c, slot, reasons[e->reason]);
     c->batch->wants[c->batch->n_wants - 1].told = true;
     again = tries_again(j, e, &charge);
-    emit_event(c, "ranks-ended", "facility/agent", j->name, NULL);
+    emit_job_event(c, "ranks-ended", "facility/agent", j, NULL);
     if (again) {
         job_requeue(c, slot, charge);
         return;
@@ -498,7 +499,7 @@ static void cancel(struct core *c, uint32_t slot, const struct actor *who, const
                                             : bt_printf("cancelled by %s", who->text);
 
     job_outcome(c, j, why);
-    emit_event(c, "cancel", who->text, j->name, NULL);
+    emit_job_event(c, "cancel", who->text, j, NULL);
     if (j->state == JOB_FINISHING) {
         j->verdict = JOB_CANCELLED;
         emit_job_state(c, j);
@@ -579,6 +580,6 @@ void step_hold(struct core *c, const struct event *ev)
         j->reason = HELD_USER;
         job_move(c, slot, JOB_HELD);
     }
-    emit_event(c, e->release ? "release" : "hold", who.text, j->name, NULL);
+    emit_job_event(c, e->release ? "release" : "hold", who.text, j, NULL);
     answer_state(c, j);
 }

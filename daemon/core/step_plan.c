@@ -144,8 +144,8 @@ static void promise(struct core *c, struct job *j, const struct plan *p, const s
     r->start_by_us = s->promise_us;
     r->plan_us = s->start_us;
     r->cause = cause_of(j, p, s);
+    r->attempt = j->attempt;
     j->promise_us = s->promise_us;
-    emit_job_state(c, j);
 }
 
 /* ---- whom an owner needs out of its way ---- */
@@ -169,7 +169,7 @@ static void preempt(struct core *c, const struct plan_victim *v)
     snprintf(body, sizeof body,
              "{\"for\":%" PRId64 ",\"nation\":\"%s\",\"lost_acc_s\":%" PRId64 "}", owner->number,
              nation_code(c, owner->nation), v->lost_acc_s);
-    emit_event(c, "preempt", "facility/plan", j->name, bt_strdup(body));
+    emit_job_event(c, "preempt", "facility/plan", j, bt_strdup(body));
     j->stop = STOP_PREEMPT;
     j->att->stop_us = c->now_us;
     if (j->att->claimed_us) {

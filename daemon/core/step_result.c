@@ -69,7 +69,7 @@ void step_result(struct core *c, const struct event *ev)
     }
     emit_leaf(c, "result", j->id, bt_buf_take(&leaf), &j->result_idx);
     emit_job_state(c, j);
-    emit_event(c, "result", who.text, j->name, NULL);
+    emit_job_event(c, "result", who.text, j, NULL);
     said = bt_printf("{\"index\":%" PRId64 "}", j->result_idx);
     request_done(c, e->id, e->body_sha256, said);
     answer(c, 201, bt_strdup(said));

@@ -158,6 +158,6 @@ void step_unplaced(struct core *c, const struct event *ev)
     if (ev->who.kind != WHO_INSIDE || !j || j->attempt != e->attempt || !j->att ||
         j->att->state == ATTEMPT_ENDED || j->att->claimed_us)
         return;
-    emit_event(c, "unplaced", "facility/clusters", j->name, NULL);
+    emit_job_event(c, "unplaced", "facility/clusters", j, NULL);
     facility_failed(c, slot, e->text[0] ? e->text : "its cluster lost it before it began");
 }

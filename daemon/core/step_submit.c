@@ -200,6 +200,7 @@ static void emit_job(struct core *c, const struct job *j, const struct ev_submit
     r->memory_gb = j->memory_gb ? j->memory_gb : ROW_NULL32;
     r->bandwidth_gb = j->bandwidth_gb ? j->bandwidth_gb : ROW_NULL32;
     r->datasets = j->data ? bt_strdup(data_names(c, j->data)) : NULL;
+    r->submit_ord = c->batch->n_events++;
 }
 
 /* All tasks of an array that is waited for, as dependency_met. */
@@ -273,7 +274,6 @@ static struct job *accept_one(struct core *c, struct judging *g, const struct ev
         j->reason = HELD_DEPENDENCY;
     }
     emit_job_state(c, j);
-    emit_event(c, "submit", g->actor.text, j->name, NULL);
     provisional(c, slot);
     return j;
 }

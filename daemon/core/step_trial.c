@@ -212,8 +212,8 @@ static void preflight_failed(struct core *c, uint32_t slot, const char *why, boo
 {
     struct job *j = job_at(c, slot);
 
-    emit_event(c, "preflight-failed", "facility/clock", j->name,
-               bt_printf("{\"job\":%" PRId64 ",\"attempt\":%d}", j->number, j->attempt));
+    emit_job_event(c, "preflight-failed", "facility/clock", j,
+                   bt_printf("{\"job\":%" PRId64 ",\"attempt\":%d}", j->number, j->attempt));
     if (!named || j->stop == STOP_CANCEL || j->attempt >= JOB_MAX_ATTEMPTS) {
         facility_failed(c, slot, why);
         return;

@@ -339,11 +339,29 @@ void read_ledger_one(struct call *c)
     tasks_add(c, send_asked);
 }
 
+/* Where an audit goes on: SEQ (after the whole batch) or SEQ.ORD, as "next" gives it; absent: from
+ * its beginning. */
+static int after_event(const char *s, int64_t *ret_seq, int64_t *ret_ord, struct bt_err *err)
+{
+    const char *dot = s ? strchr(s, '.') : NULL;
+    char seq[24];
+
+    *ret_seq = 0;
+    *ret_ord = INT32_MAX;
+    if (!s)
+        return 0;
+    snprintf(seq, sizeof seq, "%.*s", (int)(dot ? dot - s : (ptrdiff_t)strlen(s)), s);
+    if (dot && bt_parse_i64(dot + 1, "since", 0, INT32_MAX, ret_ord, err) < 0)
+        return -BT_ERR_INVALID;
+    return bt_parse_i64(seq, "since", 0, INT64_MAX, ret_seq, err);
+}
+
 void read_events(struct call *c)
 {
     struct asked *a = ask(c, "events");
     struct bt_err err;
-    int64_t since;
+    int64_t seq;
+    int64_t ord;
     int64_t limit;
 
     if (!(c->who.roles & (ROLE_OPERATOR | ROLE_COUNCIL | ROLE_NATION_ADMIN))) {
@@ -352,11 +370,15 @@ void read_events(struct call *c)
         http_fail(c, &err);
         return;
     }
-    if (number(c, "since", INT64_MAX, 0, &since) < 0 ||
-        number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0)
+    if (after_event(serve_query(c->r, "since"), &seq, &ord, &err) < 0) {
+        http_fail(c, &err);
+        return;
+    }
+    if (number(c, "limit", LIMIT_LIST_MAX, LIMIT_LIST_DEFAULT, &limit) < 0)
         return;
     param(a, serve_query(c->r, "subject"));
-    number_param(a, since);
+    number_param(a, seq);
+    number_param(a, ord);
     number_param(a, limit);
     tasks_add(c, send_asked);
 }

@@ -38,6 +38,8 @@ const char *codec_table(enum row_kind kind)
         return "alloc";
     case ROW_KIND_account_set:
         return "account";
+    case ROW_KIND_event:
+        return "event_row";
     case ROW_KIND_balance:
         return NULL;
     default:

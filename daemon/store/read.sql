@@ -272,14 +272,25 @@ SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
         AND l.kind NOT IN ('submit', 'record')), '[]'))::text
 FROM ledger_entry e WHERE e.idx = $1::bigint
 -- name: events
--- subject, since seq, limit
-WITH page AS (
-    SELECT * FROM event WHERE ($1::text IS NULL OR subject = $1)
-      AND seq > coalesce($2::bigint, 0) ORDER BY seq, ord LIMIT $3::integer
+-- subject (a job also by its id), after this seq, and this ord of it, limit. Each half is read in the order of its key.
+WITH about AS (
+    SELECT CASE WHEN $1::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        THEN (SELECT number::text FROM job WHERE id = $1::uuid) ELSE $1::text END AS subject
+), page AS (
+    (SELECT seq, ord, at_us, kind, actor, subject, body FROM event_row
+    WHERE ($1::text IS NULL OR subject = (SELECT subject FROM about)) AND (seq, ord) > ($2::bigint, $3::integer)
+    ORDER BY seq, ord LIMIT $4::integer)
+    UNION ALL
+    (SELECT seq, ord, at_us, kind, actor, subject, body FROM submission
+    WHERE ($1::text IS NULL OR number = (SELECT CASE WHEN subject ~ '^[0-9]{1,18}$' THEN subject::bigint END FROM about))
+      AND (seq, ord) > ($2::bigint, $3::integer)
+    ORDER BY seq, ord LIMIT $4::integer)
+    ORDER BY seq, ord LIMIT $4::integer
 )
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('seq', seq, 'ord', ord,
     'at', rfc3339(at_us), 'kind', kind, 'actor', actor, 'subject', subject, 'body', body::json)
-    ORDER BY seq, ord), '[]'), 'next', (SELECT max(seq)::text FROM page))::text FROM page
+    ORDER BY seq, ord), '[]'), 'next', (SELECT seq || '.' || ord FROM page ORDER BY seq DESC, ord DESC LIMIT 1))::text
+FROM page
 -- name: policy_text
 SELECT json_build_object('digest', encode(digest, 'hex'), 'at', rfc3339(at_us), 'text', text)::text
 FROM policy ORDER BY at_us DESC LIMIT 1
@@ -362,7 +373,8 @@ found AS (
     UNION ALL
     SELECT 4, format('%s jobs wait beyond their promise', count(*)),
         format('beamtime explain %s', min(number))
-    FROM job, t WHERE record_idx IS NULL AND state = 'queued' AND promise_us < t.now
+    FROM job j, t WHERE record_idx IS NULL AND state = 'queued' AND (SELECT q.start_by_us FROM promise q
+        WHERE q.job = j.id AND q.attempt = j.attempt ORDER BY q.given_us DESC LIMIT 1) < t.now
     HAVING count(*) > 0
     UNION ALL
     SELECT 5, format('%s promises moved in the last day: %s', count(*), p.cause),

@@ -57,5 +57,5 @@ WHERE j.id = r.job AND j.record_idx IS NULL
 -- name: recover_done
 UPDATE core_head SET epoch = greatest(epoch, $1::bigint), seq = $2::bigint
 -- name: recover_event
-INSERT INTO event (seq, ord, at_us, kind, actor, body)
+INSERT INTO event_row (seq, ord, at_us, kind, actor, body)
 VALUES ($1::bigint, 0, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 'recover', 'inside', $2::text)

@@ -359,7 +359,6 @@ static const struct row_job_state no_state = {
     .end_signal = ROW_NULL32,
     .stop = ROW_NULL32,
     .checkpointed = ROW_NULL32,
-    .promise_us = ROW_NULL64,
     .record_idx = ROW_NULL64,
     .result_due_us = ROW_NULL64,
     .result_idx = ROW_NULL64,

@@ -85,8 +85,8 @@ INSERT INTO request ({columns}) SELECT {columns} FROM unnest($1::request[]) AS r
 INSERT INTO policy ({columns}) SELECT {columns} FROM unnest($1::policy[]) AS r
 ON CONFLICT (digest) DO UPDATE SET at_us = EXCLUDED.at_us
 -- name: put_job
--- with the first state
-INSERT INTO job ({columns}) SELECT {columns} FROM unnest($1::job[]) AS r
+-- with the first state, and the event of its submission
+INSERT INTO job (submit_seq, {columns}) SELECT h.seq, {r.columns} FROM core_head h, unnest($1::job[]) AS r
 -- name: put_ledger
 INSERT INTO ledger_entry ({columns}) SELECT {columns} FROM unnest($1::ledger_entry[]) AS r
 -- name: put_attempt
@@ -116,4 +116,4 @@ SELECT expect_rows('job', (SELECT count(*) FROM done), cardinality($1))
 -- name: put_promise
 INSERT INTO promise ({columns}) SELECT {columns} FROM unnest($1::promise[]) AS r
 -- name: put_event
-INSERT INTO event (seq, {columns}) SELECT h.seq, {r.columns} FROM core_head h, unnest($1::event[]) AS r
+INSERT INTO event_row (seq, {columns}) SELECT h.seq, {r.columns} FROM core_head h, unnest($1::event_row[]) AS r

@@ -295,6 +295,7 @@ struct bt_uuid db_job(struct batch *b, int64_t number, int accelerators)
                           .submit_us = T0 + number,
                           .rules = bt_strdup("[\"BASE-1\"]"),
                           .policy.b = {5},
+                          .submit_ord = b->n_events++,
                           .spec = bt_strdup("{\"name\":\"tiny\",\"accelerators\":{\"count\":1}}")};
     return j->id;
 }
@@ -312,7 +313,6 @@ struct row_job_state *db_job_state(struct batch *b, struct bt_uuid id, const cha
                                 .end_us = ROW_NULL64,
                                 .exit_code = ROW_NULL32,
                                 .end_signal = ROW_NULL32,
-                                .promise_us = ROW_NULL64,
                                 .record_idx = ROW_NULL64,
                                 .result_due_us = ROW_NULL64,
                                 .result_idx = ROW_NULL64,
@@ -396,7 +396,8 @@ struct bt_uuid db_life(struct store *store, int64_t number, int64_t ledger_size)
     struct row_alloc_del *d;
     struct row_job_state *s;
 
-    *p = (struct row_promise){.job = id, .given_us = T0, .start_by_us = T0 + BT_US_PER_S};
+    *p = (struct row_promise){
+        .job = id, .given_us = T0, .start_by_us = T0 + BT_US_PER_S, .attempt = 1};
     db_entry(b, id, "hold", 1, -6000, 6000, 0);
     db_job_state(b, id, "queued");
     db_event(b, "submit", "cz/lang");

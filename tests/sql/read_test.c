@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/store/queries.h"
@@ -112,7 +113,20 @@ static const struct {
     {"public_record", 1, {"1"}, 0, "\"later\":[]"},
     {"attempt_node", 2, {"$", "1"}, 0, "n1"},
     {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
-    {"events", 3, {NULL, NULL, "10"}, 0, "\"actor\":\"cz/ada\""},
+    {"events", 4, {NULL, "0", "2147483647", "10"}, 0, "\"actor\":\"cz/ada\""},
+    {"events", 4, {"1", "0", "2147483647", "10"}, 0, "\"ord\":0,\"at\":"},
+    {"events",
+     4,
+     {"1", "0", "2147483647", "10"},
+     0,
+     "\"kind\":\"submit\",\"actor\":\"cz/ada\",\"subject\":\"1\""},
+    {"events",
+     4,
+     {"$", "0", "2147483647", "10"},
+     0,
+     "\"kind\":\"submit\",\"actor\":\"cz/ada\",\"subject\":\"1\""},
+    {"events", 4, {"cz/lang", "0", "2147483647", "10"}, 0, "\"subject\":\"cz/lang\""},
+    {"events", 4, {"17", "0", "2147483647", "10"}, 0, "\"items\":[],\"next\":null"},
     {"policy_text", 0, {0}, 0, "\"text\":\"rules\""},
     {"status", 2, {"0", "{}"}, 0, "\"queued\":4,\"completed\":1}"},
     {"status",
@@ -140,6 +154,34 @@ static void each_question_has_its_answer(void **state)
         if (rc != cases[i].rc || !strstr(bt_buf_text(&dense), cases[i].has))
             fail_msg("%s (%d): %d %s %s", cases[i].name, (int)i, rc, err.text, bt_buf_text(&dense));
     }
+}
+
+/* Page by page, one event each: all of them, also of a batch that wrote several, and none twice. */
+static void an_audit_read_in_pages_is_whole(void **state)
+{
+    PGconn *conn = db_connect();
+    BT_BUF_AUTO struct bt_buf seen = {0};
+    char seq[24] = "0", ord[24] = "2147483647";
+
+    (void)state;
+    for (;;) {
+        BT_BUF_AUTO struct bt_buf json = {0};
+        const char *const params[] = {NULL, seq, ord, "1"};
+        const char *next;
+
+        assert_int_equal(reader_query(reader, "events", params, 4, &json, NULL), 0);
+        next = strstr(bt_buf_text(&json), "\"next\" : \"");
+        if (!next)
+            break;
+        assert_int_equal(sscanf(next, "\"next\" : \"%23[0-9].%23[0-9]", seq, ord), 2);
+        bt_buf_printf(&seen, "%s.%s ", seq, ord);
+    }
+    assert_string_equal(
+        bt_buf_text(&seen),
+        db_ask(conn,
+               "SELECT string_agg(seq || '.' || ord || ' ', '' ORDER BY seq, ord) FROM event"));
+    assert_string_equal(db_ask(conn, "SELECT max(ord) > 0 FROM event"), "t");
+    PQfinish(conn);
 }
 
 static void what_is_signed_is_no_problem(void **state)
@@ -189,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_question_has_its_answer),
+        cmocka_unit_test(an_audit_read_in_pages_is_whole),
         cmocka_unit_test(what_is_signed_is_no_problem),
         cmocka_unit_test(a_reader_can_write_nothing_even_as_the_owner),
         cmocka_unit_test(a_reader_whose_session_was_ended_asks_again),

@@ -223,7 +223,7 @@ static const struct {
      "23505"},
     {"entries stay", "DELETE FROM entry", "23001"},
     {"entries do not change", "UPDATE entry SET at_us = 0", "23001"},
-    {"events stay", "DELETE FROM event", "23001"},
+    {"events stay", "DELETE FROM event_row", "23001"},
     {"promises do not change", "UPDATE promise SET start_by_us = 0", "23001"},
     {"promises stay", "TRUNCATE promise", "23001"},
     {"leaves do not change", "UPDATE ledger_entry SET body = '{}'", "23001"},
@@ -491,6 +491,48 @@ static void a_migration_that_fails_leaves_nothing(void **state)
     PQfinish(c);
 }
 
+/* Jobs with promises as a daemon of before wrote them. */
+static const char before_0028[] =
+    "SET session_replication_role = replica;"
+    "INSERT INTO job (id, number, body_sha256, person, project, nation, name, kind, accelerators,"
+    " per_node, level, level_required, walltime_s, grace_s, signal, requeue, max_attempts, tier,"
+    " submit_us, spec, state, attempt, promise_us)"
+    " SELECT lpad(n::text, 32, '0')::uuid, n, '', 1, 1, 1, '', 0, 1, 0, 0, 0, 1, 1, 0, 0, 9, 0, 1, "
+    "'',"
+    " 'queued', a, p FROM (VALUES (1, 1, 70), (2, 2, NULL), (3, 2, 90), (4, 1, NULL)) j (n, a, p);"
+    "INSERT INTO promise (job, given_us, start_by_us)"
+    " SELECT lpad(n::text, 32, '0')::uuid, g, s FROM (VALUES (1, 10, 60), (1, 20, 70), (2, 10, 60),"
+    " (3, 10, 60), (3, 50, 90)) p (n, g, s);"
+    "INSERT INTO attempt (job, n, state, wanted_us)"
+    " SELECT lpad(n::text, 32, '0')::uuid, 1, 'ended', w FROM (VALUES (2, 30), (3, 10)) a (n, w);"
+    "SET session_replication_role = origin";
+
+static void promises_of_before_belong_to_their_attempts(void **state)
+{
+    struct bt_err err = {0};
+    char where[512];
+    PGconn *c;
+    int n = 0;
+
+    (void)state;
+    snprintf(where, sizeof where, "%s dbname=older",
+             embedded_conninfo(db_server(), EMBEDDED_OWNER));
+    db_ask(conn, "CREATE DATABASE older");
+    assert_int_equal(pg_open(where, NULL, bt_mono_us() + 10 * BT_US_PER_S, &c, &err), 0);
+    while (migrations[n].version < 28)
+        n++;
+    assert_int_equal(migrate(c, migrations, n, &err), n);
+    PQclear(PQexec(c, before_0028));
+    assert_string_equal(PQerrorMessage(c), "");
+    assert_int_equal(migrate(c, migrations, n_migrations, &err), n_migrations - n);
+    assert_string_equal(db_ask(c, "SELECT string_agg(j.number || ':' || p.attempt || ':' || "
+                                  "p.start_by_us, ' ' ORDER BY number, given_us)"
+                                  " FROM promise p JOIN job j ON j.id = p.job"),
+                        "1:1:60 1:1:70 2:1:60 3:1:60 3:2:90");
+    PQfinish(c);
+    db_ask(conn, "DROP DATABASE older");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +547,7 @@ int main(void)
         cmocka_unit_test(readers_read_and_do_nothing_else),
         cmocka_unit_test(migrations_apply_once_and_a_newer_or_edited_one_is_refused),
         cmocka_unit_test(a_migration_that_fails_leaves_nothing),
+        cmocka_unit_test(promises_of_before_belong_to_their_attempts),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -417,3 +417,17 @@ const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id)
     fail_msg("no such job in the database");
     return NULL;
 }
+
+int64_t promised_of(struct fixture *f, struct bt_uuid id)
+{
+    const struct row_list *l = &f->db.list[ROW_KIND_promise];
+    int64_t last = 0;
+
+    for (int i = 0; i < l->n; i++) {
+        const struct row_promise *p = &((const struct row_promise *)l->v)[i];
+
+        if (bt_uuid_eq(p->job, id) && p->attempt == state_of(f, id)->attempt)
+            last = p->start_by_us;
+    }
+    return last;
+}

@@ -30,6 +30,8 @@ int core_setup(void **state);
 int core_teardown(void **state);
 /* The job's row in f->db; fails the test when there is none. */
 const struct row_job_state *state_of(struct fixture *f, struct bt_uuid id);
+/* What its present attempt was promised last, 0: nothing. */
+int64_t promised_of(struct fixture *f, struct bt_uuid id);
 
 /* Steps the event (freed), commits the batch to f->db and returns its reply to the event. */
 const struct reply *fixture_step(struct fixture *f, struct event *ev);

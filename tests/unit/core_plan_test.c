@@ -155,7 +155,7 @@ static void an_owned_job_stops_a_lent_one_which_comes_back(void **state)
     assert_string_equal(state_of(f, owned)->state, "starting");
     assert_int_equal(attempt_of(f, owned, 1)->owned, 1);
     assert_string_equal(state_of(f, lent)->state, "queued");
-    assert_true(state_of(f, lent)->promise_us > f->now_us);
+    assert_true(promised_of(f, lent) > f->now_us);
     fixture_compare(f);
 }
 
@@ -259,7 +259,7 @@ static void a_job_is_planned_around_an_outage(void **state)
     fixture_submit(f, small, 2, 300);
     fixture_plan(f);
     assert_string_equal(state_of(f, id)->state, "queued");
-    assert_true(state_of(f, id)->promise_us >= begins + 900 * BT_US_PER_S);
+    assert_true(promised_of(f, id) >= begins + 900 * BT_US_PER_S);
     assert_string_equal(state_of(f, small)->state, "starting");
     fixture_compare(f);
 }
@@ -341,7 +341,7 @@ static void who_waits_starts_with_the_end_of_another(void **state)
     f->carries_on = true;
     fixture_plan(f);
     run(f, first, 1);
-    promised = state_of(f, third)->promise_us;
+    promised = promised_of(f, third);
     f->now_us += BT_US_PER_S / 2;
     exited(f, first);
     assert_string_equal(state_of(f, second)->state, "starting");
@@ -350,7 +350,7 @@ static void who_waits_starts_with_the_end_of_another(void **state)
     fixture_compare(f);
     fixture_plan(f);
     assert_string_equal(state_of(f, third)->state, "queued");
-    assert_int_equal(state_of(f, third)->promise_us, promised);
+    assert_int_equal(promised_of(f, third), promised);
     run(f, second, 1);
     exited(f, second);
     assert_string_equal(state_of(f, third)->state, "starting");
