@@ -82,7 +82,7 @@ quota() { json "[.items[] | [.level, .spent_mras, .held_mras]]" as council quota
     run -0 facility restore "$FACILITY/second"
     daemon_start
     run -0 as ana -q submit -n 1 --time 1m --hold -- true
-    agent_start
+    agent_launch
     await 30 refuses_work
     [[ $(cat "$FACILITY/test.refused") == *"restored from a copy"*"beamtimed recover"* ]]
     grep -q "an agent knows batch" "$FACILITY/beamtimed.log"

@@ -148,7 +148,7 @@ people_start() {
     enrol fr-admin fr/louis louis
 }
 
-agent_start() { # [OPTION...]
+agent_launch() { # [OPTION...]
     local user=
     [ "$(id -u)" != 0 ] || user=nobody
     mkdir -p "$FACILITY/agent" "$FACILITY/libexec"
@@ -166,6 +166,9 @@ agent_start() { # [OPTION...]
             >>"$FACILITY/agent.log" 2>&1 3>&-
     ) &
     echo $! >"$FACILITY/test.agent"
+}
+agent_start() { # [OPTION...]
+    agent_launch "$@"
     await 20 node_up || {
         tail -n 20 "$FACILITY/agent.log" >&2
         return 1
