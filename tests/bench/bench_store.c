@@ -95,12 +95,9 @@ static void submit(struct bench *s)
     struct batch *b = batch_new();
 
     for (int i = 0; i < s->size; i++) {
-        char subject[BT_UUID_TEXT];
-
         s->ids[i] = db_job(b, ++s->number, 1);
         db_entry(b, s->ids[i], "hold", 1, -6000, 6000, 0);
         db_job_state(b, s->ids[i], "queued");
-        db_event(b, "submit", bt_uuid_format(s->ids[i], subject));
     }
     commit(s, b);
 }
