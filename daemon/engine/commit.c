@@ -10,7 +10,7 @@
 
 enum {
     STOP_PATIENCE_US = 5000000,
-    FEW = 4, /* events whose answers the store thread gives out itself */
+    FEW = 4, /* events that are not worth the waking of a further thread */
 };
 
 /* A daemon that is told to stop does not wait for ever for a database that is gone: what was not
@@ -27,16 +27,22 @@ bool engine_given_up(struct engine *e)
 
 /* ---- the store thread ---- */
 
-static void went_down(struct engine *e, const struct bt_err *err, int64_t *wait_us)
+/* The lock is held. */
+static void note_down(struct engine *e, const struct bt_err *err)
 {
-    struct timespec until;
-
     bt_log_err(BT_WARN, "store-down", err);
-    pthread_mutex_lock(&e->lock);
     e->down = true;
     e->down_err = *err;
     if (!e->down_err.code)
         bt_fail(&e->down_err, BT_ERR_DB_RETRY, "the database does not answer");
+}
+
+static void went_down(struct engine *e, const struct bt_err *err, int64_t *wait_us)
+{
+    struct timespec until;
+
+    pthread_mutex_lock(&e->lock);
+    note_down(e, err);
     *wait_us = BT_MIN(BT_MAX(*wait_us * 2, 50000), 2 * BT_US_PER_S);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (*wait_us % BT_US_PER_S) * 1000;
@@ -109,7 +115,8 @@ void *engine_out_loop(void *arg)
     return NULL;
 }
 
-/* Nothing is being committed or given out. The lock is held, but not meanwhile. */
+/* What is still in flight for everybody else: nothing else is committed or given out meanwhile. The
+ * lock is held, but not meanwhile. */
 static void give_out_here(struct engine *e, const struct work *w)
 {
     e->giving = true;
@@ -133,67 +140,105 @@ static void step_here(struct engine *e)
     e->stepping = false;
 }
 
+/* Few events, and few behind them: waking the out thread would cost more than its work. */
+static bool are_few(const struct engine *e, const struct work *w)
+{
+    return w->n <= FEW && !e->stepping && e->filling.n + e->n_queue <= FEW && !e->out && !e->giving;
+}
+
+/* By the thread that committed: the answers go out, or it is our bug. The lock is held, but not
+ * meanwhile. */
 static void settled(struct engine *e, enum store_outcome got, const struct bt_err *err)
 {
     struct work w = e->in_flight;
 
     if (got == STORE_BUG) {
-        pthread_mutex_lock(&e->lock);
         e->bug_err = *err;
         e->flight = FLIGHT_BUG;
-    } else {
-        bool was_full;
-
-        if (got == STORE_FENCED)
-            e->set.fatal(e->set.arg, err);
-        pthread_mutex_lock(&e->lock);
-        was_full = !e->stepping && engine_is_full(e);
-        e->status.n_batches++;
-        e->status.n_events += e->in_flight.n;
-        e->in_flight = (struct work){0};
-        e->down = false;
-        if (got == STORE_COMMITTED && e->queue && !e->stepping && !engine_is_full(e)) {
-            give_out(e, &w);
-            w = (struct work){0};
-            step_here(e);
-        }
-        e->flight = FLIGHT_NONE;
-        if (!e->stepping) /* spares the database the wait for two threads to wake */
-            engine_hand_over(e);
-        if (e->queue || was_full || e->core_waits) /* it was not told of what came meanwhile */
-            pthread_cond_signal(&e->to_core);
-        if (got == STORE_COMMITTED && w.batch && w.n <= FEW && e->flight == FLIGHT_NONE &&
-            !e->stepping && !e->queue && !e->out && !e->giving) {
-            give_out_here(e, &w);
-        } else if (got == STORE_COMMITTED && w.batch) {
-            give_out(e, &w);
-            w = (struct work){0};
-        }
+        return;
     }
-    if (e->flight == FLIGHT_BUG || e->stopping)
+    e->status.n_batches++;
+    e->status.n_events += w.n;
+    e->in_flight = (struct work){0};
+    e->down = false;
+    if (got == STORE_COMMITTED && !are_few(e, &w)) {
+        give_out(e, &w);
+        return;
+    }
+    if (got == STORE_COMMITTED)
+        give_out_here(e, &w);
+    engine_work_done(&w);
+}
+
+/* The next batch leaves, if there is one. The lock is held, but not meanwhile. */
+static void go_on(struct engine *e, bool committed)
+{
+    bool was_full = !e->stepping && engine_is_full(e);
+
+    if (committed && e->queue && !e->stepping && !was_full)
+        step_here(e);
+    e->flight = FLIGHT_NONE;
+    if (!e->stepping) /* spares the database the wait for two threads to wake */
+        engine_hand_over(e);
+    if (e->queue || was_full || e->core_waits) /* it was not told of what came meanwhile */
         pthread_cond_signal(&e->to_core);
-    pthread_mutex_unlock(&e->lock);
-    if (got != STORE_BUG)
-        engine_work_done(&w);
 }
 
 void *engine_store_loop(void *arg)
 {
     struct engine *e = arg;
 
+    pthread_mutex_lock(&e->lock);
     for (;;) {
         struct bt_err err = {0};
         enum store_outcome got;
 
-        pthread_mutex_lock(&e->lock);
         while (e->flight != FLIGHT_COMMIT && !e->store_ends)
             pthread_cond_wait(&e->to_store, &e->lock);
-        if (e->flight != FLIGHT_COMMIT) {
-            pthread_mutex_unlock(&e->lock);
-            return NULL;
-        }
+        if (e->flight != FLIGHT_COMMIT)
+            break;
         pthread_mutex_unlock(&e->lock);
         got = commit(e, e->in_flight.batch, &err);
+        if (got == STORE_FENCED)
+            e->set.fatal(e->set.arg, &err);
+        pthread_mutex_lock(&e->lock);
         settled(e, got, &err);
+        if (e->flight == FLIGHT_COMMIT)
+            go_on(e, got == STORE_COMMITTED);
+        if (e->flight == FLIGHT_BUG || e->stopping)
+            pthread_cond_signal(&e->to_core);
     }
+    pthread_mutex_unlock(&e->lock);
+    return NULL;
+}
+
+/* Few events with none behind them, while the store thread rests and everything earlier is given
+ * out: committed by the thread that stepped them, since waking another costs more than the stepping
+ * that could go on beside it. One try: what is not settled by it is the store thread's, with the
+ * same batch. The lock is held, but not meanwhile. False: nothing was done. */
+bool engine_commit_here(struct engine *e)
+{
+    struct bt_err err = {0};
+    enum store_outcome got;
+
+    if (e->filling.n == 0 || e->filling.n > FEW || e->queue || e->flight != FLIGHT_NONE || e->out ||
+        e->giving || e->down || e->stopping)
+        return false;
+    engine_take_off(e, FLIGHT_HERE);
+    pthread_mutex_unlock(&e->lock);
+    got = store_commit(e->store, e->in_flight.batch, &err);
+    if (got == STORE_FENCED)
+        e->set.fatal(e->set.arg, &err);
+    pthread_mutex_lock(&e->lock);
+    if (got == STORE_RETRY || got == STORE_DOWN) {
+        if (got == STORE_DOWN)
+            note_down(e, &err);
+        e->flight = FLIGHT_COMMIT;
+        pthread_cond_signal(&e->to_store);
+        return true;
+    }
+    settled(e, got, &err);
+    if (e->flight == FLIGHT_HERE)
+        e->flight = FLIGHT_NONE;
+    return true;
 }

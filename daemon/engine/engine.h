@@ -31,7 +31,7 @@ struct engine_settings {
      * from a copy: then reads go on, but nothing is stepped, engine_post fails, and no want goes
      * out, until `beamtimed recover`. */
     uint64_t known_seq;
-    /* Called after each commit, in order, by one thread: replies, wants and views may go. */
+    /* Called after each commit, in order, one at a time: replies, wants and views may go. */
     void (*committed)(void *arg, const struct batch *batch);
     /* Another daemon leads, or the database cannot be used any more: the process must end. */
     void (*fatal)(void *arg, const struct bt_err *err);

@@ -15,7 +15,8 @@ struct work {
     int n;
 };
 
-enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_BUG };
+/* A batch on its way to the database: by the store thread; by the core thread; refused by it. */
+enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_HERE, FLIGHT_BUG };
 
 struct engine {
     struct engine_settings set;
@@ -68,6 +69,7 @@ void engine_step_list(struct engine *e, struct event *ev);
 /* The lock is held for these. */
 struct event *engine_take_events(struct engine *e, int max);
 bool engine_is_full(const struct engine *e);
+void engine_take_off(struct engine *e, enum flight flight); /* what was stepped is in flight */
 void engine_hand_over(struct engine *e);
 
 void *engine_core_loop(void *arg);
@@ -75,6 +77,7 @@ void *engine_core_loop(void *arg);
 /* ---- commit.c ---- */
 
 bool engine_given_up(struct engine *e);
+bool engine_commit_here(struct engine *e); /* the core thread, with the lock held */
 void *engine_store_loop(void *arg);
 void *engine_out_loop(void *arg);
 

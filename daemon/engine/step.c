@@ -54,16 +54,21 @@ void engine_step(struct engine *e, struct event *ev)
 
 /* ---- the core thread ---- */
 
+void engine_take_off(struct engine *e, enum flight flight)
+{
+    if (e->filling.batch->rows.n)
+        e->filling.batch->seq = ++e->seq;
+    e->in_flight = e->filling;
+    e->filling = engine_work();
+    e->flight = flight;
+}
+
 /* What was stepped goes to the store thread, if that is free. The lock is held. */
 void engine_hand_over(struct engine *e)
 {
     if (e->flight != FLIGHT_NONE || e->filling.n == 0)
         return;
-    if (e->filling.batch->rows.n)
-        e->filling.batch->seq = ++e->seq;
-    e->in_flight = e->filling;
-    e->filling = engine_work();
-    e->flight = FLIGHT_COMMIT;
+    engine_take_off(e, FLIGHT_COMMIT);
     pthread_cond_signal(&e->to_store);
 }
 
@@ -208,6 +213,8 @@ void *engine_core_loop(void *arg)
             pthread_mutex_lock(&e->lock);
             e->flight = FLIGHT_NONE;
         }
+        if (engine_commit_here(e))
+            continue;
         engine_hand_over(e);
         idle = !e->queue || engine_is_full(e);
         if (e->stopping && !e->queue && e->filling.n == 0 && e->flight == FLIGHT_NONE)
