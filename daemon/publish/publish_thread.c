@@ -13,9 +13,10 @@ struct publish_thread {
     struct publish_options o;
     int64_t min_interval_us;
     pthread_t thread;
-    pthread_mutex_t lock; /* over the next two */
+    pthread_mutex_t lock; /* over what follows */
     pthread_cond_t woken;
     uint64_t committed;
+    bool idle; /* it waits for entries, not for time to pass */
     bool stopping;
 };
 
@@ -40,8 +41,10 @@ static bool wait_for_work(struct publish_thread *t, uint64_t size, int64_t not_b
     bool go;
 
     pthread_mutex_lock(&t->lock);
+    t->idle = true;
     while (!t->stopping && t->committed <= size)
         wait_us(t, 0);
+    t->idle = false;
     while (!t->stopping && bt_mono_us() < not_before_us)
         wait_us(t, not_before_us - bt_mono_us());
     go = t->committed > size;
@@ -152,7 +155,8 @@ void publish_thread_wake(struct publish_thread *t, uint64_t committed)
     pthread_mutex_lock(&t->lock);
     if (committed > t->committed) {
         t->committed = committed;
-        pthread_cond_signal(&t->woken);
+        if (t->idle)
+            pthread_cond_signal(&t->woken);
     }
     pthread_mutex_unlock(&t->lock);
 }
