@@ -3,20 +3,26 @@
 
 #include "lib/base/mem.h"
 
-struct batch *batch_new(void)
+/* What a renewed batch keeps of each kind of row: as much as some hundred submissions need. */
+enum { KEPT_BYTES = 65536 };
+
+static uint64_t next_id(void)
 {
     static _Atomic uint64_t last;
+
+    return ++last;
+}
+
+struct batch *batch_new(void)
+{
     struct batch *b = bt_new(struct batch);
 
-    b->id = ++last;
+    b->id = next_id();
     return b;
 }
 
-void batch_free(struct batch *b)
+static void free_all_but_rows(struct batch *b)
 {
-    if (!b)
-        return;
-    rows_done(&b->rows);
     for (int i = 0; i < b->n_replies; i++) {
         bt_free(b->replies[i].body);
         bt_free(b->replies[i].more);
@@ -36,6 +42,24 @@ void batch_free(struct batch *b)
     bt_free(b->wants);
     bt_free(b->jobs);
     bt_free(b->credentials);
+}
+
+void batch_renew(struct batch *b)
+{
+    struct rows rows;
+
+    free_all_but_rows(b);
+    rows_clear(&b->rows, KEPT_BYTES);
+    rows = b->rows;
+    *b = (struct batch){.id = next_id(), .rows = rows};
+}
+
+void batch_free(struct batch *b)
+{
+    if (!b)
+        return;
+    free_all_but_rows(b);
+    rows_done(&b->rows);
     bt_free(b);
 }
 

@@ -130,6 +130,7 @@ struct batch {
 };
 
 struct batch *batch_new(void);
+void batch_renew(struct batch *b); /* empty as a new one, with the room for rows that it has */
 void batch_free(struct batch *b);
 struct reply *batch_reply(struct batch *b, uint64_t to);
 struct want *batch_want(struct batch *b);

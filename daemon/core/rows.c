@@ -2,8 +2,6 @@
 #include "daemon/core/rows.h"
 
 #include <assert.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "lib/base/mem.h"
@@ -26,53 +24,6 @@ const struct row_shape row_shapes[ROW_KINDS] = {
 };
 #undef R
 
-/* ---- memory of lists that are done, for the next batches: a batch of submissions has the same
- * kinds of rows as the one before, and is made and freed by different threads ---- */
-
-enum { SPARES = 3, SPARE_BYTES = 65536 };
-
-static struct {
-    pthread_mutex_t lock;
-    void *v[ROW_KINDS][SPARES];
-    int cap[ROW_KINDS][SPARES];
-    int n[ROW_KINDS];
-} spare = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static bool list_reuse(enum row_kind kind, struct row_list *l)
-{
-    bool found;
-
-    pthread_mutex_lock(&spare.lock);
-    found = spare.n[kind] > 0;
-    if (found) {
-        int at = --spare.n[kind];
-
-        l->v = spare.v[kind][at];
-        l->cap = spare.cap[kind][at];
-    }
-    pthread_mutex_unlock(&spare.lock);
-    return found;
-}
-
-static void list_done(enum row_kind kind, struct row_list *l)
-{
-    bool keep = false;
-
-    if (l->v && (size_t)l->cap * row_shapes[kind].size <= SPARE_BYTES) {
-        pthread_mutex_lock(&spare.lock);
-        keep = spare.n[kind] < SPARES;
-        if (keep) {
-            int at = spare.n[kind]++;
-
-            spare.v[kind][at] = l->v;
-            spare.cap[kind][at] = l->cap;
-        }
-        pthread_mutex_unlock(&spare.lock);
-    }
-    if (!keep)
-        bt_free(l->v);
-}
-
 /* ---- rows ---- */
 
 void *rows_add(struct rows *rows, enum row_kind kind)
@@ -81,7 +32,7 @@ void *rows_add(struct rows *rows, enum row_kind kind)
     size_t size = row_shapes[kind].size;
     char *row;
 
-    if (l->n == l->cap && (l->cap || !list_reuse(kind, l))) {
+    if (l->n == l->cap) {
         l->cap = l->cap ? l->cap * 2 : 16;
         l->v = bt_realloc(l->v, (size_t)l->cap, size);
     }
@@ -138,7 +89,7 @@ void row_free_texts(enum row_kind kind, void *row)
         }
 }
 
-void rows_clear(struct rows *rows)
+void rows_clear(struct rows *rows, size_t keep)
 {
     for (int k = 0; k < ROW_KINDS; k++) {
         struct row_list *l = &rows->list[k];
@@ -146,6 +97,10 @@ void rows_clear(struct rows *rows)
         for (int i = 0; i < l->n; i++)
             row_free_texts((enum row_kind)k, (char *)l->v + (size_t)i * row_shapes[k].size);
         l->n = 0;
+        if ((size_t)l->cap * row_shapes[k].size > keep) {
+            bt_free(l->v);
+            *l = (struct row_list){0};
+        }
     }
     rows->n = 0;
     bt_map_done(&rows->index);
@@ -153,8 +108,6 @@ void rows_clear(struct rows *rows)
 
 void rows_done(struct rows *rows)
 {
-    rows_clear(rows);
-    for (int k = 0; k < ROW_KINDS; k++)
-        list_done((enum row_kind)k, &rows->list[k]);
+    rows_clear(rows, 0);
     *rows = (struct rows){0};
 }

@@ -79,7 +79,9 @@ void *rows_add(struct rows *rows, enum row_kind kind);
  * the same key twice, so the last state of a thing wins. */
 void *rows_put(struct rows *rows, enum row_kind kind, const void *key, size_t n);
 
-void rows_clear(struct rows *rows); /* frees texts, keeps the arrays */
+/* Frees texts, and the arrays that take more than `keep` bytes: the others are room for the next
+ * rows. */
+void rows_clear(struct rows *rows, size_t keep);
 void rows_done(struct rows *rows);
 void row_free_texts(enum row_kind kind, void *row);
 void row_copy(enum row_kind kind, void *to, const void *row); /* with copies of its texts */

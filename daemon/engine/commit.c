@@ -104,9 +104,10 @@ void *engine_out_loop(void *arg)
         e->giving = true;
         pthread_mutex_unlock(&e->lock);
         e->set.committed(e->set.arg, w->batch);
-        engine_work_done(w);
-        bt_free(w);
+        engine_work_renew(w);
         pthread_mutex_lock(&e->lock);
+        engine_spare(e, w->batch);
+        bt_free(w);
         e->giving = false;
         if (e->flight == FLIGHT_BUG)
             pthread_cond_signal(&e->to_core);
@@ -117,12 +118,14 @@ void *engine_out_loop(void *arg)
 
 /* What is still in flight for everybody else: nothing else is committed or given out meanwhile. The
  * lock is held, but not meanwhile. */
-static void give_out_here(struct engine *e, const struct work *w)
+static void give_out_here(struct engine *e, struct work *w)
 {
     e->giving = true;
     pthread_mutex_unlock(&e->lock);
     e->set.committed(e->set.arg, w->batch);
+    engine_work_renew(w);
     pthread_mutex_lock(&e->lock);
+    engine_spare(e, w->batch);
     e->giving = false;
 }
 
@@ -161,13 +164,12 @@ static void settled(struct engine *e, enum store_outcome got, const struct bt_er
     e->status.n_events += w.n;
     e->in_flight = (struct work){0};
     e->down = false;
-    if (got == STORE_COMMITTED && !are_few(e, &w)) {
-        give_out(e, &w);
-        return;
-    }
-    if (got == STORE_COMMITTED)
+    if (got != STORE_COMMITTED)
+        engine_work_done(&w);
+    else if (are_few(e, &w))
         give_out_here(e, &w);
-    engine_work_done(&w);
+    else
+        give_out(e, &w);
 }
 
 /* The next batch leaves, if there is one. The lock is held, but not meanwhile. */

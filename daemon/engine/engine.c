@@ -38,6 +38,26 @@ void engine_work_done(struct work *w)
     *w = (struct work){0};
 }
 
+void engine_work_renew(struct work *w)
+{
+    batch_renew(w->batch);
+    events_free(w->first);
+    *w = (struct work){.batch = w->batch};
+}
+
+void engine_spare(struct engine *e, struct batch *b)
+{
+    if (e->n_spares < ENGINE_SPARES)
+        e->spares[e->n_spares++] = b;
+    else
+        batch_free(b);
+}
+
+struct work engine_work_next(struct engine *e)
+{
+    return e->n_spares ? (struct work){.batch = e->spares[--e->n_spares]} : engine_work();
+}
+
 /* ---- queue ---- */
 
 static int refuse_behind(const struct engine *e, struct bt_err *err)
@@ -135,6 +155,8 @@ static void engine_free(struct engine *e)
     events_free(e->queue);
     engine_work_done(&e->filling);
     engine_work_done(&e->in_flight);
+    while (e->n_spares)
+        batch_free(e->spares[--e->n_spares]);
     plan_unref(e->to_do);
     plan_unref(e->latest);
     core_free(e->core);

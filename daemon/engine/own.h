@@ -18,6 +18,8 @@ struct work {
 /* A batch on its way to the database: by the store thread; by the core thread; refused by it. */
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_HERE, FLIGHT_BUG };
 
+enum { ENGINE_SPARES = 3 }; /* one fills, one is committed, one is given out */
+
 struct engine {
     struct engine_settings set;
     struct store *store;
@@ -32,8 +34,10 @@ struct engine {
     int64_t stop_us; /* monotonic, when it was told to stop */
     struct work in_flight;
     enum flight flight;
-    struct work *out, **out_end; /* committed, in order, not given out yet */
-    bool giving, out_ends;       /* the out thread is at work; shall end */
+    struct work *out, **out_end;         /* committed, in order, not given out yet */
+    bool giving, out_ends;               /* the out thread is at work; shall end */
+    struct batch *spares[ENGINE_SPARES]; /* emptied: their rows have room */
+    int n_spares;
     bool stopping, store_ends, down;
     bool behind; /* set before the threads start */
     struct bt_err down_err, bug_err;
@@ -59,6 +63,10 @@ int64_t engine_now_us(const struct engine *e);
 
 struct work engine_work(void);
 void engine_work_done(struct work *w);
+/* Frees its events and empties its batch, for engine_spare. */
+void engine_work_renew(struct work *w);
+void engine_spare(struct engine *e, struct batch *b); /* the lock is held; b is the engine's */
+struct work engine_work_next(struct engine *e);       /* the lock is held */
 int engine_load_core(struct engine *e, struct bt_err *err) BT_MUSTUSE; /* replaces e->core */
 
 /* ---- step.c: by the thread that steps ---- */

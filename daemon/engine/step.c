@@ -59,7 +59,7 @@ void engine_take_off(struct engine *e, enum flight flight)
     if (e->filling.batch->rows.n)
         e->filling.batch->seq = ++e->seq;
     e->in_flight = e->filling;
-    e->filling = engine_work();
+    e->filling = engine_work_next(e);
     e->flight = flight;
 }
 
