@@ -32,12 +32,3 @@ UNION ALL
 SELECT seq, ord, at_us, kind, actor, subject, body FROM submission;
 COMMENT ON VIEW event IS 'What happened and who did it, for audit and cursors: one row an event, its key (seq, ord)';
 GRANT SELECT ON submission, event TO beamtime_read;
-
--- A job's number rises with the time of its submission: where a time begins is found by walking back from the last
--- job, over what is wanted anyway. A BRIN index cost each submission two looks at its pages.
-DROP INDEX job_submitted;
-CREATE FUNCTION job_number_before(us bigint) RETURNS bigint
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce((SELECT number FROM job WHERE submit_us < us ORDER BY number DESC LIMIT 1), 0)
-$$;
-COMMENT ON FUNCTION job_number_before IS 'The last job that was submitted before a time, microseconds since the epoch; 0: none was';

@@ -2,7 +2,7 @@
 -- SPDX-License-Identifier: GPL-3.0-or-later
 --
 -- Kinds without one are only written. $1: jobs submitted since then are read even if they are
--- over, for the window of request ids; an hour more is looked at, for clocks that were set back.
+-- over, for the window of request ids.
 
 -- name: load_nation
 SELECT {columns} FROM nation ORDER BY id
@@ -42,20 +42,20 @@ SELECT {columns} FROM switch_pair ORDER BY id
 SELECT {columns} FROM policy ORDER BY at_us DESC LIMIT 1
 -- name: load_job
 SELECT {columns} FROM job
-WHERE record_idx IS NULL OR (submit_us >= $1 AND number > (SELECT job_number_before($1 - 3600000000)))
+WHERE record_idx IS NULL OR submit_us >= $1
    OR (result_due_us IS NOT NULL AND result_idx IS NULL)
 ORDER BY number
 -- name: load_attempt
 SELECT {columns} FROM attempt WHERE job IN (
     SELECT id FROM job
-    WHERE record_idx IS NULL OR (submit_us >= $1 AND number > (SELECT job_number_before($1 - 3600000000)))
+    WHERE record_idx IS NULL OR submit_us >= $1
        OR (result_due_us IS NOT NULL AND result_idx IS NULL))
 ORDER BY job, n
 -- name: load_alloc
 SELECT {columns} FROM alloc
 -- name: load_job_state
 SELECT {columns} FROM job
-WHERE record_idx IS NULL OR (submit_us >= $1 AND number > (SELECT job_number_before($1 - 3600000000)))
+WHERE record_idx IS NULL OR submit_us >= $1
    OR (result_due_us IS NOT NULL AND result_idx IS NULL)
 ORDER BY number
 -- name: load_promise
