@@ -133,7 +133,7 @@ static bool may_bury(struct trip *t)
         return false;
     if (spool_shepherd(dir)) /* it was coming while we looked */
         return false;
-    if (spool_put(dir, "ranks", "slurm", &e) < 0) { /* so that nothing is started any more */
+    if (spool_mark(dir, "ranks", true, &e) < 0) { /* so that nothing is started any more */
         complain(t->c, "spool_failed", &e);
         return false;
     }
@@ -158,13 +158,27 @@ static void keep_shepherd(struct trip *t)
         complain(t->c, "shepherd_not_started", &e);
 }
 
-/* Forgets what inotify told so far: the folder is looked at anew. */
-static void drain(const struct trip *t)
+/* What inotify told since it was last asked: the logs grew only, or there is a file to look at. One
+ * that has not its name yet is not worth a look. */
+enum news { NO_NEWS, LOG_NEWS, FILE_NEWS };
+
+static enum news read_news(const struct trip *t)
 {
     char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    enum news ret = NO_NEWS;
+    ssize_t n;
 
-    while (t->inotify >= 0 && read(t->inotify, events, sizeof events) > 0)
-        ;
+    while (t->inotify >= 0 && (n = read(t->inotify, events, sizeof events)) > 0)
+        for (ssize_t at = 0; at < n;) {
+            const struct inotify_event *e = (const void *)(events + at);
+
+            if (e->len && bt_starts(e->name, "log."))
+                ret = BT_MAX(ret, LOG_NEWS);
+            else if (!(e->mask & IN_MODIFY) && !(e->len && bt_ends(e->name, ".tmp")))
+                ret = FILE_NEWS;
+            at += (ssize_t)sizeof *e + e->len;
+        }
+    return ret;
 }
 
 /* ---- what the daemon is told ---- */
@@ -204,7 +218,7 @@ static void claim(struct trip *t)
     }
     if (!settle(t, "claim_failed", rc, &e))
         return;
-    rc = t->fenced ? spool_put(t->c->dir, "gone", "", &e)
+    rc = t->fenced ? spool_mark(t->c->dir, "gone", true, &e)
                    : spool_put_grant(t->c->dir, bt_buf_text(&grant), &e);
     if (rc < 0)
         complain(t->c, "spool_failed", &e);
@@ -357,7 +371,7 @@ static bool is_brief(struct trip *t, struct yield *y)
 
     while (!spool_has(t->c->dir, "manifest.json") && (left = until - bt_mono_us()) > 0) {
         (void)poll(&p, 1, (int)(left / 1000) + 1);
-        drain(t);
+        (void)read_news(t);
     }
     return spool_has(t->c->dir, "manifest.json") && spool_yield(t->c->dir, y, &e) == 0 &&
            y->files == 0 && send_logs(t, INT64_MAX, true) && send_text(t, y, &e) == 0;
@@ -401,7 +415,7 @@ static void clean(struct trip *t)
     int status;
     pid_t pid;
 
-    if (spool_put(t->c->dir, "told", "", &e) < 0)
+    if (spool_mark(t->c->dir, "told", false, &e) < 0)
         complain(t->c, "spool_failed", &e);
     if (spawn(t->c, "clean", &pid, &e) < 0)
         complain(t->c, "clean_failed", &e);
@@ -460,18 +474,27 @@ static enum step look(struct trip *t)
     return bt_mono_us() < t->next_call_us ? WAIT : speak(t, granted, gone);
 }
 
-/* Until the folder changes, but not sooner than logs are worth a request. */
+/* Until a file comes, logs are worth a request, or the daemon may be tried again. */
 static void await(struct trip *t)
 {
     struct pollfd p = {.fd = t->inotify, .events = POLLIN};
+    int64_t until = bt_mono_us() + RECHECK_US;
     int64_t left = t->next_call_us - bt_mono_us();
+    bool waits_for_logs = t->said_started && !t->said_ended;
 
-    if (left > 0)
+    if (left > 0) {
         (void)poll(NULL, 0, (int)(left / 1000) + 1);
-    else if (poll(&p, 1, RECHECK_US / 1000) > 0 && !spool_has(t->c->dir, "ended.json") &&
-             spool_has(t->c->dir, "started") && t->said_started)
-        (void)poll(NULL, 0, LOG_GATHER_US / 1000);
-    drain(t);
+        (void)read_news(t);
+        return;
+    }
+    while ((left = until - bt_mono_us()) > 0 && poll(&p, 1, (int)(left / 1000) + 1) > 0) {
+        enum news news = read_news(t);
+
+        if (news == FILE_NEWS)
+            return;
+        if (news == LOG_NEWS && waits_for_logs)
+            until = BT_MIN(until, bt_mono_us() + LOG_GATHER_US);
+    }
 }
 
 static int64_t open_link(struct trip *t)
@@ -554,7 +577,7 @@ void courier_free(struct courier *c)
 int courier_tell(struct courier *c, const char *file, struct bt_err *err)
 {
     pthread_mutex_lock(&c->lock);
-    int rc = c->closed ? 0 : spool_put(c->dir, file, "", err);
+    int rc = c->closed ? 0 : spool_mark(c->dir, file, true, err);
     pthread_mutex_unlock(&c->lock);
     return rc;
 }

@@ -189,7 +189,7 @@ static int run_ranks(struct shepherd *s, struct verdict *ret, struct bt_err *err
         judge_error(s, &e, ret);
         return 0;
     }
-    rc = spool_put(s->dir, "started", "", err);
+    rc = spool_mark(s->dir, "started", false, err);
     shepherd_watch(s);
     shepherd_kill_rest(s);
     shepherd_drain(s);
@@ -288,8 +288,7 @@ static int gather(struct shepherd *s, struct bt_err *err)
     read_metrics(s, y.metrics);
     say_skipped(s, &h);
     harvest_done(&h);
-    int rc = spool_put(s->dir, "manifest.txt", bt_buf_text(&text), err);
-    return rc < 0 ? rc : spool_put_yield(s->dir, &y, err);
+    return spool_put_yield(s->dir, &y, &text, err);
 }
 
 static void done(struct shepherd *s)

@@ -191,7 +191,7 @@ int shepherd_start(struct shepherd *s, struct bt_err *err)
     if (s->inotify >= 0)
         s->metrics_watch = inotify_add_watch(s->inotify, s->places.metrics, IN_MODIFY);
     cage_make(&s->cage, spool_name(s->order.job, s->order.attempt, name), &limits);
-    rc = spool_put(s->dir, "ranks", cage_kind_name(s->cage.kind), err);
+    rc = spool_mark(s->dir, "ranks", true, err);
     if (rc == 0)
         rc = start_all(s, world, err);
     if (rc < 0) {

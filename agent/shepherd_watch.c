@@ -248,9 +248,19 @@ static void hunt(struct shepherd *s, void (*find)(struct shepherd *, struct pids
     }
 }
 
+/* We are the subreaper of everything below us: without a child there is nobody, and /proc need not
+ * be searched. */
+static bool has_children(void)
+{
+    siginfo_t info;
+
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+}
+
 static void find_rest(struct shepherd *s, struct pids *to)
 {
-    procs_below(getpid(), to);
+    if (has_children())
+        procs_below(getpid(), to);
     cage_pids(&s->cage, to);
 }
 

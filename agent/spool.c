@@ -147,9 +147,12 @@ static char *path_of(const char *dir, const char *file)
     return bt_printf("%s/%s", dir, file);
 }
 
+/* What shall outlive a loss of power: a text by itself, its name with the folder. */
+enum keep { KEEP_NOT = 0, KEEP_TEXT = 1, KEEP_NAME = 2, KEEP = KEEP_TEXT | KEEP_NAME };
+
 /* Another user may make files in a shared folder: never open what is there. */
-static int write_as(const char *dir, const char *file, mode_t mode, const void *p, size_t n,
-                    struct bt_err *err)
+static int write_as(const char *dir, const char *file, mode_t mode, enum keep keep, const void *p,
+                    size_t n, struct bt_err *err)
 {
     BT_AUTO char *path = path_of(dir, file);
     BT_AUTO char *temp = bt_printf("%s.%d.tmp", path, (int)getpid());
@@ -162,7 +165,7 @@ static int write_as(const char *dir, const char *file, mode_t mode, const void *
     rc = bt_write_all(fd, p, n, err);
     if (rc == 0 && fchmod(fd, mode) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot open %s to its user", temp);
-    if (rc == 0 && fsync(fd) < 0)
+    if (rc == 0 && n && (keep & KEEP_TEXT) && fsync(fd) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", temp);
     close(fd);
     if (rc == 0 && rename(temp, path) < 0)
@@ -171,13 +174,7 @@ static int write_as(const char *dir, const char *file, mode_t mode, const void *
         (void)unlink(temp);
         return rc;
     }
-    return bt_fsync_dir(dir, err);
-}
-
-static int write_file(const char *dir, const char *file, const void *p, size_t n,
-                      struct bt_err *err)
-{
-    return write_as(dir, file, 0600, p, n, err);
+    return keep & KEEP_NAME ? bt_fsync_dir(dir, err) : 0;
 }
 
 /* A plain file with one name and nothing else: not a link, not somebody's pipe. */
@@ -213,9 +210,9 @@ int spool_make(const char *attempts, const struct order *order, const char *spec
     if (rc == 0)
         rc = bt_mkdirs(temp, 0700, err);
     if (rc == 0)
-        rc = write_file(temp, "spec.json", spec, n_spec, err);
+        rc = write_as(temp, "spec.json", 0600, KEEP_TEXT, spec, n_spec, err);
     if (rc == 0)
-        rc = write_file(temp, "order.json", text.p, text.n, err);
+        rc = write_as(temp, "order.json", 0600, KEEP, text.p, text.n, err);
     if (rc == 0 && share)
         rc = handover_spool(temp, share, err);
     if (rc == 0 && rename(temp, dir) < 0)
@@ -250,14 +247,26 @@ int spool_put(const char *dir, const char *file, const char *text, struct bt_err
 {
     if (spool_has(dir, file))
         return 0;
-    return write_file(dir, file, text, strlen(text), err);
+    return write_as(dir, file, 0600, KEEP, text, strlen(text), err);
+}
+
+int spool_mark(const char *dir, const char *file, bool keep, struct bt_err *err)
+{
+    BT_AUTO char *lock = path_of(dir, "lock");
+    BT_AUTO char *path = path_of(dir, file);
+
+    if (spool_has(dir, file))
+        return 0;
+    if (link(lock, path) < 0 && errno != EEXIST)
+        return write_as(dir, file, 0600, keep ? KEEP_NAME : KEEP_NOT, "", 0, err);
+    return keep ? bt_fsync_dir(dir, err) : 0;
 }
 
 int spool_put_grant(const char *dir, const char *text, struct bt_err *err)
 {
     if (spool_has(dir, "granted"))
         return 0;
-    return write_as(dir, "granted", 0644, text, strlen(text), err);
+    return write_as(dir, "granted", 0644, KEEP_TEXT, text, strlen(text), err);
 }
 
 int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to, struct bt_err *err)
@@ -303,12 +312,16 @@ int spool_verdict(const char *dir, struct verdict *ret, struct bt_err *err)
     return read_struct(dir, "ended.json", verdict_fields, BT_ARRAY_LEN(verdict_fields), ret, err);
 }
 
-int spool_put_yield(const char *dir, const struct yield *y, struct bt_err *err)
+int spool_put_yield(const char *dir, const struct yield *y, const struct bt_buf *manifest,
+                    struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf text = {0};
+    int rc = 0;
 
     write_struct(&text, yield_fields, BT_ARRAY_LEN(yield_fields), y);
-    return spool_put(dir, "manifest.json", text.p, err);
+    if (!spool_has(dir, "manifest.txt"))
+        rc = write_as(dir, "manifest.txt", 0600, KEEP_TEXT, manifest->p, manifest->n, err);
+    return rc < 0 ? rc : spool_put(dir, "manifest.json", text.p, err);
 }
 
 int spool_yield(const char *dir, struct yield *ret, struct bt_err *err)

@@ -9,15 +9,21 @@
  *     granted        agent     the daemon has granted the claim: ranks may start; its answer, which
  *                              says where the job's data sets are
  *     stop, gone     agent     signal, then grace, then kill; or kill now
- *     ranks          shepherd  written before the first rank is forked: never start again
+ *     ranks          shepherd  before the first rank is forked: never start again
  *     started        shepherd  the ranks run
  *     log.out log.err log.metrics   shepherd, appended, each bounded
  *     ended.json     shepherd  written when every process of the attempt is gone
  *     manifest.txt manifest.json    shepherd: what it left behind; its work is done
  *     told           agent     the daemon has heard all it wants: only cleaning is left
  *
- * Each file but the logs appears by rename and is never changed, so either side may be killed at
- * any instruction and its successor goes on from what is there. */
+ * Each file but the logs appears by rename or link and is never changed, so either side may be killed at
+ * any instruction and its successor goes on from what is there.
+ *
+ * A node that loses its power has what the facility may ask for again: the folder with order and
+ * spec, the identity before it is claimed with, the end and the manifest before they are told. The
+ * ranks die with their node, so `started` may be forgotten; `granted` is kept by the fsync of
+ * `ranks`, before which nothing ran (a repeated claim gets the same answer); `told` may be
+ * forgotten, too: the facility has committed what it was told and refuses it a second time. */
 #ifndef BT_AGENT_SPOOL_H
 #define BT_AGENT_SPOOL_H
 
@@ -93,7 +99,11 @@ int spool_order(const char *dir, struct order *ret, struct bt_err *err) BT_MUSTU
 bool spool_has(const char *dir, const char *file);
 /* Puts a small file there; one that exists stays as it is and counts as success. */
 int spool_put(const char *dir, const char *file, const char *text, struct bt_err *err) BT_MUSTUSE;
-/* The same of `granted`, which a shepherd that runs as somebody else can read. */
+/* A file that says all by being there: a further name of the lock, since a file made and removed is
+ * one more whose number the next ones must step over (ext4 gives none away anew for minutes). It
+ * must not be opened. `keep`: also when the power goes. */
+int spool_mark(const char *dir, const char *file, bool keep, struct bt_err *err) BT_MUSTUSE;
+/* `granted`, which a shepherd that runs as somebody else can read. */
 int spool_put_grant(const char *dir, const char *text, struct bt_err *err) BT_MUSTUSE;
 /* A descriptor of a plain file, else an error: BT_ERR_NOT_FOUND when there is none. */
 int spool_open(const char *dir, const char *file, struct bt_err *err) BT_MUSTUSE;
@@ -102,7 +112,9 @@ int spool_get(const char *dir, const char *file, size_t max, struct bt_buf *to,
 
 int spool_put_verdict(const char *dir, const struct verdict *v, struct bt_err *err) BT_MUSTUSE;
 int spool_verdict(const char *dir, struct verdict *ret, struct bt_err *err) BT_MUSTUSE;
-int spool_put_yield(const char *dir, const struct yield *y, struct bt_err *err) BT_MUSTUSE;
+/* With manifest.txt, whose text is `manifest`. */
+int spool_put_yield(const char *dir, const struct yield *y, const struct bt_buf *manifest,
+                    struct bt_err *err) BT_MUSTUSE;
 int spool_yield(const char *dir, struct yield *ret, struct bt_err *err) BT_MUSTUSE;
 
 /* Removes the folder: first its name (to old.<name>), so that what is left after a kill is never

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "agent/stream.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,20 +10,31 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 
+static int open_file(const struct stream *s, int flags)
+{
+    BT_AUTO char *path = bt_printf("%s/log.%s", s->dir, s->name);
+
+    return open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+}
+
 int stream_open(struct stream *s, const char *dir, const char *name, int64_t max,
                 struct bt_err *err)
 {
-    BT_AUTO char *path = bt_printf("%s/log.%s", dir, name);
     struct stat st;
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (fd < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s", path);
-    if (fstat(fd, &st) < 0) {
-        close(fd);
-        return bt_fail_errno(err, BT_ERR_IO, "cannot look at %s", path);
+    *s = (struct stream){.dir = dir, .name = name, .max = max};
+    s->fd = open_file(s, 0);
+    if (s->fd < 0 && errno == ENOENT)
+        return 0;
+    if (s->fd < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot open %s/log.%s", dir, name);
+    if (fstat(s->fd, &st) < 0) {
+        close(s->fd);
+        s->fd = -1;
+        return bt_fail_errno(err, BT_ERR_IO, "cannot look at %s/log.%s", dir, name);
     }
-    *s = (struct stream){.fd = fd, .have = st.st_size, .max = max, .cut = st.st_size > max};
+    s->have = st.st_size;
+    s->cut = st.st_size > max;
     return 0;
 }
 
@@ -38,8 +50,14 @@ void stream_add(struct stream *s, const void *p, size_t n)
 {
     char note[120];
 
-    if (s->cut || s->fd < 0)
+    if (!s->dir || s->cut || n == 0)
         return;
+    if (s->fd < 0)
+        s->fd = open_file(s, O_CREAT);
+    if (s->fd < 0) {
+        s->cut = true;
+        return;
+    }
     if (s->have + (int64_t)n <= s->max) {
         put(s, p, n);
         return;
@@ -53,9 +71,11 @@ void stream_add(struct stream *s, const void *p, size_t n)
 
 void stream_close(struct stream *s)
 {
+    s->dir = NULL;
     if (s->fd < 0)
         return;
-    (void)fsync(s->fd); /* a log that the disk refuses is not worth an attempt */
+    if (s->have)
+        (void)fsync(s->fd); /* a log that the disk refuses is not worth an attempt */
     close(s->fd);
     s->fd = -1;
 }

@@ -10,13 +10,15 @@
 #include "lib/base/err.h"
 
 struct stream {
-    int fd;
-    int64_t have; /* bytes in the file */
+    const char *dir, *name; /* not owned; dir is NULL when it is closed */
+    int fd;                 /* -1: there is no file yet */
+    int64_t have;           /* bytes in the file */
     int64_t max;
     bool cut; /* the bound was met: the rest is dropped */
 };
 
-/* Opens <dir>/log.<name> behind what is there. */
+/* Opens <dir>/log.<name> behind what is there; the file is made with its first byte. Both names
+ * must live as long as the stream. */
 int stream_open(struct stream *s, const char *dir, const char *name, int64_t max,
                 struct bt_err *err) BT_MUSTUSE;
 /* Appends what fits. Past `max` a note of one line ends the file and the rest is dropped, so
