@@ -65,6 +65,17 @@ uint32_t berth_empty(struct berths *b)
     return b->low < b->n ? b->low : berth_append(b);
 }
 
+uint32_t berth_after(struct berths *b, int32_t from)
+{
+    for (uint32_t k = 0; k < BT_MIN(b->n, (uint32_t)TRIED); k++) {
+        uint32_t i = b->turn < b->n ? b->turn : 0;
+        b->turn = i + 1;
+        if (b->v[i].slot != BERTH_NONE && b->v[i].until <= from)
+            return i;
+    }
+    return berth_empty(b);
+}
+
 void berth_bind(struct berths *b, uint32_t berth, uint32_t slot)
 {
     b->v[berth].slot = slot;

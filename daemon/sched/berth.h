@@ -33,8 +33,9 @@ struct berths { /* of one zone, and of its twins: they have the same nodes */
     uint32_t n_whole;
     int32_t *room; /* [berth * acc + k]: k are not free before this, k < acc */
     uint32_t n, cap;
-    uint32_t acc; /* of each node */
-    uint32_t low; /* none before this is empty and unbound */
+    uint32_t acc;  /* of each node */
+    uint32_t low;  /* none before this is empty and unbound */
+    uint32_t turn; /* where berth_after goes on */
 };
 
 struct berth_ask {
@@ -61,6 +62,10 @@ void berths_take(struct berths *b, struct profile *whole);
 /* A berth that is empty and bound to no node; its slot is BERTH_NONE. */
 uint32_t berth_empty(struct berths *b);
 uint32_t berth_append(struct berths *b); /* the same, one that was never given out */
+/* One for something that begins at `from`, later than now, and needs a node for itself: where a
+ * node is bound on which nothing is left by then, so that who ends there early makes room for it;
+ * else an empty one. Looks at some, in turns. */
+uint32_t berth_after(struct berths *b, int32_t from);
 
 /* Its jobs run on this node; BERTH_NONE = none of it runs any longer. */
 void berth_bind(struct berths *b, uint32_t berth, uint32_t slot);

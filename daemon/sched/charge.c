@@ -55,7 +55,7 @@ static void charge_below(struct plan_timeline *e, struct resv *r, int32_t end, i
         changed(e, z); /* a berth takes a node of all of them */
     profile_add(&t->acc, r->start, end, -sign * (int32_t)r->acc);
     if (t->berths && r->berth == BERTH_NONE)
-        r->berth = berth_empty(t->berths);
+        r->berth = r->start > e->now ? berth_after(t->berths, r->start) : berth_empty(t->berths);
     if (t->berths)
         berth_add(t->berths, r->berth, r->start, end, sign * (int32_t)r->acc);
     else

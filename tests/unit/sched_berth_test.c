@@ -197,11 +197,33 @@ static void at_once_only_a_node_that_is_there_is_used(void **state)
     profile_done(&acc);
 }
 
+static void who_comes_later_gets_the_node_that_is_left_by_then(void **state)
+{
+    struct berths b;
+    (void)state;
+    berths_init(&b, ACC);
+    uint32_t early = berth_empty(&b);
+    berth_bind(&b, early, 3);
+    berth_add(&b, early, 0, 50, ACC);
+    uint32_t late = berth_empty(&b);
+    berth_bind(&b, late, 1);
+    berth_add(&b, late, 0, 90, 1);
+    assert_int_equal(berth_after(&b, 50), early);
+    assert_int_equal(berth_after(&b, 90), late);
+    uint32_t own = berth_after(&b, 49); /* nobody has left by then */
+    assert_true(own != early && own != late);
+    berth_bind(&b, early, BERTH_NONE); /* its node may be anyone's */
+    berth_bind(&b, late, BERTH_NONE);
+    assert_int_equal(berth_after(&b, 90), own);
+    berths_done(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_are_those_of_a_table_of_every_second),
         cmocka_unit_test(an_emptied_berth_is_given_out_again),
+        cmocka_unit_test(who_comes_later_gets_the_node_that_is_left_by_then),
         cmocka_unit_test(at_once_only_a_node_that_is_there_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
