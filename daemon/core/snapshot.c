@@ -549,5 +549,6 @@ struct plan *core_snapshot(struct core *core, uint64_t seq)
     p->in.pending = p->pending;
     core->plan_due = false;
     core->planning = true;
+    core->n_freed = 0;
     return p;
 }

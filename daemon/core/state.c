@@ -90,6 +90,7 @@ void core_free(struct core *c)
     bt_free(c->policies);
     plan_unref(c->plan);
     sched_limits_free(c->limits);
+    bt_free(c->freed);
     bt_map_done(&c->by_name);
     bt_map_done(&c->by_key);
     bt_map_done(&c->by_member);

@@ -260,8 +260,9 @@ struct core {
     struct plan *plan;           /* the latest, with the slots of those who came since; owned */
     struct plan_limits *limits;  /* of all nodes; NULL = made when next asked for */
     bool plan_due;
-    bool planning;                    /* a snapshot is with the planner; not persisted */
-    uint32_t classes[PLAN_MAX_CLASS]; /* words, numbered by their first appearance on a node */
+    bool planning;                       /* a snapshot is with the planner; not persisted */
+    uint32_t *freed, n_freed, cap_freed; /* who ended meanwhile */
+    uint32_t classes[PLAN_MAX_CLASS];    /* words, numbered by their first appearance on a node */
     uint8_t n_classes;
 
     const struct event *ev; /* while stepping */

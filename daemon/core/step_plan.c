@@ -233,6 +233,57 @@ static void adopt(struct core *c, struct plan *p)
     bt_map_done(&known);
 }
 
+/* ---- between plans ---- */
+
+static void start_what_fits(struct core *c)
+{
+    struct plan_live *live = c->plan->live;
+    bool again = true;
+
+    for (int tries = 0; again && tries < NEXT_TRIES; tries++) {
+        struct plan_starts s;
+
+        again = false;
+        sched_live_quick(live, c->now_us, &s);
+        for (uint32_t i = 0; i < s.n; i++) {
+            if (may_start(c, job_at(c, s.slots[i].handle), s.parts, &s.slots[i])) {
+                start(c, s.parts, &s.slots[i]);
+            } else { /* cancelled, or its place is gone: somebody else may do */
+                not_now(c, c->plan, &s.slots[i]);
+                again = true;
+            }
+        }
+    }
+}
+
+/* Whoever ends makes room at once: what the last plan would start there starts in this very batch,
+ * and not with the next plan. While one is being made nothing starts that it does not know: it
+ * starts when the plan is there. */
+void start_next(struct core *c, uint32_t ended)
+{
+    if (c->planning) {
+        BT_GROW(c->freed, c->n_freed, c->cap_freed);
+        c->freed[c->n_freed++] = ended;
+    } else if (c->plan && c->plan->live) {
+        sched_live_remove(c->plan->live, ended);
+        start_what_fits(c);
+    }
+}
+
+/* A new plan does not know of those who ended after it had looked. */
+static void catch_up(struct core *c)
+{
+    struct plan_live *live = c->plan->live;
+
+    for (uint32_t i = 0; live && i < c->n_freed; i++)
+        sched_live_remove(live, c->freed[i]);
+    if (live && c->n_freed)
+        start_what_fits(c);
+    c->n_freed = 0;
+}
+
+/* ---- a new plan ---- */
+
 void step_plan_ready(struct core *c, const struct event *ev)
 {
     struct plan *p = ev->u.plan_ready.plan;
@@ -257,31 +308,5 @@ void step_plan_ready(struct core *c, const struct event *ev)
             preempt(c, &p->out.victims[i]);
     adopt(c, p);
     c->planning = false;
-}
-
-/* ---- between plans ---- */
-
-/* Whoever ends makes room at once: what the last plan would start there starts in this very batch,
- * and not with the next plan. While one is being made nothing starts that it does not know. */
-void start_next(struct core *c, uint32_t ended)
-{
-    struct plan_live *live = c->plan && !c->planning ? c->plan->live : NULL;
-    bool again = live != NULL;
-
-    if (live)
-        sched_live_remove(live, ended);
-    for (int tries = 0; again && tries < NEXT_TRIES; tries++) {
-        struct plan_starts s;
-
-        again = false;
-        sched_live_quick(live, c->now_us, &s);
-        for (uint32_t i = 0; i < s.n; i++) {
-            if (may_start(c, job_at(c, s.slots[i].handle), s.parts, &s.slots[i])) {
-                start(c, s.parts, &s.slots[i]);
-            } else { /* cancelled, or its place is gone: somebody else may do */
-                not_now(c, c->plan, &s.slots[i]);
-                again = true;
-            }
-        }
-    }
+    catch_up(c);
 }

@@ -6,17 +6,18 @@
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 
-enum { CARRY_ON_US = 25000 }; /* a plan that took longer is not made twice, to be carried on */
+enum { CARRY_ON_US = 25000 }; /* of the processor: a plan that took more is not made twice */
 
 static int64_t plan_once(struct plan *p, const struct plan *last)
 {
     struct bt_err err = {0};
     int64_t began = bt_mono_us();
+    int64_t cpu_us = bt_thread_us();
 
     p->in.last = last ? &last->out : NULL;
     if (sched_plan(&p->in, &p->out, &err) == 0) {
         plan_made(p);
-        if (bt_mono_us() - began <= CARRY_ON_US)
+        if (bt_thread_us() - cpu_us <= CARRY_ON_US)
             plan_carry_on(p);
     } else {
         bt_log_err(BT_ERROR, "plan-failed", &err);

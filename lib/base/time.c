@@ -22,6 +22,11 @@ int64_t bt_mono_us(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t bt_thread_us(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 int64_t bt_clock_now_us(const struct bt_clock *clock)
 {
     return clock && clock->now_us ? clock->now_us(clock->arg) : bt_now_us();

@@ -19,6 +19,7 @@ struct bt_clock {
 int64_t bt_clock_now_us(const struct bt_clock *clock); /* clock may be NULL: the system's */
 int64_t bt_now_us(void);                               /* CLOCK_REALTIME */
 int64_t bt_mono_us(void);                              /* CLOCK_MONOTONIC, for intervals */
+int64_t bt_thread_us(void); /* of the processor, by this thread: CLOCK_THREAD_CPUTIME_ID */
 
 /* RFC 3339 in UTC: "2026-11-21T18:02:11Z", with fraction "….123456Z" when it is not zero.
  * out has at least BT_TIME_MAX bytes; returns out. */

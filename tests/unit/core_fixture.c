@@ -329,7 +329,7 @@ const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t
     return fixture_step(f, fixture_ask(id, accelerators, walltime_s));
 }
 
-void fixture_plan(struct fixture *f)
+struct event *fixture_planned(struct fixture *f)
 {
     struct plan *p = core_snapshot(f->core, 1);
     struct event *ev = event_new(EV_PLAN_READY);
@@ -341,7 +341,12 @@ void fixture_plan(struct fixture *f)
     if (f->carries_on)
         plan_carry_on(p);
     ev->u.plan_ready.plan = p;
-    fixture_step(f, ev);
+    return ev;
+}
+
+void fixture_plan(struct fixture *f)
+{
+    fixture_step(f, fixture_planned(f));
 }
 
 void fixture_advance(struct fixture *f, int64_t seconds)

@@ -43,7 +43,8 @@ struct event *fixture_event(enum event_kind kind, const char *spki); /* key = 32
 struct event *fixture_ask(struct bt_uuid id, int32_t accelerators, int32_t walltime_s);
 const struct reply *fixture_submit(struct fixture *f, struct bt_uuid id, int32_t accelerators,
                                    int32_t walltime_s);
-void fixture_plan(struct fixture *f);                     /* snapshot, plan, plan_ready */
+struct event *fixture_planned(struct fixture *f);         /* snapshot, plan: plan_ready, to step */
+void fixture_plan(struct fixture *f);                     /* and steps it */
 void fixture_advance(struct fixture *f, int64_t seconds); /* a tick a second, node alive */
 struct bt_uuid fixture_id(struct fixture *f);
 

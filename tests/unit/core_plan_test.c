@@ -418,6 +418,49 @@ static void nothing_starts_that_a_plan_in_the_making_does_not_know(void **state)
     fixture_compare(f);
 }
 
+static void who_ends_while_a_plan_is_made_makes_room_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid first = asks(f, 4, 600);
+    struct bt_uuid second = asks(f, 4, 600);
+    struct event *ev;
+
+    f->carries_on = true;
+    fixture_plan(f);
+    run(f, first, 1);
+    ev = fixture_planned(f); /* the planner has looked */
+    exited(f, first);
+    assert_string_equal(state_of(f, second)->state, "queued");
+    fixture_step(f, ev);
+    assert_string_equal(state_of(f, second)->state, "starting");
+    fixture_compare(f);
+}
+
+static void one_accelerator_that_is_freed_is_given_to_the_next(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid jobs[12];
+    int n_starting;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(jobs); i++)
+        jobs[i] = asks(f, 1, 600);
+    f->carries_on = true;
+    fixture_plan(f);
+    for (int i = 0; i < 4; i++)
+        run(f, jobs[i], 1);
+    f->now_us += BT_US_PER_S / 2;
+    fixture_plan(f);
+    for (int ended = 1; ended <= 4; ended++) {
+        f->now_us += BT_US_PER_S / 4;
+        exited(f, jobs[ended - 1]);
+        n_starting = 0;
+        for (size_t i = 4; i < BT_ARRAY_LEN(jobs); i++)
+            n_starting += bt_streq(state_of(f, jobs[i])->state, "starting");
+        assert_int_equal(n_starting, ended);
+    }
+    fixture_compare(f);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
@@ -435,6 +478,8 @@ int main(void)
         T(what_would_break_a_promise_waits_for_its_turn),
         T(who_was_cancelled_leaves_the_place_to_the_next),
         T(nothing_starts_that_a_plan_in_the_making_does_not_know),
+        T(who_ends_while_a_plan_is_made_makes_room_with_it),
+        T(one_accelerator_that_is_freed_is_given_to_the_next),
     };
 
     return cmocka_run_group_tests_name("core_plan", tests, NULL, NULL);
