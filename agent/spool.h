@@ -16,8 +16,8 @@
  *     manifest.txt manifest.json    shepherd: what it left behind; its work is done
  *     told           agent     the daemon has heard all it wants: only cleaning is left
  *
- * Each file but the logs appears by rename or link and is never changed, so either side may be killed at
- * any instruction and its successor goes on from what is there.
+ * Each file but the logs appears by rename or link and is never changed, so either side may be
+ * killed at any instruction and its successor goes on from what is there.
  *
  * A node that loses its power has what the facility may ask for again: the folder with order and
  * spec, the identity before it is claimed with, the end and the manifest before they are told. The

@@ -134,6 +134,8 @@ static void an_agent_of_a_new_facility_forgets_the_old_one(void **state)
     assert_int_equal(known_learn(&t.k, before, NULL), 0);
     assert_int_equal(known_learn(&t.k, after, NULL), 0);
     assert_string_equal(t.k.mark, after);
+    keep_again(&t); /* the shorter one lies where the longer one was */
+    assert_string_equal(t.k.mark, after);
     keep_end(&t);
 }
 
