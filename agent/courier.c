@@ -474,27 +474,39 @@ static enum step look(struct trip *t)
     return bt_mono_us() < t->next_call_us ? WAIT : speak(t, granted, gone);
 }
 
-/* Until a file comes, logs are worth a request, or the daemon may be tried again. */
+/* What of the folder is told: names that appear, and while nothing is gathered what is written. */
+static void watch(const struct trip *t, uint32_t more)
+{
+    if (t->inotify >= 0)
+        (void)inotify_add_watch(t->inotify, t->c->dir, IN_MOVED_TO | IN_CREATE | more);
+}
+
+/* Until a file comes, logs are worth a request, or the daemon may be tried again. A rank that
+ * writes without pause wakes nobody while its words are gathered. */
 static void await(struct trip *t)
 {
     struct pollfd p = {.fd = t->inotify, .events = POLLIN};
     int64_t until = bt_mono_us() + RECHECK_US;
     int64_t left = t->next_call_us - bt_mono_us();
-    bool waits_for_logs = t->said_started && !t->said_ended;
+    enum news news = NO_NEWS;
+    bool gathers = false;
 
     if (left > 0) {
         (void)poll(NULL, 0, (int)(left / 1000) + 1);
         (void)read_news(t);
         return;
     }
-    while ((left = until - bt_mono_us()) > 0 && poll(&p, 1, (int)(left / 1000) + 1) > 0) {
-        enum news news = read_news(t);
-
-        if (news == FILE_NEWS)
-            return;
-        if (news == LOG_NEWS && waits_for_logs)
-            until = BT_MIN(until, bt_mono_us() + LOG_GATHER_US);
+    while (news != FILE_NEWS && (left = until - bt_mono_us()) > 0 &&
+           poll(&p, 1, (int)(left / 1000) + 1) > 0) {
+        news = read_news(t);
+        if (news == LOG_NEWS && !gathers && t->said_started && !t->said_ended) {
+            until = bt_mono_us() + LOG_GATHER_US;
+            gathers = true;
+            watch(t, 0);
+        }
     }
+    if (gathers)
+        watch(t, IN_MODIFY);
 }
 
 static int64_t open_link(struct trip *t)
@@ -520,8 +532,7 @@ static void *run(void *arg)
     struct trip t = {.c = c, .slurm = is_slurms(c)};
 
     t.inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (t.inotify >= 0)
-        (void)inotify_add_watch(t.inotify, c->dir, IN_MOVED_TO | IN_CREATE | IN_MODIFY);
+    watch(&t, IN_MODIFY);
     if (open_link(&t) == 0) {
         for (enum step step; (step = look(&t)) != DONE;)
             if (step == WAIT)
