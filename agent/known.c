@@ -17,12 +17,8 @@ void known_load(struct known *k, const char *state_dir)
     struct mark m;
 
     *k = (struct known){.path = bt_printf("%s/known", state_dir)};
-    if (bt_file_read(k->path, MARK_TEXT, &text, NULL) < 0)
-        return;
-    BT_AUTO char *line = bt_strdup(bt_buf_text(&text));
-    line[strcspn(line, "\n")] = '\0';
-    if (mark_parse(line, &m))
-        bt_copy(k->mark, sizeof k->mark, line);
+    if (bt_file_line(k->path, MARK_TEXT, &text, NULL) == 0 && mark_parse(bt_buf_text(&text), &m))
+        bt_copy(k->mark, sizeof k->mark, bt_buf_text(&text));
 }
 
 void known_done(struct known *k)

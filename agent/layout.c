@@ -33,12 +33,8 @@ static int make_owned(const char *path, const struct account *a, struct bt_err *
 static int make_file(const char *path, mode_t mode, const char *text, const struct account *a,
                      struct bt_err *err)
 {
-    BT_FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-    int rc;
+    int rc = bt_file_make(path, mode, text, strlen(text), false, err);
 
-    if (fd < 0 || fchmod(fd, mode) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot create %s", path);
-    rc = bt_write_all(fd, text, strlen(text), err);
     return rc < 0 ? rc : own(path, a, err);
 }
 

@@ -2,7 +2,6 @@
 #include "agent/link_http.h"
 
 #include <pthread.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,12 +172,10 @@ static int read_name(const struct settings *set, const struct identity *id, char
     if (set->node && *set->node) {
         bt_copy(node, size, set->node);
     } else {
-        rc = bt_file_read(id->node, 256, &text, err);
+        rc = bt_file_line(id->node, 256, &text, err);
         if (rc < 0)
             return rc;
-        bt_buf_char(&text, '\0');
-        text.p[strcspn(text.p, "\n")] = '\0';
-        bt_copy(node, size, text.p);
+        bt_copy(node, size, bt_buf_text(&text));
     }
     return bt_is_name(node, size - 1)
                ? 0

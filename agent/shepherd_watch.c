@@ -155,10 +155,9 @@ static bool lease_is_over(const struct shepherd *s)
     BT_BUF_AUTO struct bt_buf text = {0};
     int64_t at;
 
-    if (!s->order.lease_s || bt_file_read(path, 64, &text, NULL) < 0)
+    if (!s->order.lease_s || bt_file_line(path, 64, &text, NULL) < 0)
         return false;
-    text.p[strcspn(text.p, "\n")] = '\0';
-    if (bt_parse_i64(text.p, "contact", 0, INT64_MAX, &at, NULL) < 0)
+    if (bt_parse_i64(bt_buf_text(&text), "contact", 0, INT64_MAX, &at, NULL) < 0)
         return false;
     return boot_us() > at + s->order.lease_s * BT_US_PER_S;
 }

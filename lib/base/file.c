@@ -37,6 +37,18 @@ int bt_file_read(const char *path, size_t max, struct bt_buf *to, struct bt_err 
     }
 }
 
+int bt_file_line(const char *path, size_t max, struct bt_buf *to, struct bt_err *err)
+{
+    size_t start = to->n;
+    int rc = bt_file_read(path, max, to, err);
+
+    if (rc < 0 || to->n == start)
+        return rc;
+    to->n = start + strcspn(to->p + start, "\n");
+    to->p[to->n] = '\0';
+    return 0;
+}
+
 int bt_write_all(int fd, const void *p, size_t n, struct bt_err *err)
 {
     const char *c = p;
@@ -64,20 +76,21 @@ int bt_fsync_dir(const char *dir, struct bt_err *err)
     return 0;
 }
 
-static int write_temp(const char *temp, mode_t mode, const void *p, size_t n, struct bt_err *err)
+int bt_file_make(const char *path, mode_t mode, const void *p, size_t n, bool keep,
+                 struct bt_err *err)
 {
-    BT_FD_AUTO int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+    BT_FD_AUTO int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
     int rc;
 
     if (fd < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot create %s", temp);
+        return bt_fail_errno(err, BT_ERR_IO, "cannot create %s", path);
     if (fchmod(fd, mode) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot set the mode of %s", temp);
+        return bt_fail_errno(err, BT_ERR_IO, "cannot set the mode of %s", path);
     rc = bt_write_all(fd, p, n, err);
     if (rc < 0)
         return rc;
-    if (fsync(fd) < 0)
-        return bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", temp);
+    if (keep && fsync(fd) < 0)
+        return bt_fail_errno(err, BT_ERR_IO, "cannot fsync %s", path);
     return 0;
 }
 
@@ -86,7 +99,7 @@ int bt_file_write(const char *path, mode_t mode, const void *p, size_t n, struct
     BT_AUTO char *temp = bt_printf("%s.%d.tmp", path, (int)getpid());
     BT_AUTO char *dir = bt_strdup(path);
     char *slash = strrchr(dir, '/');
-    int rc = write_temp(temp, mode, p, n, err);
+    int rc = bt_file_make(temp, mode, p, n, true, err);
 
     if (rc == 0 && rename(temp, path) < 0)
         rc = bt_fail_errno(err, BT_ERR_IO, "cannot rename %s", temp);

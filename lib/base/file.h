@@ -3,6 +3,7 @@
 #ifndef BT_BASE_FILE_H
 #define BT_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -11,6 +12,13 @@
 
 /* Appends the whole file to `to`; BT_ERR_TOO_LARGE above max bytes, BT_ERR_NOT_FOUND, BT_ERR_IO. */
 int bt_file_read(const char *path, size_t max, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
+/* The same of the first line, without its end; nothing is added by a file without one. */
+int bt_file_line(const char *path, size_t max, struct bt_buf *to, struct bt_err *err) BT_MUSTUSE;
+
+/* Makes the file or empties it, and writes it; `keep`: its text outlives a loss of power, its name
+ * when the folder is fsynced. On failure a part may be there. */
+int bt_file_make(const char *path, mode_t mode, const void *p, size_t n, bool keep,
+                 struct bt_err *err) BT_MUSTUSE;
 
 /* Writes a temporary file beside path, fsyncs it, renames it over path and fsyncs the folder.
  * On failure path is untouched and the temporary file is gone. */

@@ -183,6 +183,23 @@ static void without_contact_the_ranks_end_with_their_lease(void **state)
     lab_close(&l);
 }
 
+/* The agent has made the file, and not written it yet. */
+static void an_empty_contact_says_nothing_of_the_lease(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    lab_open(&l);
+    l.order.lease_s = 1;
+    lab_script(&l, "#!/bin/sh\nexit 0\n");
+    BT_AUTO char *contact = bt_printf("%s/contact", l.attempts);
+    assert_int_equal(bt_file_write(contact, 0600, "", 0, NULL), 0);
+    struct verdict v = lab_run(&l);
+    assert_string_equal(v.reason, "exited");
+    assert_int_equal(v.exit_code, 0);
+    lab_close(&l);
+}
+
 static void a_flood_of_output_is_cut_with_a_note(void **state)
 {
     struct lab l;
@@ -301,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_killed_shepherd_is_lost_once_and_leaves_nobody),
         cmocka_unit_test(only_one_shepherd_has_an_attempt),
         cmocka_unit_test(without_contact_the_ranks_end_with_their_lease),
+        cmocka_unit_test(an_empty_contact_says_nothing_of_the_lease),
         cmocka_unit_test(a_flood_of_output_is_cut_with_a_note),
         cmocka_unit_test(metrics_reach_the_log_and_the_manifest),
         cmocka_unit_test(only_true_files_of_the_job_are_published),

@@ -57,12 +57,35 @@ static void reading_is_bounded_and_names_the_file(void **state)
     assert_int_equal(bt_file_read("/nonexistent", 9, &b, &err), -BT_ERR_NOT_FOUND);
 }
 
+static void a_line_ends_where_the_file_or_its_first_line_does(void **state)
+{
+    static const char *const texts[][2] = {
+        {"", ""}, {"\n", ""}, {"one", "one"}, {"one\n", "one"}, {"one\ntwo\n", "one"}};
+    BT_AUTO char *path = bt_printf("%s/line", (char *)*state);
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(texts); i++) {
+        BT_BUF_AUTO struct bt_buf b = {0};
+
+        assert_int_equal(bt_file_make(path, 0600, texts[i][0], strlen(texts[i][0]), i % 2, NULL),
+                         0);
+        assert_int_equal(bt_file_line(path, 100, &b, NULL), 0);
+        assert_string_equal(bt_buf_text(&b), texts[i][1]);
+        bt_buf_clear(&b);
+        bt_buf_str(&b, "kept ");
+        assert_int_equal(bt_file_line(path, 100, &b, NULL), 0);
+        assert_memory_equal(b.p, "kept ", 5);
+        assert_string_equal(b.p + 5, texts[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_written_file_reads_back_with_its_mode, make_dir,
                                         drop_dir),
         cmocka_unit_test_setup_teardown(reading_is_bounded_and_names_the_file, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(a_line_ends_where_the_file_or_its_first_line_does, make_dir,
+                                        drop_dir),
     };
 
     return cmocka_run_group_tests_name("base_file", tests, NULL, NULL);
