@@ -202,6 +202,8 @@ int json_read(const struct json *object, const struct json_field *fields, size_t
 int json_read_rows(const struct json *array, const struct json_field *fields, size_t n, void *rows,
                    size_t size, int32_t *ret_n, struct bt_err *err)
 {
+    if (array && json_is(array) != JSON_IS_ARRAY)
+        return bt_fail(err, BT_ERR_INVALID, "expected a JSON array");
     for (size_t i = 0; i < json_len(array); i++) {
         int rc = json_read(json_at(array, i), fields, n, (char *)rows + i * size, err);
 

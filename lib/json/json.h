@@ -90,8 +90,8 @@ struct json_field {
 int json_read(const struct json *object, const struct json_field *fields, size_t n, void *to,
               struct bt_err *err) BT_MUSTUSE;
 
-/* The same for each object of an array into rows[], which have `size` bytes and are enough;
- * *ret_n counts those that were read. */
+/* The same for each object of an array (NULL: an empty one) into rows[], which have `size` bytes
+ * and are enough; *ret_n counts those that were read. */
 int json_read_rows(const struct json *array, const struct json_field *fields, size_t n, void *rows,
                    size_t size, int32_t *ret_n, struct bt_err *err) BT_MUSTUSE;
 

@@ -110,6 +110,8 @@ static void rows_are_read_up_to_the_first_wrong_one(void **state)
         {"[{\"a\":1},{\"a\":2}]", 0, 2},
         {"[{\"a\":1},{\"a\":10},{\"a\":2}]", -BT_ERR_INVALID, 1},
         {"[7]", -BT_ERR_INVALID, 0},
+        {"7", -BT_ERR_INVALID, 0},
+        {"{\"a\":1}", -BT_ERR_INVALID, 0},
     };
 
     (void)state;
