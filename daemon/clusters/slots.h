@@ -97,7 +97,7 @@ enum {
     SLOT_CLAIM_S = 4, /* so long after its submission a job has begun where all is well */
     SLOT_LIST_S = 2,  /* between two lists … */
     SLOT_LIST_MAX_S = 10,
-    SLOT_LIST_SHARE = 500, /* … of which reading takes at most a 500th of a processor */
+    SLOT_LIST_SHARE = 2000, /* … of which reading takes at most a 2000th of a processor */
 };
 
 void slots_done(struct slots *s);

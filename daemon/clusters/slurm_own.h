@@ -90,6 +90,7 @@ struct driver {
     bool changed; /* conf or state */
     struct want *wants;
     size_t n_wants, cap_wants;
+    bool hurries; /* among them is one to be met at once */
     bool reachable;
     int64_t since_us; /* not reachable since */
     char cluster[64], version[32];

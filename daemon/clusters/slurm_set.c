@@ -139,8 +139,22 @@ static void take_want(struct driver *d, const struct want *w)
     pthread_mutex_lock(&d->lock);
     BT_GROW(d->wants, d->n_wants, d->cap_wants);
     d->wants[d->n_wants++] = copy;
+    d->hurries |= !w->told;
     pthread_mutex_unlock(&d->lock);
-    clusters_wake(d);
+}
+
+/* Once a batch, not once a want; and not at all for attempts that are over: what is to be done
+ * about them has time until the driver next looks. */
+static void wake_for_wants(struct driver *d)
+{
+    bool hurries;
+
+    pthread_mutex_lock(&d->lock);
+    hurries = d->hurries;
+    d->hurries = false;
+    pthread_mutex_unlock(&d->lock);
+    if (hurries)
+        clusters_wake(d);
 }
 
 void clusters_committed(struct clusters *c, const struct batch *b)
@@ -156,6 +170,8 @@ void clusters_committed(struct clusters *c, const struct batch *b)
         if (d)
             take_want(d, &b->wants[i]);
     }
+    for (size_t i = 0; i < c->n; i++)
+        wake_for_wants(c->drivers[i]);
     pthread_mutex_unlock(&c->lock);
 }
 

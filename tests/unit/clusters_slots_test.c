@@ -327,8 +327,8 @@ static void a_costly_list_is_read_less_often(void **unused)
     static const struct {
         int64_t cost_us, every_us;
     } cases[] = {
-        {0, 2 * US},      {3999, 2 * US},   {5000, 2500000},   {14000, 7 * US},
-        {19999, 9999500}, {20000, 10 * US}, {900000, 10 * US}, {INT64_MAX, 10 * US},
+        {0, 2 * US},     {999, 2 * US},   {1250, 2500000},   {3500, 7 * US},
+        {4999, 9998000}, {5000, 10 * US}, {900000, 10 * US}, {INT64_MAX, 10 * US},
     };
 
     (void)unused;
