@@ -143,6 +143,20 @@ static int post(void *arg, struct event *ev, struct bt_err *err)
     return engine_post(f->engine, ev, err);
 }
 
+static int post_soon(void *arg, struct event *ev, struct bt_err *err)
+{
+    struct facility *f = arg;
+
+    return engine_post_soon(f->engine, ev, err);
+}
+
+static void turn(void *arg)
+{
+    struct facility *f = arg;
+
+    engine_turn(f->engine);
+}
+
 static int commands(void *arg, struct bt_err *err)
 {
     struct facility *f = arg;
@@ -501,6 +515,8 @@ static int make_http(struct facility *f, const char *read, const char *public, s
                               .read_conninfo = read,
                               .public_conninfo = public,
                               .post = post,
+                              .post_soon = post_soon,
+                              .turn = turn,
                               .commands = commands,
                               .mark = mark,
                               .told = told,

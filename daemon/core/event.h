@@ -189,6 +189,7 @@ struct ev_started {
     struct bt_uuid job;
     int32_t attempt;
     char foreign_id[64];
+    int64_t ago_ms; /* that it was so when this was sent */
 };
 
 enum end_reason {
@@ -342,5 +343,6 @@ struct event {
 
 struct event *event_new(enum event_kind kind); /* zeroed */
 void event_free(struct event *ev);             /* with everything it owns */
+void event_free_list(struct event *ev);        /* and those behind it in `next` */
 
 #endif

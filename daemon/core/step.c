@@ -17,6 +17,16 @@ struct event *event_new(enum event_kind kind)
     return ev;
 }
 
+void event_free_list(struct event *ev)
+{
+    while (ev) {
+        struct event *next = ev->next;
+
+        event_free(ev);
+        ev = next;
+    }
+}
+
 void event_free(struct event *ev)
 {
     if (!ev)

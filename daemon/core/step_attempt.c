@@ -271,7 +271,7 @@ void step_started(struct core *c, const struct event *ev)
     }
     j->att->seen_us = c->now_us;
     if (!j->att->started_us) {
-        j->att->started_us = j->start_us = c->now_us;
+        j->att->started_us = j->start_us = BT_MAX(j->att->claimed_us, c->now_us - e->ago_ms * 1000);
         j->att->state = j->stop ? ATTEMPT_PREEMPTING : ATTEMPT_RUNNING;
         emit_attempt(c, j);
         job_move(c, slot, JOB_RUNNING);

@@ -8,10 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 
-enum {
-    STOP_PATIENCE_US = 5000000,
-    FEW = 4, /* events that are not worth the waking of a further thread */
-};
+enum { STOP_PATIENCE_US = 5000000 };
 
 /* A daemon that is told to stop does not wait for ever for a database that is gone: what was not
  * committed was not acknowledged either. */
@@ -146,7 +143,8 @@ static void step_here(struct engine *e)
 /* Few events, and few behind them: waking the out thread would cost more than its work. */
 static bool are_few(const struct engine *e, const struct work *w)
 {
-    return w->n <= FEW && !e->stepping && e->filling.n + e->n_queue <= FEW && !e->out && !e->giving;
+    return w->n <= (e->flight == FLIGHT_HERE ? TURN_MAX : FEW) && !e->stepping &&
+           e->filling.n + e->n_queue <= FEW && !e->out && !e->giving;
 }
 
 /* By the thread that committed: the answers go out, or it is our bug. The lock is held, but not
@@ -218,13 +216,13 @@ void *engine_store_loop(void *arg)
  * out: committed by the thread that stepped them, since waking another costs more than the stepping
  * that could go on beside it. One try: what is not settled by it is the store thread's, with the
  * same batch. The lock is held, but not meanwhile. False: nothing was done. */
-bool engine_commit_here(struct engine *e)
+bool engine_commit_here(struct engine *e, int most)
 {
     struct bt_err err = {0};
     enum store_outcome got;
 
-    if (e->filling.n == 0 || e->filling.n > FEW || e->queue || e->flight != FLIGHT_NONE || e->out ||
-        e->giving || e->down || e->stopping)
+    if (e->filling.n == 0 || e->filling.n > most || e->queue || e->flight != FLIGHT_NONE ||
+        e->out || e->giving || e->down || e->stopping)
         return false;
     engine_take_off(e, FLIGHT_HERE);
     pthread_mutex_unlock(&e->lock);
@@ -243,4 +241,54 @@ bool engine_commit_here(struct engine *e)
     if (e->flight == FLIGHT_HERE)
         e->flight = FLIGHT_NONE;
     return true;
+}
+
+/* ---- by a thread of another's ---- */
+
+/* The engine rests, and what waits is little. The lock is held. */
+static bool rests(const struct engine *e)
+{
+    return e->flight == FLIGHT_NONE && !e->stepping && e->filling.n == 0 &&
+           e->n_queue <= TURN_MAX && !e->out && !e->giving && !e->down && !e->stopping;
+}
+
+/* As the core thread would. The lock is held, but not meanwhile. */
+static void step_turn(struct engine *e)
+{
+    struct event *ev = engine_take_events(e, TURN_MAX);
+
+    e->status.seq = e->seq;
+    e->status.n_jobs = core_n_jobs(e->core);
+    e->stepping = true;
+    pthread_mutex_unlock(&e->lock);
+    engine_step_list(e, ev);
+    engine_maybe_plan(e);
+    pthread_mutex_lock(&e->lock);
+    e->stepping = false;
+}
+
+/* Few events while the engine rests. The core thread is woken for what is left: what came
+ * meanwhile, and a plan before it would wake. The lock is held, but not meanwhile. */
+static void turn_here(struct engine *e)
+{
+    bool plans;
+
+    step_turn(e);
+    plans = core_plan_is_due(e->core) && !e->planning && e->next_plan_us < e->wake_us;
+    if (!e->queue)
+        (void)engine_commit_here(e, TURN_MAX);
+    if (!e->stepping) /* the core thread may have stepped more while this was committed */
+        engine_hand_over(e);
+    if (e->queue || e->core_waits || e->flight == FLIGHT_BUG || plans)
+        pthread_cond_signal(&e->to_core);
+}
+
+void engine_turn(struct engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    if (e->queue && rests(e))
+        turn_here(e);
+    else if (e->queue && (e->flight == FLIGHT_NONE || e->n_queue > TURN_MAX))
+        pthread_cond_signal(&e->to_core); /* else whoever commits does so */
+    pthread_mutex_unlock(&e->lock);
 }

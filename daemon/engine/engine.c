@@ -21,27 +21,17 @@ struct work engine_work(void)
     return (struct work){.batch = batch_new()};
 }
 
-static void events_free(struct event *ev)
-{
-    while (ev) {
-        struct event *next = ev->next;
-
-        event_free(ev);
-        ev = next;
-    }
-}
-
 void engine_work_done(struct work *w)
 {
     batch_free(w->batch);
-    events_free(w->first);
+    event_free_list(w->first);
     *w = (struct work){0};
 }
 
 void engine_work_renew(struct work *w)
 {
     batch_renew(w->batch);
-    events_free(w->first);
+    event_free_list(w->first);
     *w = (struct work){.batch = w->batch};
 }
 
@@ -75,31 +65,60 @@ int engine_commands(struct engine *e, struct bt_err *err)
     return e->behind ? refuse_behind(e, err) : 0;
 }
 
-int engine_post(struct engine *e, struct event *ev, struct bt_err *err)
+/* While a batch is being committed the core need not wake for each event: it is woken when that
+ * ends, and now and then so that stepping and committing overlap. The lock is held. */
+static bool wakes_core(const struct engine *e, int n_before)
 {
+    return n_before == 0 ? e->flight == FLIGHT_NONE
+                         : e->n_queue / WAKE_EVERY > n_before / WAKE_EVERY;
+}
+
+/* The lock is held. */
+static void queue_up(struct engine *e, struct event *ev)
+{
+    *e->queue_end = ev;
+    for (; ev; ev = ev->next) {
+        e->queue_end = &ev->next;
+        e->n_queue++;
+    }
+}
+
+static int post(struct engine *e, struct event *ev, bool soon, struct bt_err *err)
+{
+    bool asked = ev->reply_to != 0;
     int rc = 0;
+
+    for (const struct event *x = ev->next; x; x = x->next)
+        asked |= x->reply_to != 0;
 
     pthread_mutex_lock(&e->lock);
     if (e->stopping)
         rc = bt_fail(err, BT_ERR_BUSY, "the daemon is stopping");
     else if (e->behind)
         rc = refuse_behind(e, err);
-    else if (ev->reply_to && e->down)
+    else if (asked && e->down)
         rc = bt_fail(err, (enum bt_errno)e->down_err.code, "%s", e->down_err.text);
-    else if (ev->reply_to && e->n_queue >= ENGINE_QUEUE_MAX)
+    else if (asked && e->n_queue >= ENGINE_QUEUE_MAX)
         rc = bt_fail(err, BT_ERR_BUSY, "%d requests are waiting", e->n_queue);
     if (rc == 0) {
-        ev->next = NULL;
-        *e->queue_end = ev;
-        e->queue_end = &ev->next;
-        e->n_queue++;
-        /* While a batch is being committed the core need not wake for each event: it is woken when
-         * that ends, and now and then so that stepping and committing overlap. */
-        if (e->n_queue == 1 ? e->flight == FLIGHT_NONE : e->n_queue % WAKE_EVERY == 0)
+        int before = e->n_queue;
+
+        queue_up(e, ev);
+        if (!soon && wakes_core(e, before))
             pthread_cond_signal(&e->to_core);
     }
     pthread_mutex_unlock(&e->lock);
     return rc;
+}
+
+int engine_post(struct engine *e, struct event *ev, struct bt_err *err)
+{
+    return post(e, ev, false, err);
+}
+
+int engine_post_soon(struct engine *e, struct event *ev, struct bt_err *err)
+{
+    return post(e, ev, true, err);
 }
 
 /* ---- loading ---- */
@@ -152,7 +171,7 @@ static void init_locks(struct engine *e)
 
 static void engine_free(struct engine *e)
 {
-    events_free(e->queue);
+    event_free_list(e->queue);
     engine_work_done(&e->filling);
     engine_work_done(&e->in_flight);
     while (e->n_spares)

@@ -43,9 +43,19 @@ struct engine_settings {
 int engine_start(const struct engine_settings *settings, struct engine **ret,
                  struct bt_err *err) BT_MUSTUSE;
 
-/* Takes the event over on success. BT_ERR_BUSY when too many requests wait; the store's own
- * error (503, 507) while it cannot write. On failure the event stays the caller's. */
+/* Takes the event, and those behind it in `next`, over on success: they are stepped one after the
+ * other, and all of them are durable when the last one is answered. BT_ERR_BUSY when too many
+ * requests wait; the store's own error (503, 507) while it cannot write. On failure the events stay
+ * the caller's. */
 int engine_post(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
+
+/* The same by a thread that calls engine_turn before it waits for anything. */
+int engine_post_soon(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
+
+/* Where the engine rests and few events were posted, the caller steps, commits and gives them out
+ * itself, as long as that takes the database (a few seconds at most, when it hangs): each thread
+ * that is woken on an event's way costs more than its stepping. Else they are the core thread's. */
+void engine_turn(struct engine *e);
 
 /* 0, or what engine_post says while nothing may be commanded (known_seq). */
 int engine_commands(struct engine *e, struct bt_err *err) BT_MUSTUSE;

@@ -15,9 +15,14 @@ struct work {
     int n;
 };
 
-/* A batch on its way to the database: by the store thread; by the core thread; refused by it. */
+/* A batch on its way to the database: by the store thread; by the thread that stepped it; refused
+ * by it. */
 enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_HERE, FLIGHT_BUG };
 
+enum {
+    FEW = 4,       /* events that are not worth the waking of a further thread */
+    TURN_MAX = 16, /* that a thread which is not the engine's steps and commits */
+};
 enum { ENGINE_SPARES = 3 }; /* one fills, one is committed, one is given out */
 
 struct engine {
@@ -49,8 +54,9 @@ struct engine {
     /* of the thread that steps, else under the lock */
     struct work filling;
     uint64_t seq;
-    bool stepping;   /* the core thread, or the store thread between two batches */
-    bool core_waits; /* under the lock: for the store thread to end that */
+    bool stepping;   /* the core thread, the store thread between two batches, or engine_turn */
+    bool core_waits; /* under the lock: for another thread to end that */
+    int64_t wake_us; /* under the lock: so long it sleeps (monotonic) */
 
     /* of the thread that steps */
     uint64_t rng;
@@ -85,7 +91,7 @@ void *engine_core_loop(void *arg);
 /* ---- commit.c ---- */
 
 bool engine_given_up(struct engine *e);
-bool engine_commit_here(struct engine *e); /* the core thread, with the lock held */
+bool engine_commit_here(struct engine *e, int most); /* who stepped, with the lock held */
 void *engine_store_loop(void *arg);
 void *engine_out_loop(void *arg);
 

@@ -149,6 +149,7 @@ static void wait_for_work(struct engine *e)
 
     if (core_plan_is_due(e->core) && !e->planning)
         wake = BT_MIN(wake, e->next_plan_us);
+    e->wake_us = wake;
     left = BT_MAX(wake - bt_mono_us(), 0);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += left / BT_US_PER_S;
@@ -213,7 +214,7 @@ void *engine_core_loop(void *arg)
             pthread_mutex_lock(&e->lock);
             e->flight = FLIGHT_NONE;
         }
-        if (engine_commit_here(e))
+        if (engine_commit_here(e, FEW))
             continue;
         engine_hand_over(e);
         idle = !e->queue || engine_is_full(e);

@@ -6,7 +6,14 @@
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
 
-enum { LIVE_MAX = 1024, INVENTORY_MAX = 65536, METRICS_MAX = 512, LINKS_MAX = 4096 };
+enum {
+    LIVE_MAX = 1024,
+    INVENTORY_MAX = 65536,
+    METRICS_MAX = 512,
+    LINKS_MAX = 4096,
+    STARTS_MAX = 64,
+    AGO_MAX_MS = 3600000,
+};
 
 /* Posts what was read, or answers what is wrong with it. */
 static void post_or_fail(struct call *c, int rc, struct event *ev, const struct bt_err *err)
@@ -16,7 +23,7 @@ static void post_or_fail(struct call *c, int rc, struct event *ev, const struct 
         http_fail(c, err);
         return;
     }
-    http_post(c, ev, NULL);
+    http_post_turn(c, NULL, ev);
 }
 
 /* What the agent says that it was told before. */
@@ -265,7 +272,7 @@ static void send_wants(struct call *c)
     if (s->mark) {
         s->mark(s->arg, mark); /* after the board: never below what the wants rest on */
         json.n--;
-        bt_buf_printf(&json, ",\"known\":\"%s\"}", mark);
+        bt_buf_printf(&json, ",\"known\":\"%s\",\"takes_started\":true}", mark);
     }
     serve_json(c->r, 200, json.p, json.n);
 }
@@ -334,29 +341,97 @@ void agent_spec(struct call *c)
         "attempt", JSON_F_I32, offsetof(T, attempt), true, .min = 1, .max = JOB_MAX_ATTEMPTS \
     }
 
-void agent_claim(struct call *c)
+#define FOREIGN_FIELD(T)                                                     \
+    {                                                                        \
+        "foreign_id", JSON_F_TEXT, offsetof(T, foreign_id), true, .size = 64 \
+    }
+
+/* "started": other attempts of the node whose ranks run by now, told on this occasion. A list of
+ * events; what is wrong with one of them is that attempt's alone. */
+static int read_started(struct call *c, const struct json *list, struct event **ret,
+                        struct bt_err *err)
 {
     static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct ev_claim),
-        {"foreign_id", JSON_F_TEXT, offsetof(struct ev_claim, foreign_id), true, .size = 64},
+        ATTEMPT_FIELDS(struct ev_started),
+        FOREIGN_FIELD(struct ev_started),
+        {"ago_ms", JSON_F_I64, offsetof(struct ev_started, ago_ms), .min = 0, .max = AGO_MAX_MS},
+    };
+    struct ev_started rows[STARTS_MAX] = {0};
+    int32_t n = 0;
+    int rc = 0;
+
+    if (json_len(list) > STARTS_MAX)
+        return bt_fail(err, BT_ERR_TOO_LARGE, "at most %d starts are told at a time", STARTS_MAX);
+    if (list)
+        rc = json_read_rows(list, fields, BT_ARRAY_LEN(fields), rows, sizeof *rows, &n, err);
+    while (rc == 0 && n > 0) {
+        struct event *ev = http_event(c, EV_STARTED);
+
+        ev->u.started = rows[--n];
+        ev->next = *ret;
+        *ret = ev;
+    }
+    return rc;
+}
+
+/* post_or_fail with the starts that came along. */
+static void post_with_started(struct call *c, int rc, const struct json *started, struct event *ev,
+                              struct bt_err *err)
+{
+    struct event *before = NULL;
+
+    if (rc == 0)
+        rc = read_started(c, started, &before, err);
+    if (rc < 0)
+        post_or_fail(c, rc, ev, err);
+    else
+        http_post_turn(c, before, ev);
+}
+
+void agent_claim(struct call *c)
+{
+    struct told {
+        struct bt_uuid job;
+        int32_t attempt;
+        char foreign_id[64];
+        const struct json *started;
+    } in = {.attempt = 0};
+    static const struct json_field fields[] = {
+        ATTEMPT_FIELDS(struct told),
+        FOREIGN_FIELD(struct told),
+        {"started", JSON_F_VALUE, offsetof(struct told, started)},
     };
     struct event *ev = http_event(c, EV_CLAIM);
     struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
-    post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.claim, &err), ev, &err);
+    ev->u.claim = (struct ev_claim){.job = in.job, .attempt = in.attempt};
+    bt_copy(ev->u.claim.foreign_id, sizeof ev->u.claim.foreign_id, in.foreign_id);
+    post_with_started(c, rc, in.started, ev, &err);
 }
 
 void agent_started(struct call *c)
 {
+    struct told {
+        struct bt_uuid job;
+        int32_t attempt;
+        char foreign_id[64];
+        int64_t ago_ms;
+        const struct json *started;
+    } in = {.attempt = 0};
     static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct ev_started),
-        {"foreign_id", JSON_F_TEXT, offsetof(struct ev_started, foreign_id), true, .size = 64},
+        ATTEMPT_FIELDS(struct told),
+        FOREIGN_FIELD(struct told),
+        {"ago_ms", JSON_F_I64, offsetof(struct told, ago_ms), .min = 0, .max = AGO_MAX_MS},
+        {"started", JSON_F_VALUE, offsetof(struct told, started)},
     };
     struct event *ev = http_event(c, EV_STARTED);
     struct bt_err err = {0};
+    int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
-    post_or_fail(c, json_read(c->body, fields, BT_ARRAY_LEN(fields), &ev->u.started, &err), ev,
-                 &err);
+    ev->u.started = (struct ev_started){.job = in.job, .attempt = in.attempt, .ago_ms = in.ago_ms};
+    bt_copy(ev->u.started.foreign_id, sizeof ev->u.started.foreign_id, in.foreign_id);
+    post_with_started(c, rc, in.started, ev, &err);
 }
 
 static int write_metric(void *arg, const char *key, const struct json *v)
@@ -453,6 +528,7 @@ void agent_ended(struct call *c)
         int64_t ckpt_us;
         char text[200];
         const struct json *manifest;
+        const struct json *started;
     } in = {.attempt = 0};
     static const struct json_field fields[] = {
         ATTEMPT_FIELDS(struct ended),
@@ -463,6 +539,7 @@ void agent_ended(struct call *c)
         {"checkpoint_at", JSON_F_TIME, offsetof(struct ended, ckpt_us)},
         {"text", JSON_F_TEXT, offsetof(struct ended, text), .size = 200},
         {"manifest", JSON_F_VALUE, offsetof(struct ended, manifest)},
+        {"started", JSON_F_VALUE, offsetof(struct ended, started)},
     };
     struct event *ev = http_event(c, EV_RANKS_ENDED);
     struct ev_ranks_ended *e = &ev->u.ranks_ended;
@@ -479,7 +556,7 @@ void agent_ended(struct call *c)
     bt_copy(e->text, sizeof e->text, in.text);
     if (rc == 0)
         rc = read_made(in.manifest, e, &err);
-    post_or_fail(c, rc, ev, &err);
+    post_with_started(c, rc, in.started, ev, &err);
 }
 
 void agent_manifest(struct call *c)

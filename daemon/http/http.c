@@ -321,6 +321,13 @@ static void ready(void *arg, struct serve_request *r)
         handlers[c->match.route->id](c);
 }
 
+static void turned(void *arg)
+{
+    const struct listen_arg *a = arg;
+
+    a->h->set.turn(a->h->set.arg);
+}
+
 /* ---- waiting for the commit ---- */
 
 static uint64_t wait_for_reply(struct call *c, void (*done)(struct call *, const struct reply *))
@@ -372,23 +379,40 @@ void http_answer(struct call *c, const struct reply *r)
                    r->body ? strlen(r->body) : 2);
 }
 
-void http_post(struct call *c, struct event *ev,
-               void (*done)(struct call *c, const struct reply *r))
+static void post_list(struct call *c, struct event *before, struct event *ev,
+                      void (*done)(struct call *c, const struct reply *r),
+                      int (*post)(void *arg, struct event *ev, struct bt_err *err))
 {
     struct http *h = c->h;
+    struct event *first = before ? before : ev;
     struct bt_err err = {0};
 
+    while (before && before->next)
+        before = before->next;
+    if (before)
+        before->next = ev;
     if (count_in(c, &err) < 0) {
-        event_free(ev);
+        event_free_list(first);
         http_fail(c, &err);
         return;
     }
     ev->reply_to = wait_for_reply(c, done);
-    if (h->set.post(h->set.arg, ev, &err) < 0) {
+    if (post(h->set.arg, first, &err) < 0) {
         (void)stop_waiting(h, ev->reply_to, &done);
-        event_free(ev);
+        event_free_list(first);
         http_fail(c, &err);
     }
+}
+
+void http_post_turn(struct call *c, struct event *before, struct event *ev)
+{
+    post_list(c, before, ev, NULL, c->h->set.post_soon);
+}
+
+void http_post(struct call *c, struct event *ev,
+               void (*done)(struct call *c, const struct reply *r))
+{
+    post_list(c, NULL, ev, done, c->h->set.post);
 }
 
 /* A plan has every job after seconds; what is older is forgotten. */
@@ -469,7 +493,8 @@ static int listen_on(struct http *h, enum listener on, const struct http_address
         s.store = pki_store(h->set.pki);
     }
     h->arg[on] = (struct listen_arg){h, on};
-    h->handler[on] = (struct serve_handler){&h->arg[on], head, ready};
+    h->handler[on] =
+        (struct serve_handler){&h->arg[on], head, ready, on == LISTEN_AGENTS ? turned : NULL};
     return server_start(&s, &h->handler[on], &h->server[on], err);
 }
 

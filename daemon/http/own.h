@@ -87,9 +87,12 @@ struct http {
 /* ---- http.c ---- */
 
 /* Posts the event for this call, whose answer comes with the commit. `done` (NULL: http_answer) is
- * called by the store thread. Takes the event over in every case. */
+ * called by the thread that gives the answers out. Takes the event over in every case. */
 void http_post(struct call *c, struct event *ev,
                void (*done)(struct call *c, const struct reply *r));
+/* The same from `ready` of the agents' listener, whose thread itself steps and commits few events;
+ * before it those of `before` (a list; NULL: none), which nobody waits for. */
+void http_post_turn(struct call *c, struct event *before, struct event *ev);
 void http_answer(struct call *c, const struct reply *r);
 void http_fail(struct call *c, const struct bt_err *err); /* a problem document */
 /* 200 with the JSON and an ETag of its bytes, or 304 when the client has these already. */

@@ -21,7 +21,10 @@ static void wake(const struct server *s)
     (void)!write(s->loop.wake, &(uint64_t){1}, sizeof(uint64_t));
 }
 
-/* Several that come while the loop turns wake it once. */
+/* The server whose loop this thread is. */
+static _Thread_local const struct server *own;
+
+/* Several that come while the loop turns wake it once; what its own thread answers need not. */
 void loop_resume(struct serve_request *r)
 {
     struct server *s = r->s;
@@ -36,7 +39,7 @@ void loop_resume(struct serve_request *r)
         s->loop.last->next = r;
     s->loop.last = r;
     pthread_mutex_unlock(&s->loop.lock);
-    if (first)
+    if (first && own != s)
         wake(s);
 }
 
@@ -61,12 +64,24 @@ static void resume_all(struct server *s)
 
 /* ---- the thread ---- */
 
+static bool has_resumed(struct server *s)
+{
+    bool has;
+
+    pthread_mutex_lock(&s->loop.lock);
+    has = s->loop.first != NULL;
+    pthread_mutex_unlock(&s->loop.lock);
+    return has;
+}
+
 /* How long poll may wait before the next turn. */
-static int wait_ms(const struct server *s, bool stalled)
+static int wait_ms(struct server *s, bool stalled)
 {
     int longest = s->full ? STALL_MS : LONGEST_MS;
     MHD_UNSIGNED_LONG_LONG ms;
 
+    if (has_resumed(s))
+        return 0;
     if (MHD_get_timeout(s->mhd, &ms) != MHD_YES)
         return longest;
     if (ms == 0)
@@ -83,6 +98,7 @@ static void *run(void *arg)
     bool stalled = false;
 
     pthread_setname_np(pthread_self(), "serve");
+    own = s;
     while (!atomic_load(&s->loop.end)) {
         uint64_t before = s->moved, woken;
         int ms = wait_ms(s, stalled);
@@ -94,6 +110,8 @@ static void *run(void *arg)
         wire_flush(s);
         atomic_fetch_add_explicit(&s->turns, 1, memory_order_relaxed);
         stalled = s->set.cert_pem && s->moved == before;
+        if (s->handler.turned && s->moved != before)
+            s->handler.turned(s->handler.arg);
     }
     return NULL;
 }

@@ -50,6 +50,9 @@ struct serve_handler {
      * request with a body is refused (413). */
     void (*head)(void *arg, struct serve_request *r);
     void (*ready)(void *arg, struct serve_request *r);
+    /* NULL, or called in the server's thread when all requests that had come were handed to `ready`
+     * and before it waits for more; those that come wait as long as this takes. */
+    void (*turned)(void *arg);
 };
 
 /* Listens and serves from a thread of its own. BT_ERR_IO when the address cannot be had,

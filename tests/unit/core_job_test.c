@@ -48,6 +48,17 @@ static const struct reply *started(struct fixture *f, struct bt_uuid id, int att
     return fixture_step(f, ev);
 }
 
+static const struct reply *started_before(struct fixture *f, struct bt_uuid id, int64_t ago_ms)
+{
+    struct event *ev = fixture_event(EV_STARTED, NODE1);
+
+    ev->u.started.job = id;
+    ev->u.started.attempt = 1;
+    ev->u.started.ago_ms = ago_ms;
+    bt_copy(ev->u.started.foreign_id, sizeof ev->u.started.foreign_id, "local:1");
+    return fixture_step(f, ev);
+}
+
 static const struct reply *ended(struct fixture *f, struct bt_uuid id, int attempt,
                                  enum end_reason reason, int status)
 {
@@ -156,6 +167,29 @@ static void a_job_runs_and_is_recorded(void **state)
     assert_int_equal(manifest(f, id, 1)->err.code, 0); /* said again */
     assert_int_equal(f->db.list[ROW_KIND_ledger].n, 2);
     fixture_compare(f);
+}
+
+static void a_start_that_is_told_late_is_dated_back(void **state)
+{
+    static const struct {
+        int64_t ago_ms, start_s; /* since the claim, 10 s before it is told */
+    } rows[] = {{0, 10}, {2000, 8}, {10000, 0}, {3600000, 0}};
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct bt_uuid id = fixture_id(f);
+        int64_t claimed_us;
+
+        fixture_submit(f, id, 1, 600);
+        fixture_plan(f);
+        claim(f, id, 1, "local:1");
+        claimed_us = f->now_us;
+        f->now_us += 10 * BT_US_PER_S;
+        assert_int_equal(started_before(f, id, rows[i].ago_ms)->err.code, 0);
+        assert_int_equal(state_of(f, id)->start_us, claimed_us + rows[i].start_s * BT_US_PER_S);
+        ended_whole(f, id, 1, 0);
+        fixture_compare(f);
+    }
 }
 
 static void the_same_id_gets_the_same_answer_and_another_body_is_refused(void **state)
@@ -483,6 +517,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, core_setup, core_teardown)
     const struct CMUnitTest tests[] = {
         T(a_job_runs_and_is_recorded),
+        T(a_start_that_is_told_late_is_dated_back),
         T(the_same_id_gets_the_same_answer_and_another_body_is_refused),
         T(a_refusal_names_everything_that_is_missing),
         T(a_change_is_done_once_however_often_it_is_asked_for),

@@ -25,6 +25,7 @@ struct stage {
     pthread_cond_t came;
     struct event *last; /* owned */
     int n_events;
+    int to_turn, n_turns; /* posted for the turn; turns that had something */
     uint64_t waiting[512];
     int n_waiting;
     enum { ANSWER, KEEP, BUSY } mood;
@@ -60,8 +61,7 @@ static int post(void *arg, struct event *ev, struct bt_err *err)
     if (st.mood == BUSY)
         return bt_fail(err, BT_ERR_BUSY, "4096 requests are waiting");
     pthread_mutex_lock(&st.lock);
-    if (st.last)
-        event_free(st.last);
+    event_free_list(st.last);
     st.last = ev;
     st.n_events++;
     answer = st.mood == ANSWER;
@@ -74,6 +74,27 @@ static int post(void *arg, struct event *ev, struct bt_err *err)
     if (answer)
         commit_reply(to);
     return 0;
+}
+
+/* Agents' events come with their replies at the end of a list; they are answered in the turn. */
+static int post_soon(void *arg, struct event *ev, struct bt_err *err)
+{
+    struct event *last = ev;
+    int rc;
+
+    while (last->next)
+        last = last->next;
+    ev->reply_to = last->reply_to;
+    rc = post(arg, ev, err);
+    st.to_turn += rc == 0;
+    return rc;
+}
+
+static void turn(void *arg)
+{
+    (void)arg;
+    st.n_turns += st.to_turn > 0;
+    st.to_turn = 0;
 }
 
 static struct plan *no_plan(void *arg)
@@ -137,6 +158,8 @@ static int64_t all_signed(void *arg)
 static int setup(void **state)
 {
     struct http_settings set = {.post = post,
+                                .post_soon = post_soon,
+                                .turn = turn,
                                 .plan = no_plan,
                                 .status = status,
                                 .ledger_signed = all_signed,
@@ -178,8 +201,7 @@ static int teardown(void **state)
     http_free(st.http);
     board_free(st.board);
     pki_free(st.pki);
-    if (st.last)
-        event_free(st.last);
+    event_free_list(st.last);
     pthread_mutex_destroy(&st.lock);
     pthread_cond_destroy(&st.came);
     return bt_remove_tree(st.dir, NULL);
@@ -478,6 +500,60 @@ static void an_end_may_bring_its_manifest(void **state)
     pki_leaf_done(&node);
 }
 
+#define RUNS(n) \
+    "{\"job\":\"0192f0c1-0000-7000-8000-00000000000" #n "\",\"attempt\":1,\"foreign_id\":\"x\""
+
+static void starts_may_go_along(void **state)
+{
+    static const struct {
+        const char *path, *body, *fails;
+    } rows[] = {
+        {"POST /v1/agent/claim",
+         "{" IT "\"foreign_id\":\"x\",\"started\":[" RUNS(2) ",\"ago_ms\":40}," RUNS(3) "}]}",
+         NULL},
+        {"POST /v1/agent/started",
+         "{" IT
+         "\"foreign_id\":\"x\",\"ago_ms\":7,\"started\":[" RUNS(2) ",\"ago_ms\":40}," RUNS(3) "}]}",
+         NULL},
+        {"POST /v1/agent/ended",
+         "{" IT "\"reason\":\"exited\",\"started\":[" RUNS(2) ",\"ago_ms\":40}," RUNS(3) "}]}",
+         NULL},
+        {"POST /v1/agent/claim", "{" IT "\"foreign_id\":\"x\",\"started\":[7]}", "JSON object"},
+        {"POST /v1/agent/claim", "{" IT "\"foreign_id\":\"x\",\"started\":7}", "JSON array"},
+        {"POST /v1/agent/claim", "{" IT "\"foreign_id\":\"x\",\"started\":[{}]}", "job"},
+        {"POST /v1/agent/claim",
+         "{" IT "\"foreign_id\":\"x\",\"started\":[" RUNS(2) ",\"ago_ms\":-1}]}", "ago_ms"},
+    };
+    static const enum event_kind last[] = {EV_CLAIM, EV_STARTED, EV_RANKS_ENDED};
+    struct pki_leaf node = somebody("", "agent", "n9", &(struct view_credential){.active = true});
+    BT_BUF_AUTO struct bt_buf all = {0};
+    int turns = st.n_turns;
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        int got = once(st.port[1], &node, rows[i].path, rows[i].body, &all);
+        const struct event *ev = st.last;
+
+        assert_int_equal(got, rows[i].fails ? 400 : 201);
+        if (rows[i].fails) {
+            assert_non_null(strstr(all.p, rows[i].fails));
+            continue;
+        }
+        for (int k = 0; k < 2; k++, ev = ev->next) {
+            assert_int_equal(ev->kind, EV_STARTED);
+            assert_string_equal(ev->who.subject, "n9");
+            assert_int_equal(ev->u.started.job.b[15], 2 + k);
+            assert_int_equal(ev->u.started.ago_ms, k ? 0 : 40);
+            assert_string_equal(ev->u.started.foreign_id, "x");
+        }
+        assert_int_equal(ev->kind, last[i]);
+        assert_int_equal(ev->u.claim.job.b[15], 1);
+        assert_null(ev->next);
+    }
+    assert_int_equal(st.n_turns, turns + 3);
+    pki_leaf_done(&node);
+}
+
 static void an_agent_hears_of_its_wants_at_once(void **state)
 {
     struct pki_leaf node = somebody("", "agent", "n7", &(struct view_credential){.active = true});
@@ -566,6 +642,7 @@ int main(void)
         cmocka_unit_test(a_token_and_a_request_become_a_certificate),
         cmocka_unit_test(a_blob_arrives_in_parts_and_is_verified),
         cmocka_unit_test(an_end_may_bring_its_manifest),
+        cmocka_unit_test(starts_may_go_along),
         cmocka_unit_test(an_agent_hears_of_its_wants_at_once),
         cmocka_unit_test(the_public_sees_files_and_nothing_else),
     };

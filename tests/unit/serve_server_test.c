@@ -13,7 +13,8 @@
  *   /echo     replies with the body          /later  replies from another thread
  *   /never    does not reply                 /poll   waits 100 ms, then "nothing new"
  *   /who      says the identity              /put    streams the body, replies with its length
- *   /file     sends a file's bytes 3..5      /full   its stream fails at once */
+ *   /file     sends a file's bytes 3..5      /full   its stream fails at once
+ *   /turn     replies when the turn is over */
 enum { PENDING = 4096 };
 
 struct app {
@@ -25,6 +26,7 @@ struct app {
     bool stop;
     pthread_t thread;
     struct serve_request *kept; /* of /never */
+    struct serve_request *held; /* of /turn, until the turn is over; the loop's thread */
     atomic_int released;
 };
 
@@ -149,6 +151,8 @@ static void on_ready(void *arg, struct serve_request *r)
         a->pending[a->n++] = r;
         pthread_cond_broadcast(&a->wake);
         pthread_mutex_unlock(&a->lock);
+    } else if (!strcmp(path, "/turn")) {
+        a->held = r;
     } else if (!strcmp(path, "/poll")) {
         serve_wait(r, 100, nothing_new, NULL);
     } else if (!strcmp(path, "/who")) {
@@ -168,9 +172,18 @@ static void on_ready(void *arg, struct serve_request *r)
     }
 }
 
+static void on_turned(void *arg)
+{
+    struct app *a = arg;
+
+    if (a->held)
+        reply_text(a->held, 200, "{\"turned\":true}");
+    a->held = NULL;
+}
+
 static void app_start(struct app *a, struct serve_settings *set, bool tls)
 {
-    struct serve_handler h = {.arg = a, .head = on_head, .ready = on_ready};
+    struct serve_handler h = {.arg = a, .head = on_head, .ready = on_ready, .turned = on_turned};
 
     *a = (struct app){0};
     pthread_mutex_init(&a->lock, NULL);
@@ -224,6 +237,9 @@ static void requests_get_replies_now_and_later(void **state)
         assert_int_equal(
             say(&c, "POST /later?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", &all),
             201);
+        assert_int_equal(
+            say(&c, "POST /turn HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", &all), 200);
+        assert_non_null(strstr(all.p, "{\"turned\":true}"));
         assert_int_equal(say(&c, "GET /poll HTTP/1.1\r\nHost: h\r\n\r\n", &all), 200);
         if (i > 1)
             continue;
