@@ -11,6 +11,7 @@
 #include "lib/base/enc.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 #include "lib/json/json.h"
 
 enum { CALL_S = 30, SLACK_S = 10, REPLY_BYTES = 65536 };
@@ -208,28 +209,48 @@ static void begin(struct json_writer *w, const struct attempt_id *id)
     jw_i64(w, "attempt", id->attempt);
 }
 
-static int post_foreign(struct link *l, const char *path, const struct attempt_id *id,
-                        const char *foreign, struct bt_buf *ret, struct bt_err *err)
+static void write_start(struct json_writer *w, const struct start *s, bool with_ago)
+{
+    begin(w, &s->id);
+    jw_str(w, "foreign_id", s->foreign);
+    if (with_ago)
+        jw_i64(w, "ago_ms", BT_MAX(0, bt_mono_us() - s->since_us) / 1000);
+}
+
+static void write_along(struct json_writer *w, const struct start_list *along, int n)
+{
+    if (n == 0)
+        return;
+    jw_array(w, "started");
+    for (int i = 0; i < n; i++) {
+        write_start(w, &along->v[i], true);
+        jw_end_object(w);
+    }
+    jw_end_array(w);
+}
+
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
+              const struct start_list *along, struct bt_buf *ret, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
     struct json_writer w = {.to = &b};
 
     begin(&w, id);
     jw_str(&w, "foreign_id", foreign);
+    write_along(&w, along, along->n);
     jw_end_object(&w);
-    return post_for(l, path, &b, ret, err);
+    return post_for(l, "/v1/agent/claim", &b, ret, err);
 }
 
-int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_buf *ret,
-              struct bt_err *err)
+int api_started(struct link *l, const struct start_list *list, bool plain, struct bt_err *err)
 {
-    return post_foreign(l, "/v1/agent/claim", id, foreign, ret, err);
-}
+    BT_BUF_AUTO struct bt_buf b = {0};
+    struct json_writer w = {.to = &b};
 
-int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
-                struct bt_err *err)
-{
-    return post_foreign(l, "/v1/agent/started", id, foreign, NULL, err);
+    write_start(&w, &list->v[list->n - 1], !plain);
+    write_along(&w, list, plain ? 0 : list->n - 1);
+    jw_end_object(&w);
+    return post(l, "/v1/agent/started", &b, err);
 }
 
 static void write_made(struct json_writer *w, const struct yield *y)
@@ -243,7 +264,7 @@ static void write_made(struct json_writer *w, const struct yield *y)
 }
 
 int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
-              const struct yield *y, struct bt_err *err)
+              const struct yield *y, const struct start_list *along, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
     struct json_writer w = {.to = &b};
@@ -259,6 +280,7 @@ int api_ended(struct link *l, const struct attempt_id *id, const struct verdict 
         write_made(&w, y);
         jw_end_object(&w);
     }
+    write_along(&w, along, along ? along->n : 0);
     jw_end_object(&w);
     return post(l, "/v1/agent/ended", &b, err);
 }

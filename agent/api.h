@@ -49,14 +49,28 @@ int api_trial_ended(struct link *l, const char *node, int64_t id, const char *ou
 int api_wants(struct link *l, int64_t after, int wait_s, const char *known, struct bt_buf *ret,
               struct bt_err *err) BT_MUSTUSE;
 int api_spec(struct link *l, struct bt_uuid job, struct bt_buf *ret, struct bt_err *err) BT_MUSTUSE;
-/* The text of the reply is spec_granted's. */
-int api_claim(struct link *l, const struct attempt_id *id, const char *foreign, struct bt_buf *ret,
-              struct bt_err *err) BT_MUSTUSE;
-int api_started(struct link *l, const struct attempt_id *id, const char *foreign,
+/* Attempts whose ranks run, told along with something else: the daemon has them when it answers
+ * that with 2xx. */
+enum { START_LIST_MAX = 32 };
+struct start {
+    struct attempt_id id;
+    char foreign[FOREIGN_MAX + 1];
+    int64_t since_us; /* monotonic */
+};
+struct start_list {
+    struct start v[START_LIST_MAX];
+    int n;
+};
+/* The text of the reply is spec_granted's. `along`: may be empty. */
+int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
+              const struct start_list *along, struct bt_buf *ret, struct bt_err *err) BT_MUSTUSE;
+/* The last one of the list, and the others along; `plain`: to a daemon that takes none along. */
+int api_started(struct link *l, const struct start_list *list, bool plain,
                 struct bt_err *err) BT_MUSTUSE;
-/* y: the manifest in the same breath, where nothing is left to be uploaded; else NULL. */
+/* y: the manifest in the same breath, where nothing is left to be uploaded; else NULL. along: may
+ * be NULL. */
 int api_ended(struct link *l, const struct attempt_id *id, const struct verdict *v,
-              const struct yield *y, struct bt_err *err) BT_MUSTUSE;
+              const struct yield *y, const struct start_list *along, struct bt_err *err) BT_MUSTUSE;
 int api_manifest(struct link *l, const struct attempt_id *id, const struct yield *y,
                  struct bt_err *err) BT_MUSTUSE;
 

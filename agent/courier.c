@@ -46,8 +46,9 @@ struct trip {
     int64_t sent[STREAMS];
     bool complete[STREAMS]; /* the end of the stream was said */
     bool said_started, said_ended, said_all, fenced;
-    int failures; /* of the daemon in a row */
-    int starts;   /* of shepherds */
+    int64_t tell_us; /* its start is told by itself then; 0: it is not known yet */
+    int failures;    /* of the daemon in a row */
+    int starts;      /* of shepherds */
     int64_t next_start_us;
     int64_t next_call_us;
 };
@@ -211,7 +212,10 @@ static void claim(struct trip *t)
 
     if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) < 0)
         return;
-    int rc = api_claim(t->link, &t->c->id, id.p, &grant, &e);
+    struct start_list along;
+    (void)starts_take(t->c->starts, &t->c->id, &along);
+    int rc = api_claim(t->link, &t->c->id, bt_buf_text(&id), &along, &grant, &e);
+    starts_settle(t->c->starts, &along, rc == 0);
     if (rc == -BT_ERR_PREFLIGHT) { /* no failure of the daemon: its nodes are being tried */
         t->next_call_us = bt_mono_us() + TRIED_US;
         return;
@@ -224,15 +228,31 @@ static void claim(struct trip *t)
         complain(t->c, "spool_failed", &e);
 }
 
+/* By itself, with all others that wait. */
 static void say_started(struct trip *t)
+{
+    struct starts *s = t->c->starts;
+    struct start_list list;
+    struct bt_err e = {0};
+    int rc = 0;
+
+    if (starts_take(s, &t->c->id, &list)) /* else it was told a moment ago */
+        rc = api_started(t->link, &list, !starts_allowed(s), &e);
+    starts_settle(s, &list, rc == 0);
+    t->said_started = settle(t, "started_failed", rc, &e);
+    t->fenced = false; /* if so, the end will hear it */
+}
+
+/* The ranks run: the next request of the node tells it. */
+static void note_start(struct trip *t)
 {
     BT_BUF_AUTO struct bt_buf id = {0};
     struct bt_err e = {0};
 
-    if (spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) == 0)
-        t->said_started =
-            settle(t, "started_failed", api_started(t->link, &t->c->id, id.p, &e), &e);
-    t->fenced = false; /* if so, the end will hear it */
+    if (t->tell_us || spool_get(t->c->dir, "identity", FOREIGN_MAX, &id, &e) < 0)
+        return;
+    starts_add(t->c->starts, &t->c->id, bt_buf_text(&id));
+    t->tell_us = bt_mono_us() + (starts_allowed(t->c->starts) ? STARTS_WAIT_US : 0);
 }
 
 static ssize_t read_part(const struct trip *t, int i, char *to, size_t n)
@@ -381,6 +401,7 @@ static void say_ended(struct trip *t)
 {
     struct verdict v;
     struct yield y;
+    struct start_list along;
     struct bt_err e = {0};
     bool all;
     int rc;
@@ -392,17 +413,22 @@ static void say_ended(struct trip *t)
         v = (struct verdict){.reason = "lost", .text = "the attempt's verdict cannot be read"};
     }
     all = is_brief(t, &y);
-    rc = api_ended(t->link, &t->c->id, &v, all ? &y : NULL, &e);
-    if (all && api_is_final(rc) && rc != -BT_ERR_FENCED) {
-        /* A daemon of an earlier release knows no such member; and whatever is wrong with the
+    (void)starts_take(t->c->starts, &t->c->id, &along);
+    rc = api_ended(t->link, &t->c->id, &v, all ? &y : NULL, &along, &e);
+    starts_settle(t->c->starts, &along, rc == 0);
+    if ((all || along.n) && api_is_final(rc) && rc != -BT_ERR_FENCED) {
+        /* A daemon of an earlier release knows no such members; and whatever is wrong with the
          * manifest, the end must be heard. */
         all = false;
-        rc = api_ended(t->link, &t->c->id, &v, NULL, &e);
+        rc = api_ended(t->link, &t->c->id, &v, NULL, NULL, &e);
     }
     t->said_ended = settle(t, "ended_failed", rc, &e);
     t->said_all = t->said_ended && all;
-    if (t->said_ended)
-        atomic_store(&t->c->counts, false);
+    if (!t->said_ended)
+        return;
+    t->said_started = true; /* or it is too late for that */
+    starts_drop(t->c->starts, &t->c->id);
+    atomic_store(&t->c->counts, false);
 }
 
 /* ---- the trip ---- */
@@ -441,8 +467,13 @@ static enum step speak(struct trip *t, bool granted, bool gone)
         return WAIT;
     }
     if (!t->said_started && spool_has(dir, "started")) {
-        say_started(t);
-        return t->said_started ? AGAIN : WAIT;
+        note_start(t);
+        if (bt_mono_us() >= t->tell_us)
+            say_started(t);
+        if (t->said_started)
+            return AGAIN;
+        if (t->failures || !starts_allowed(t->c->starts) || !spool_has(dir, "ended.json"))
+            return WAIT;
     }
     if (!t->said_ended && spool_has(dir, "ended.json")) {
         say_ended(t);
@@ -491,6 +522,8 @@ static void await(struct trip *t)
     enum news news = NO_NEWS;
     bool gathers = false;
 
+    if (t->tell_us && !t->said_started)
+        until = BT_MIN(until, t->tell_us);
     if (left > 0) {
         (void)poll(NULL, 0, (int)(left / 1000) + 1);
         (void)read_news(t);
@@ -499,8 +532,9 @@ static void await(struct trip *t)
     while (news != FILE_NEWS && (left = until - bt_mono_us()) > 0 &&
            poll(&p, 1, (int)(left / 1000) + 1) > 0) {
         news = read_news(t);
-        if (news == LOG_NEWS && !gathers && t->said_started && !t->said_ended) {
+        if (news == LOG_NEWS && !gathers && t->tell_us && !t->said_ended) {
             until = bt_mono_us() + LOG_GATHER_US;
+            t->tell_us = BT_MIN(t->tell_us, until); /* logs come after it */
             gathers = true;
             watch(t, 0);
         }
@@ -537,6 +571,7 @@ static void *run(void *arg)
         for (enum step step; (step = look(&t)) != DONE;)
             if (step == WAIT)
                 await(&t);
+        starts_drop(c->starts, &c->id); /* of one that never said its end */
         clean(&t);
         t.link->close(t.link);
     }
@@ -548,7 +583,7 @@ static void *run(void *arg)
 }
 
 int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
-                  struct courier **ret, struct bt_err *err)
+                  struct starts *starts, struct courier **ret, struct bt_err *err)
 {
     struct courier *c = bt_new(struct courier);
     pthread_attr_t attr;
@@ -557,6 +592,7 @@ int courier_start(const struct attempt_id *id, const char *dir, const struct lin
     c->id = *id;
     c->dir = bt_strdup(dir);
     c->maker = maker;
+    c->starts = starts;
     c->program = shepherds_program();
     atomic_init(&c->counts, true);
     atomic_init(&c->over, false);

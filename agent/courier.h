@@ -12,21 +12,23 @@
 
 #include "agent/api.h"
 #include "agent/link.h"
+#include "agent/starts.h"
 
 struct courier {
     struct attempt_id id;
     char *dir; /* the spool folder; owned */
     const struct link_maker *maker;
-    char *program;      /* what to run as shepherd; owned */
-    atomic_bool counts; /* heartbeats name it: its end is not acknowledged */
-    atomic_bool over;   /* the thread has nothing left to do and ends */
+    struct starts *starts; /* of the node; borrowed */
+    char *program;         /* what to run as shepherd; owned */
+    atomic_bool counts;    /* heartbeats name it: its end is not acknowledged */
+    atomic_bool over;      /* the thread has nothing left to do and ends */
     pthread_mutex_t lock;
     bool closed; /* under lock: its folder is being removed */
 };
 
 /* Starts the thread. dir is copied. The courier lives until courier_free after `over`. */
 int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
-                  struct courier **ret, struct bt_err *err) BT_MUSTUSE;
+                  struct starts *starts, struct courier **ret, struct bt_err *err) BT_MUSTUSE;
 void courier_free(struct courier *c);
 
 /* Puts the mark `file` ("stop", "gone") into the attempt's folder; when everything about the

@@ -38,6 +38,7 @@ struct node {
     const struct link_maker *maker;
     struct link *link;
     char *attempts; /* <state>/attempts */
+    struct starts *starts;
     struct courier *couriers[ATTEMPTS_MAX];
     int n_couriers;
     struct attempt_id finished[FINISHED]; /* lately: the daemon's list may lag behind its answer */
@@ -113,7 +114,7 @@ static void send_out(struct node *n, const struct attempt_id *id)
 
     if (n->n_couriers == ATTEMPTS_MAX || courier_of(n, id))
         return;
-    if (courier_start(id, dir, n->maker, &n->couriers[n->n_couriers], &e) < 0)
+    if (courier_start(id, dir, n->maker, n->starts, &n->couriers[n->n_couriers], &e) < 0)
         warn_attempt("courier_failed", id, &e);
     else
         n->n_couriers++;
@@ -277,7 +278,7 @@ static int take_up(struct node *n, const struct want_item *w, struct bt_err *err
 static int deny(struct node *n, const struct attempt_id *id, struct bt_err *err)
 {
     struct verdict v = {.reason = "lost", .text = "this node's agent knows nothing of the attempt"};
-    int rc = api_ended(n->link, id, &v, NULL, err);
+    int rc = api_ended(n->link, id, &v, NULL, NULL, err);
 
     return api_is_final(rc) ? 0 : rc;
 }
@@ -352,6 +353,8 @@ static int listen_for_wants(struct node *n, struct bt_err *err)
     rc = wants_parse(text.p, text.n, &w, err);
     if (rc == 0 && *w.known)
         rc = known_learn(&n->known, w.known, err); /* before anything is done about it */
+    if (rc == 0)
+        starts_allow(n->starts, w.takes_started);
     drop_finished(n);
     if (rc < 0 || w.seq == n->seq)
         return rc;
@@ -540,6 +543,7 @@ int node_run(const struct settings *set, const struct node_plan *plan,
                      .plan = plan,
                      .maker = maker,
                      .attempts = bt_printf("%s/attempts", set->state_dir),
+                     .starts = starts_new(),
                      .seq = -1,
                      .daemon_is_here = is_here(set)};
     int rc = begin(&n, err);
@@ -549,6 +553,7 @@ int node_run(const struct settings *set, const struct node_plan *plan,
         backoff_us(30, BT_US_PER_S, BT_MIN(set->measure_every, MEASURE_WITHIN_S) * BT_US_PER_S);
     if (rc < 0) {
         known_done(&n.known);
+        starts_free(n.starts);
         bt_free(n.attempts);
         return rc;
     }

@@ -45,6 +45,7 @@ enum { WANTS_MAX = 1024, WANTS_BYTES = 1024 * 1024 };
 struct wants {
     int64_t seq;
     char known[MARK_TEXT];   /* "" when there is none */
+    bool takes_started;      /* starts may go along with claims and ends */
     struct trial_part trial; /* id 0: none */
     struct want_item *items; /* owned */
     size_t n;

@@ -102,6 +102,7 @@ int wants_parse(const char *text, size_t n, struct wants *ret, struct bt_err *er
     w.seq = json_i64(json_get(j, "seq"), -1);
     if (w.seq < 0 || !bt_copy(w.known, sizeof w.known, json_str(json_get(j, "known"), "")))
         return bt_fail(err, BT_ERR_INVALID, "the daemon's list of wants has not the agreed form");
+    w.takes_started = json_bool(json_get(j, "takes_started"), false);
     rc = read_list(json_get(j, "wants"), &w, err);
     if (rc == 0 && read_trial(json_get(j, "trial"), &w.trial) < 0)
         rc = bt_fail(err, BT_ERR_INVALID, "the daemon's trial has not the agreed form");

@@ -143,6 +143,8 @@ static void do_ended(const struct link_request *r, struct link_answer *a)
         answer(a, 400, "{\"code\":\"INVALID\",\"detail\":\"there is no member 'manifest'\"}");
         return;
     }
+    if (memmem(body, r->n, "\"started\":[", 11))
+        hear("along", body, r->n);
     if (at_it) {
         BT_AUTO char *ended = bt_printf("%.*s}", (int)before, body);
         BT_AUTO char *made =
@@ -213,8 +215,9 @@ static void want_text(const struct lab *l, int seq, const char *action, char *ou
     (void)snprintf(out, size,
                    "{\"seq\":%d,\"wants\":[{\"job\":\"%s\",\"number\":7,\"attempt\":1,\"action\":"
                    "\"%s\",\"kind\":\"script\",\"walltime_s\":60,\"grace_s\":5,\"signal\":0,"
-                   "\"tier\":1,\"accelerators\":1,\"mask\":\"1\",\"unixname\":\"\"}]}",
-                   seq, bt_uuid_format(l->order.job, id), action);
+                   "\"tier\":1,\"accelerators\":1,\"mask\":\"1\",\"unixname\":\"\"}]%s}",
+                   seq, bt_uuid_format(l->order.job, id), action,
+                   has("takes") ? ",\"takes_started\":true" : "");
 }
 
 static void want(const struct lab *l, int seq, const char *action)
@@ -331,6 +334,46 @@ static void an_attempt_goes_from_want_to_manifest(void **state)
     BT_AUTO char *blob = bt_printf("blob.%s", bt_hex(sha, 32, hex));
     assert_true(has(blob));
     assert_int_equal(access(l.places.home, F_OK), -1);
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_start_goes_along_with_what_is_said_next(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\nexit 0\n");
+    flag("takes");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_heard("along", "\"started\":[{");
+    assert_heard("along", "\"foreign_id\":\"local:");
+    assert_heard("along", "\"ago_ms\":");
+    assert_heard("ended", "\"reason\":\"exited\",\"exit_code\":0");
+    assert_false(has("started"));
+    end_agent(agent);
+    lab_close(&l);
+}
+
+static void a_start_does_not_wait_long_for_company(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    open_all(&l, "#!/bin/sh\nwhile ! test -f $BEAM_CHECKPOINT/go; do sleep 0.02; done\n");
+    flag("takes");
+    want(&l, 5, "run");
+    pid_t agent = start_agent(&l);
+    await_daemon("started"); /* the job still runs */
+    BT_AUTO char *go = bt_printf("%s/go", l.places.checkpoint);
+    assert_int_equal(bt_file_write(go, 0644, "", 0, NULL), 0);
+    await_daemon("manifest");
+    await_gone(l.dir);
+    assert_heard("started", "\"ago_ms\":");
+    assert_false(has("along"));
     end_agent(agent);
     lab_close(&l);
 }
@@ -616,7 +659,8 @@ static void what_is_said_of_a_finished_attempt_leaves_no_trace(void **state)
     lab_script(&l, "true");
     id = (struct attempt_id){l.order.job, l.order.attempt};
     lab_put(&l, "gone"); /* before it ran: there is nothing to do but to clean */
-    assert_int_equal(courier_start(&id, l.dir, &maker, &c, NULL), 0);
+    struct starts *starts = starts_new();
+    assert_int_equal(courier_start(&id, l.dir, &maker, starts, &c, NULL), 0);
     await_gone(l.dir);
     while (!atomic_load(&c->over))
         (void)poll(NULL, 0, 1);
@@ -624,6 +668,7 @@ static void what_is_said_of_a_finished_attempt_leaves_no_trace(void **state)
     assert_int_equal(courier_tell(c, "stop", NULL), 0);
     assert_int_equal(access(l.dir, F_OK), -1);
     courier_free(c);
+    starts_free(starts);
     lab_close(&l);
 }
 
@@ -655,7 +700,7 @@ static void a_list_of_wants_is_taken_whole_or_not_at_all(void **state)
         int rc;
     } rows[] = {
         {"{\"seq\":1,\"wants\":[]}", 0},
-        {"{\"seq\":1,\"wants\":[],\"more\":true}", 0},
+        {"{\"seq\":1,\"wants\":[],\"more\":true,\"takes_started\":true}", 0},
         {"{\"seq\":-1,\"wants\":[]}", -BT_ERR_INVALID},
         {"{\"seq\":1}", -BT_ERR_INVALID},
         {"{\"seq\":1,\"wants\":[{}]}", -BT_ERR_INVALID},
@@ -755,6 +800,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_attempt_goes_from_want_to_manifest),
+        cmocka_unit_test(a_start_goes_along_with_what_is_said_next),
+        cmocka_unit_test(a_start_does_not_wait_long_for_company),
         cmocka_unit_test(an_end_without_files_brings_its_manifest),
         cmocka_unit_test(a_daemon_of_an_earlier_release_hears_the_two_apart),
         cmocka_unit_test(a_document_that_came_with_the_want_is_not_asked_for),
