@@ -209,10 +209,15 @@ static void begin(struct json_writer *w, const struct attempt_id *id)
     jw_i64(w, "attempt", id->attempt);
 }
 
+static void begin_claim(struct json_writer *w, const struct attempt_id *id, const char *foreign)
+{
+    begin(w, id);
+    jw_str(w, "foreign_id", foreign);
+}
+
 static void write_start(struct json_writer *w, const struct start *s, bool with_ago)
 {
-    begin(w, &s->id);
-    jw_str(w, "foreign_id", s->foreign);
+    begin_claim(w, &s->id, s->foreign);
     if (with_ago)
         jw_i64(w, "ago_ms", BT_MAX(0, bt_mono_us() - s->since_us) / 1000);
 }
@@ -235,8 +240,7 @@ int api_claim(struct link *l, const struct attempt_id *id, const char *foreign,
     BT_BUF_AUTO struct bt_buf b = {0};
     struct json_writer w = {.to = &b};
 
-    begin(&w, id);
-    jw_str(&w, "foreign_id", foreign);
+    begin_claim(&w, id, foreign);
     write_along(&w, along, along->n);
     jw_end_object(&w);
     return post_for(l, "/v1/agent/claim", &b, ret, err);

@@ -341,21 +341,23 @@ void agent_spec(struct call *c)
         "attempt", JSON_F_I32, offsetof(T, attempt), true, .min = 1, .max = JOB_MAX_ATTEMPTS \
     }
 
-#define FOREIGN_FIELD(T)                                                     \
+#define CLAIM_FIELDS(T)                                                      \
+    ATTEMPT_FIELDS(T),                                                       \
     {                                                                        \
         "foreign_id", JSON_F_TEXT, offsetof(T, foreign_id), true, .size = 64 \
     }
+#define STARTED_FIELDS                                                                         \
+    CLAIM_FIELDS(struct ev_started),                                                           \
+    {                                                                                          \
+        "ago_ms", JSON_F_I64, offsetof(struct ev_started, ago_ms), .min = 0, .max = AGO_MAX_MS \
+    }
 
 /* "started": other attempts of the node whose ranks run by now, told on this occasion. A list of
- * events; what is wrong with one of them is that attempt's alone. */
+ * events; what the core has against one of them is that attempt's alone. */
 static int read_started(struct call *c, const struct json *list, struct event **ret,
                         struct bt_err *err)
 {
-    static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct ev_started),
-        FOREIGN_FIELD(struct ev_started),
-        {"ago_ms", JSON_F_I64, offsetof(struct ev_started, ago_ms), .min = 0, .max = AGO_MAX_MS},
-    };
+    static const struct json_field fields[] = {STARTED_FIELDS};
     struct ev_started rows[STARTS_MAX] = {0};
     int32_t n = 0;
     int rc = 0;
@@ -391,46 +393,36 @@ static void post_with_started(struct call *c, int rc, const struct json *started
 void agent_claim(struct call *c)
 {
     struct told {
-        struct bt_uuid job;
-        int32_t attempt;
-        char foreign_id[64];
+        struct ev_claim claim; /* first: its fields are read as if it were alone */
         const struct json *started;
-    } in = {.attempt = 0};
+    } in = {.started = NULL};
     static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct told),
-        FOREIGN_FIELD(struct told),
+        CLAIM_FIELDS(struct ev_claim),
         {"started", JSON_F_VALUE, offsetof(struct told, started)},
     };
     struct event *ev = http_event(c, EV_CLAIM);
     struct bt_err err = {0};
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
-    ev->u.claim = (struct ev_claim){.job = in.job, .attempt = in.attempt};
-    bt_copy(ev->u.claim.foreign_id, sizeof ev->u.claim.foreign_id, in.foreign_id);
+    ev->u.claim = in.claim;
     post_with_started(c, rc, in.started, ev, &err);
 }
 
 void agent_started(struct call *c)
 {
     struct told {
-        struct bt_uuid job;
-        int32_t attempt;
-        char foreign_id[64];
-        int64_t ago_ms;
+        struct ev_started start; /* first: as above */
         const struct json *started;
-    } in = {.attempt = 0};
+    } in = {.started = NULL};
     static const struct json_field fields[] = {
-        ATTEMPT_FIELDS(struct told),
-        FOREIGN_FIELD(struct told),
-        {"ago_ms", JSON_F_I64, offsetof(struct told, ago_ms), .min = 0, .max = AGO_MAX_MS},
+        STARTED_FIELDS,
         {"started", JSON_F_VALUE, offsetof(struct told, started)},
     };
     struct event *ev = http_event(c, EV_STARTED);
     struct bt_err err = {0};
     int rc = json_read(c->body, fields, BT_ARRAY_LEN(fields), &in, &err);
 
-    ev->u.started = (struct ev_started){.job = in.job, .attempt = in.attempt, .ago_ms = in.ago_ms};
-    bt_copy(ev->u.started.foreign_id, sizeof ev->u.started.foreign_id, in.foreign_id);
+    ev->u.started = in.start;
     post_with_started(c, rc, in.started, ev, &err);
 }
 
