@@ -9,9 +9,11 @@
 #define PAUSE_FIRST_US (BT_US_PER_S / 4)
 #define PAUSE_MAX_US (30 * BT_US_PER_S)
 
+enum { AT_ONCE = 3 }; /* checkpoints after a pause: of a job's submission, its end, its result */
+
 struct publish_thread {
     struct publish_options o;
-    int64_t min_interval_us;
+    int64_t interval_us;
     pthread_t thread;
     pthread_mutex_t lock; /* over what follows */
     pthread_cond_t woken;
@@ -68,11 +70,19 @@ static void covers(const struct publish_thread *t, int64_t size)
         t->o.calls.covers(t->o.calls.arg, size);
 }
 
+/* When the next checkpoint may be made, after one. *taken_us: until when intervals are used up. */
+static int64_t next_us(const struct publish_thread *t, int64_t *taken_us)
+{
+    *taken_us = BT_MAX(*taken_us, bt_mono_us()) + t->interval_us;
+    return *taken_us - (AT_ONCE - 1) * t->interval_us;
+}
+
 /* Publishes until it is stopped (0) or something fails. */
 static int work(struct publish_thread *t, int64_t *pause_us, struct bt_err *err)
 {
     struct publish_state state;
     struct publisher *p;
+    int64_t taken_us = 0;
     int rc = publish_open(&t->o, &p, err);
 
     if (rc < 0)
@@ -85,7 +95,7 @@ static int work(struct publish_thread *t, int64_t *pause_us, struct bt_err *err)
         covers(t, (int64_t)publish_signed(p));
         if (rc == 0)
             *pause_us = PAUSE_FIRST_US;
-        if (rc == 0 && !wait_for_work(t, publish_size(p), bt_mono_us() + t->min_interval_us))
+        if (rc == 0 && !wait_for_work(t, publish_size(p), next_us(t, &taken_us)))
             break;
     }
     publish_close(p);
@@ -127,14 +137,14 @@ static void *run(void *arg)
     }
 }
 
-int publish_thread_start(const struct publish_options *o, int64_t min_interval_us,
+int publish_thread_start(const struct publish_options *o, int64_t interval_us,
                          struct publish_thread **ret, struct bt_err *err)
 {
     struct publish_thread *t = bt_new(struct publish_thread);
     pthread_condattr_t attr;
 
     t->o = *o;
-    t->min_interval_us = min_interval_us;
+    t->interval_us = interval_us;
     pthread_mutex_init(&t->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

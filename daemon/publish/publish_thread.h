@@ -12,9 +12,9 @@
 
 struct publish_thread;
 
-/* The options are copied; what they point to must outlive the thread. min_interval_us: the least
- * time between two checkpoints (0: none). */
-int publish_thread_start(const struct publish_options *o, int64_t min_interval_us,
+/* The options are copied; what they point to must outlive the thread. interval_us: between two
+ * checkpoints where entries keep coming (0: none); the first three after a pause come at once. */
+int publish_thread_start(const struct publish_options *o, int64_t interval_us,
                          struct publish_thread **ret, struct bt_err *err) BT_MUSTUSE;
 
 /* `committed` entries are in the database now. Any thread; never blocks for long. */

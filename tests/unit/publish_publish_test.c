@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/mem.h"
 #include "lib/base/str.h"
+#include "lib/base/time.h"
 #include "lib/ledger/verify.h"
 
 /* A facility: a folder, a database in memory, a key. */
@@ -542,6 +543,25 @@ static void the_thread_publishes_what_it_is_woken_for(void **state)
     check_outside(f, 400);
 }
 
+/* With an hour between two of them. */
+static void the_first_three_checkpoints_come_at_once(void **state)
+{
+    struct facility *f = *state;
+    struct publish_thread *t;
+
+    f->committed = 300;
+    assert_int_equal(publish_thread_start(&f->o, 3600 * BT_US_PER_S, &t, NULL), 0);
+    for (uint64_t size = 300; size < 303; size++) {
+        f->committed = size;
+        publish_thread_wake(t, size);
+        wait_published(f, size);
+    }
+    f->committed = 303;
+    publish_thread_wake(t, 303);
+    publish_thread_stop(t);
+    check_outside(f, 303);
+}
+
 static void the_thread_goes_on_after_the_database_was_away(void **state)
 {
     struct facility *f = *state;
@@ -598,6 +618,7 @@ int main(void)
         T(partials_stay_until_the_full_tile_is_published),
         T(entries_are_taken_in_order_only),
         T(the_thread_publishes_what_it_is_woken_for),
+        T(the_first_three_checkpoints_come_at_once),
         T(the_thread_goes_on_after_the_database_was_away),
         T(the_thread_stops_signing_when_the_guard_refuses),
     };
