@@ -150,11 +150,11 @@ static int post_soon(void *arg, struct event *ev, struct bt_err *err)
     return engine_post_soon(f->engine, ev, err);
 }
 
-static void turn(void *arg)
+static int turn(void *arg, const void *self)
 {
     struct facility *f = arg;
 
-    engine_turn(f->engine);
+    return engine_turn(f->engine, self);
 }
 
 static int commands(void *arg, struct bt_err *err)

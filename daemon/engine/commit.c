@@ -8,7 +8,7 @@
 #include "lib/base/mem.h"
 #include "lib/base/time.h"
 
-enum { STOP_PATIENCE_US = 5000000 };
+enum { STOP_PATIENCE_US = 5000000, RELIEVE_US = 100000 };
 
 /* A daemon that is told to stop does not wait for ever for a database that is gone: what was not
  * committed was not acknowledged either. */
@@ -212,17 +212,29 @@ void *engine_store_loop(void *arg)
     return NULL;
 }
 
+/* The same batch is the store thread's, which may wait and try again. The lock is held. */
+static void to_store_thread(struct engine *e)
+{
+    e->flight = FLIGHT_COMMIT;
+    pthread_cond_signal(&e->to_store);
+}
+
+/* Nothing is on its way, and everything earlier is given out. The lock is held. */
+static bool is_quiet(const struct engine *e)
+{
+    return e->flight == FLIGHT_NONE && !e->out && !e->giving && !e->down && !e->stopping;
+}
+
 /* Few events with none behind them, while the store thread rests and everything earlier is given
- * out: committed by the thread that stepped them, since waking another costs more than the stepping
+ * out: committed by the core thread, since waking another costs more than the stepping
  * that could go on beside it. One try: what is not settled by it is the store thread's, with the
  * same batch. The lock is held, but not meanwhile. False: nothing was done. */
-bool engine_commit_here(struct engine *e, int most)
+bool engine_commit_here(struct engine *e)
 {
     struct bt_err err = {0};
     enum store_outcome got;
 
-    if (e->filling.n == 0 || e->filling.n > most || e->queue || e->flight != FLIGHT_NONE ||
-        e->out || e->giving || e->down || e->stopping)
+    if (e->filling.n == 0 || e->filling.n > FEW || e->queue || !is_quiet(e))
         return false;
     engine_take_off(e, FLIGHT_HERE);
     pthread_mutex_unlock(&e->lock);
@@ -233,8 +245,7 @@ bool engine_commit_here(struct engine *e, int most)
     if (got == STORE_RETRY || got == STORE_DOWN) {
         if (got == STORE_DOWN)
             note_down(e, &err);
-        e->flight = FLIGHT_COMMIT;
-        pthread_cond_signal(&e->to_store);
+        to_store_thread(e);
         return true;
     }
     settled(e, got, &err);
@@ -248,8 +259,7 @@ bool engine_commit_here(struct engine *e, int most)
 /* The engine rests, and what waits is little. The lock is held. */
 static bool rests(const struct engine *e)
 {
-    return e->flight == FLIGHT_NONE && !e->stepping && e->filling.n == 0 &&
-           e->n_queue <= TURN_MAX && !e->out && !e->giving && !e->down && !e->stopping;
+    return is_quiet(e) && !e->stepping && e->filling.n == 0 && e->n_queue <= TURN_MAX;
 }
 
 /* As the core thread would. The lock is held, but not meanwhile. */
@@ -267,28 +277,80 @@ static void step_turn(struct engine *e)
     e->stepping = false;
 }
 
-/* Few events while the engine rests. The core thread is woken for what is left: what came
- * meanwhile, and a plan before it would wake. The lock is held, but not meanwhile. */
-static void turn_here(struct engine *e)
+/* What was stepped is put on its way; nobody waits for it here. The lock is held, but not
+ * meanwhile. */
+static void send_off(struct engine *e, const void *self)
 {
-    bool plans;
+    struct batch *b = e->filling.batch;
+    bool sent = false;
 
-    step_turn(e);
-    plans = core_plan_is_due(e->core) && !e->planning && e->next_plan_us < e->wake_us;
-    if (!e->queue)
-        (void)engine_commit_here(e, TURN_MAX);
-    if (!e->stepping) /* the core thread may have stepped more while this was committed */
-        engine_hand_over(e);
-    if (e->queue || e->core_waits || e->flight == FLIGHT_BUG || plans)
-        pthread_cond_signal(&e->to_core);
+    engine_take_off(e, FLIGHT_HERE);
+    pthread_mutex_unlock(&e->lock);
+    if (b->rows.n)
+        sent = store_send(e->store, b);
+    pthread_mutex_lock(&e->lock);
+    e->away_by = self;
+    e->away_us = bt_mono_us();
+    if (!sent && b->rows.n) {
+        to_store_thread(e);
+    } else if (sent) {
+        e->flight = FLIGHT_AWAY;
+    } else { /* there is nothing to commit */
+        settled(e, STORE_COMMITTED, NULL);
+        e->flight = FLIGHT_NONE;
+    }
 }
 
-void engine_turn(struct engine *e)
+/* Few events while the engine rests. The core thread is woken for a plan before it would wake. The
+ * lock is held, but not meanwhile. */
+static void turn_here(struct engine *e, const void *self)
 {
+    step_turn(e);
+    if (core_plan_is_due(e->core) && !e->planning && e->next_plan_us < e->wake_us)
+        pthread_cond_signal(&e->to_core);
+    if (is_quiet(e))
+        send_off(e, self);
+}
+
+/* The lock is held, but not while answers go out. */
+static void look_for_answer(struct engine *e)
+{
+    enum store_answer answer = store_answered(e->store);
+
+    if (answer == STORE_SAYS_ELSE)
+        to_store_thread(e);
+    if (answer != STORE_SAYS_DONE)
+        return;
+    e->flight = FLIGHT_HERE;
+    settled(e, STORE_COMMITTED, NULL);
+    e->flight = FLIGHT_NONE;
+}
+
+/* Of who does not look for an answer in time, or as the daemon ends. */
+void engine_relieve(struct engine *e)
+{
+    if (e->flight == FLIGHT_AWAY && (e->stopping || bt_mono_us() > e->away_us + RELIEVE_US))
+        to_store_thread(e);
+}
+
+int engine_turn(struct engine *e, const void *self)
+{
+    int fd = -1;
+
     pthread_mutex_lock(&e->lock);
+    if (e->flight == FLIGHT_AWAY)
+        look_for_answer(e);
     if (e->queue && rests(e))
-        turn_here(e);
-    else if (e->queue && (e->flight == FLIGHT_NONE || e->n_queue > TURN_MAX))
+        turn_here(e, self);
+    if (!e->stepping) /* the core thread may have stepped more meanwhile */
+        engine_hand_over(e);
+    if (e->flight == FLIGHT_AWAY && e->n_queue > FEW)
+        to_store_thread(e); /* which takes them along: this thread has others to serve */
+    if (e->core_waits || e->stopping ||
+        (e->queue && (e->flight == FLIGHT_NONE || e->n_queue > TURN_MAX)))
         pthread_cond_signal(&e->to_core); /* else whoever commits does so */
+    if (e->flight == FLIGHT_AWAY && (e->away_by == self || e->queue))
+        fd = store_socket(e->store);
     pthread_mutex_unlock(&e->lock);
+    return fd;
 }

@@ -49,13 +49,17 @@ int engine_start(const struct engine_settings *settings, struct engine **ret,
  * the caller's. */
 int engine_post(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
 
-/* The same by a thread that calls engine_turn before it waits for anything. */
+/* The same by a thread that calls engine_turn before it waits for anything, and again as that says.
+ */
 int engine_post_soon(struct engine *e, struct event *ev, struct bt_err *err) BT_MUSTUSE;
 
-/* Where the engine rests and few events were posted, the caller steps, commits and gives them out
- * itself, as long as that takes the database (a few seconds at most, when it hangs): each thread
- * that is woken on an event's way costs more than its stepping. Else they are the core thread's. */
-void engine_turn(struct engine *e);
+/* Where the engine rests and few events were posted, the caller steps them, puts the batch on its
+ * way and gives it out when it is committed: each thread that is woken on an event's way costs more
+ * than its stepping. Else they are the core thread's. Does not block.
+ * Returns -1, or a file descriptor: `self` (who calls, the same each time) waits for the database
+ * then and shall call again when that is readable. One that does not is relieved of it within a
+ * second or so. */
+int engine_turn(struct engine *e, const void *self);
 
 /* 0, or what engine_post says while nothing may be commanded (known_seq). */
 int engine_commands(struct engine *e, struct bt_err *err) BT_MUSTUSE;

@@ -15,9 +15,9 @@ struct work {
     int n;
 };
 
-/* A batch on its way to the database: by the store thread; by the thread that stepped it; refused
- * by it. */
-enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_HERE, FLIGHT_BUG };
+/* A batch on its way to the database: by the store thread; by the thread that stepped it; sent, and
+ * no thread is at it until its answer comes; refused by the database. */
+enum flight { FLIGHT_NONE, FLIGHT_COMMIT, FLIGHT_HERE, FLIGHT_AWAY, FLIGHT_BUG };
 
 enum {
     FEW = 4,       /* events that are not worth the waking of a further thread */
@@ -39,6 +39,8 @@ struct engine {
     int64_t stop_us; /* monotonic, when it was told to stop */
     struct work in_flight;
     enum flight flight;
+    const void *away_by;                 /* of FLIGHT_AWAY: who sent it and looks for the answer */
+    int64_t away_us;                     /* and when (monotonic) */
     struct work *out, **out_end;         /* committed, in order, not given out yet */
     bool giving, out_ends;               /* the out thread is at work; shall end */
     struct batch *spares[ENGINE_SPARES]; /* emptied: their rows have room */
@@ -91,7 +93,8 @@ void *engine_core_loop(void *arg);
 /* ---- commit.c ---- */
 
 bool engine_given_up(struct engine *e);
-bool engine_commit_here(struct engine *e, int most); /* who stepped, with the lock held */
+bool engine_commit_here(struct engine *e); /* who stepped, with the lock held */
+void engine_relieve(struct engine *e);     /* the lock is held */
 void *engine_store_loop(void *arg);
 void *engine_out_loop(void *arg);
 

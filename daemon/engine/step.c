@@ -214,7 +214,8 @@ void *engine_core_loop(void *arg)
             pthread_mutex_lock(&e->lock);
             e->flight = FLIGHT_NONE;
         }
-        if (engine_commit_here(e, FEW))
+        engine_relieve(e);
+        if (engine_commit_here(e))
             continue;
         engine_hand_over(e);
         idle = !e->queue || engine_is_full(e);

@@ -23,7 +23,7 @@ static void post_or_fail(struct call *c, int rc, struct event *ev, const struct 
         http_fail(c, err);
         return;
     }
-    http_post_turn(c, NULL, ev);
+    http_post_turn(c, NULL, ev, NULL);
 }
 
 /* What the agent says that it was told before. */
@@ -387,7 +387,7 @@ static void post_with_started(struct call *c, int rc, const struct json *started
     if (rc < 0)
         post_or_fail(c, rc, ev, err);
     else
-        http_post_turn(c, before, ev);
+        http_post_turn(c, before, ev, NULL);
 }
 
 void agent_claim(struct call *c)

@@ -321,11 +321,11 @@ static void ready(void *arg, struct serve_request *r)
         handlers[c->match.route->id](c);
 }
 
-static void turned(void *arg)
+static int turned(void *arg)
 {
     const struct listen_arg *a = arg;
 
-    a->h->set.turn(a->h->set.arg);
+    return a->h->set.turn(a->h->set.arg, a);
 }
 
 /* ---- waiting for the commit ---- */
@@ -404,9 +404,10 @@ static void post_list(struct call *c, struct event *before, struct event *ev,
     }
 }
 
-void http_post_turn(struct call *c, struct event *before, struct event *ev)
+void http_post_turn(struct call *c, struct event *before, struct event *ev,
+                    void (*done)(struct call *c, const struct reply *r))
 {
-    post_list(c, before, ev, NULL, c->h->set.post_soon);
+    post_list(c, before, ev, done, c->h->set.post_soon);
 }
 
 void http_post(struct call *c, struct event *ev,
@@ -494,7 +495,7 @@ static int listen_on(struct http *h, enum listener on, const struct http_address
     }
     h->arg[on] = (struct listen_arg){h, on};
     h->handler[on] =
-        (struct serve_handler){&h->arg[on], head, ready, on == LISTEN_AGENTS ? turned : NULL};
+        (struct serve_handler){&h->arg[on], head, ready, on == LISTEN_PUBLIC ? NULL : turned};
     return server_start(&s, &h->handler[on], &h->server[on], err);
 }
 

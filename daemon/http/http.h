@@ -42,9 +42,10 @@ struct http_settings {
     const char *public_conninfo; /* of the role that sees the ledger alone */
     /* Takes the event over on success; fails BUSY, or with the store's 503/507. */
     int (*post)(void *arg, struct event *ev, struct bt_err *err);
-    /* The same by a thread that calls `turn` before it waits for anything. */
+    /* The same by a thread that calls `turn` before it waits for anything, and again as that says:
+     * engine_turn (engine.h). */
     int (*post_soon)(void *arg, struct event *ev, struct bt_err *err);
-    void (*turn)(void *arg);
+    int (*turn)(void *arg, const void *self);
     /* 0 while agents may be told what to do, else why not. */
     int (*commands)(void *arg, struct bt_err *err);
     /* What agents shall remember of the database's state (MARK_TEXT bytes), and what one of them

@@ -87,7 +87,7 @@ void job_submit(struct call *c)
     bt_sha256(text, n, s->body_sha256);
     bt_random(s->spec_salt, sizeof s->spec_salt);
     leaf_commit(s->spec_salt, text, n, s->spec_commit);
-    http_post(c, ev, s->dry_run ? dry_run_answer : NULL);
+    http_post_turn(c, NULL, ev, s->dry_run ? dry_run_answer : NULL);
 }
 
 /* ---- verbs on one job: the id may be a number, which only the database can resolve ---- */

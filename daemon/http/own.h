@@ -90,9 +90,11 @@ struct http {
  * called by the thread that gives the answers out. Takes the event over in every case. */
 void http_post(struct call *c, struct event *ev,
                void (*done)(struct call *c, const struct reply *r));
-/* The same from `ready` of the agents' listener, whose thread itself steps and commits few events;
- * before it those of `before` (a list; NULL: none), which nobody waits for. */
-void http_post_turn(struct call *c, struct event *before, struct event *ev);
+/* The same from `ready` of the agents' or the people's listener, whose thread itself steps few
+ * events and puts them on their way; before it those of `before` (a list; NULL: none), which nobody
+ * waits for. */
+void http_post_turn(struct call *c, struct event *before, struct event *ev,
+                    void (*done)(struct call *c, const struct reply *r));
 void http_answer(struct call *c, const struct reply *r);
 void http_fail(struct call *c, const struct bt_err *err); /* a problem document */
 /* 200 with the JSON and an ETag of its bytes, or 304 when the client has these already. */

@@ -21,11 +21,29 @@ enum {
     HURRY_ROWS = 64,
 };
 
+/* One transaction on its way: what was queued, in order, and the first failure. */
+struct flight {
+    struct store *st;
+    const char *names[MAX_MESSAGES];
+    int n;
+    int n_answers;
+    bool cut;     /* a hook wants the connection gone */
+    bool flushed; /* STORE_AT_FLUSH is behind it */
+    bool synced;  /* all answers are there */
+    bool failed;  /* the server refused a statement */
+    enum pg_verdict verdict;
+    struct bt_err *err;
+    int64_t deadline_us; /* moves with each sign of life */
+};
+
 struct store {
     char *conninfo;
     PGconn *conn;  /* NULL: lost */
     bool prepared; /* the statements of a commit are there and the pipeline is open */
     bool leads;
+    bool is_away; /* a batch is on its way that nobody waits for here */
+    struct flight away;
+    struct bt_err away_err;
     int64_t epoch;
     int64_t answer_us;
     struct store_hooks hooks;
@@ -43,6 +61,7 @@ static void drop(struct store *st)
     PQfinish(st->conn);
     st->conn = NULL;
     st->prepared = false;
+    st->is_away = false;
 }
 
 static const char *text_of(const char *name)
@@ -224,20 +243,6 @@ int store_load(struct store *st, int64_t since_us,
 }
 
 /* ---- committing ---- */
-
-/* One transaction on its way: what was queued, in order, and the first failure. */
-struct flight {
-    struct store *st;
-    const char *names[MAX_MESSAGES];
-    int n;
-    int n_answers;
-    bool cut;    /* a hook wants the connection gone */
-    bool synced; /* all answers are there */
-    bool failed; /* the server refused a statement */
-    enum pg_verdict verdict;
-    struct bt_err *err;
-    int64_t deadline_us; /* moves with each sign of life */
-};
 
 static void alive(struct flight *f)
 {
@@ -480,31 +485,61 @@ static bool roll_back(struct store *st)
     return queue(&f, "rollback", 0, NULL) && PQpipelineSync(st->conn) == 1 && pump(&f, false) == 0;
 }
 
-/* Sends the batch and reads what becomes of it. */
+/* Queues the batch. False: it is in doubt. */
+static bool depart(struct flight *f, const struct batch *b)
+{
+    bool sent = queue_batch(f, b);
+
+    if (!sent && f->cut && f->n)
+        sent = pump(f, true) == 0; /* let what was queued so far reach the server */
+    if (f->cut || !sent) {
+        cut(f->st);
+        return false;
+    }
+    return true;
+}
+
+/* All of it was sent. */
+static bool flushed(struct flight *f)
+{
+    bool go_on = f->flushed || pass(f, STORE_AT_FLUSH, ROW_KINDS);
+
+    f->flushed = true;
+    if (!go_on)
+        cut(f->st);
+    return go_on;
+}
+
+/* Sends what was queued and reads what becomes of it. */
+static enum pg_verdict arrive(struct flight *f)
+{
+    if (pump(f, true) < 0)
+        return f->failed ? f->verdict : PG_DOUBT;
+    if (!flushed(f))
+        return PG_DOUBT;
+    if (pump(f, false) < 0)
+        return f->failed && f->verdict != PG_FINE ? f->verdict : PG_DOUBT;
+    if (!pass(f, STORE_AT_ANSWER, ROW_KINDS))
+        return PG_DOUBT;
+    if (f->failed && f->verdict != PG_DOUBT && !roll_back(f->st))
+        drop(f->st);
+    return f->verdict;
+}
+
 static enum pg_verdict fly(struct store *st, const struct batch *b, struct bt_err *err)
 {
     struct flight f = {.st = st, .err = err, .verdict = PG_FINE};
-    bool sent = queue_batch(&f, b);
 
-    if (!sent && f.cut && f.n)
-        sent = pump(&f, true) == 0; /* let what was queued so far reach the server */
-    if (f.cut || !sent) {
-        cut(st);
-        return PG_DOUBT;
-    }
-    if (pump(&f, true) < 0)
-        return f.failed ? f.verdict : PG_DOUBT;
-    if (!pass(&f, STORE_AT_FLUSH, ROW_KINDS)) {
-        cut(st);
-        return PG_DOUBT;
-    }
-    if (pump(&f, false) < 0)
-        return f.failed && f.verdict != PG_FINE ? f.verdict : PG_DOUBT;
-    if (!pass(&f, STORE_AT_ANSWER, ROW_KINDS))
-        return PG_DOUBT;
-    if (f.failed && f.verdict != PG_DOUBT && !roll_back(st))
-        drop(st);
-    return f.verdict;
+    return depart(&f, b) ? arrive(&f) : PG_DOUBT;
+}
+
+/* Waits for the batch that store_send put on its way. */
+static enum pg_verdict await(struct store *st, struct bt_err *err)
+{
+    *err = st->away_err;
+    st->away.err = err;
+    st->is_away = false;
+    return arrive(&st->away);
 }
 
 /* The writer looks rows up by their keys, in statements and in triggers alike: plans made while
@@ -609,7 +644,7 @@ static enum store_outcome reconnect(struct store *st, uint64_t n, bool *ret_send
 static enum store_outcome attempt(struct store *st, const struct batch *b, bool *ret_doubt,
                                   struct bt_err *err)
 {
-    bool send = true;
+    bool waits = st->is_away, send = true;
 
     *ret_doubt = false;
     if (!st->conn) {
@@ -624,7 +659,7 @@ static enum store_outcome attempt(struct store *st, const struct batch *b, bool 
         *ret_doubt = true;
         return STORE_DOWN;
     }
-    switch (fly(st, b, err)) {
+    switch (waits ? await(st, err) : fly(st, b, err)) {
     case PG_FINE:
         return STORE_COMMITTED;
     case PG_AGAIN:
@@ -662,4 +697,48 @@ enum store_outcome store_commit(struct store *st, const struct batch *b, struct 
     else if (outcome == STORE_DOWN && err->code == 0)
         bt_fail(err, BT_ERR_UNREACHABLE, "the connection to PostgreSQL was lost");
     return outcome;
+}
+
+/* ---- without waiting ---- */
+
+bool store_send(struct store *st, const struct batch *b)
+{
+    int more;
+
+    assert(st->leads && b->rows.n && !st->is_away);
+    if (!st->conn || !st->prepared)
+        return false;
+    st->away_err = (struct bt_err){0};
+    st->away = (struct flight){.st = st, .err = &st->away_err, .verdict = PG_FINE};
+    more = depart(&st->away, b) ? PQflush(st->conn) : -1;
+    if (more < 0) {
+        drop(st); /* store_commit asks core_head first */
+        return false;
+    }
+    st->is_away = true;
+    return !more && flushed(&st->away);
+}
+
+int store_socket(const struct store *st)
+{
+    return PQsocket(st->conn);
+}
+
+enum store_answer store_answered(struct store *st)
+{
+    struct flight *f = &st->away;
+
+    assert(st->is_away);
+    if (!PQconsumeInput(st->conn) || take_answers(f) < 0)
+        return STORE_SAYS_ELSE;
+    if (!f->synced)
+        return STORE_NOT_YET;
+    if (f->failed)
+        return STORE_SAYS_ELSE;
+    if (!pass(f, STORE_AT_ANSWER, ROW_KINDS)) {
+        drop(st);
+        return STORE_SAYS_ELSE;
+    }
+    st->is_away = false;
+    return STORE_SAYS_DONE;
 }

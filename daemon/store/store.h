@@ -82,4 +82,17 @@ int store_load(struct store *store, int64_t since_us,
 enum store_outcome store_commit(struct store *store, const struct batch *batch,
                                 struct bt_err *err) BT_MUSTUSE;
 
+/* The same for who must not block. store_send puts a batch with rows on its way; false: not all of
+ * it, and store_commit of the same batch does the rest. While it is on its way nothing else may be
+ * asked of the store but these, and store_commit of the same batch, which then waits. */
+bool store_send(struct store *store, const struct batch *batch) BT_MUSTUSE;
+int store_socket(const struct store *store); /* readable: something came */
+
+enum store_answer {
+    STORE_NOT_YET,
+    STORE_SAYS_DONE, /* it is committed */
+    STORE_SAYS_ELSE, /* it is over, or lost: store_commit tells how */
+};
+enum store_answer store_answered(struct store *store) BT_MUSTUSE;
+
 #endif

@@ -94,7 +94,8 @@ static void *run(void *arg)
     struct server *s = arg;
     struct pollfd fds[] = {
         {.fd = MHD_get_daemon_info(s->mhd, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN},
-        {.fd = s->loop.wake, .events = POLLIN}};
+        {.fd = s->loop.wake, .events = POLLIN},
+        {.fd = -1, .events = POLLIN}}; /* the handler's */
     bool stalled = false;
 
     pthread_setname_np(pthread_self(), "serve");
@@ -102,16 +103,19 @@ static void *run(void *arg)
     while (!atomic_load(&s->loop.end)) {
         uint64_t before = s->moved, woken;
         int ms = wait_ms(s, stalled);
+        int n = ms != 0 || fds[2].fd >= 0 ? poll(fds, BT_ARRAY_LEN(fds), ms) : 0;
 
-        if (ms != 0 && poll(fds, 2, ms) > 0 && (fds[1].revents & POLLIN))
+        if (n > 0 && (fds[1].revents & POLLIN))
             (void)!read(s->loop.wake, &woken, sizeof woken);
+        if (n > 0 && fds[2].revents) /* first: what it answers leaves with this turn */
+            fds[2].fd = s->handler.turned(s->handler.arg);
         resume_all(s);
         (void)!MHD_run(s->mhd);
         wire_flush(s);
         atomic_fetch_add_explicit(&s->turns, 1, memory_order_relaxed);
         stalled = s->set.cert_pem && s->moved == before;
         if (s->handler.turned && s->moved != before)
-            s->handler.turned(s->handler.arg);
+            fds[2].fd = s->handler.turned(s->handler.arg);
     }
     return NULL;
 }

@@ -51,8 +51,9 @@ struct serve_handler {
     void (*head)(void *arg, struct serve_request *r);
     void (*ready)(void *arg, struct serve_request *r);
     /* NULL, or called in the server's thread when all requests that had come were handed to `ready`
-     * and before it waits for more; those that come wait as long as this takes. */
-    void (*turned)(void *arg);
+     * and before it waits for more; those that come wait as long as this takes. Returns -1, or a
+     * file descriptor: it is called again when that is readable. */
+    int (*turned)(void *arg);
 };
 
 /* Listens and serves from a thread of its own. BT_ERR_IO when the address cannot be had,

@@ -90,11 +90,13 @@ static int post_soon(void *arg, struct event *ev, struct bt_err *err)
     return rc;
 }
 
-static void turn(void *arg)
+static int turn(void *arg, const void *self)
 {
     (void)arg;
+    assert_non_null(self);
     st.n_turns += st.to_turn > 0;
     st.to_turn = 0;
+    return -1;
 }
 
 static struct plan *no_plan(void *arg)

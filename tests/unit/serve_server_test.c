@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 
 #include "lib/base/str.h"
 #include "lib/serve/serve.h"
@@ -14,7 +15,7 @@
  *   /never    does not reply                 /poll   waits 100 ms, then "nothing new"
  *   /who      says the identity              /put    streams the body, replies with its length
  *   /file     sends a file's bytes 3..5      /full   its stream fails at once
- *   /turn     replies when the turn is over */
+ *   /turn     replies when the turn is over  /fd     when the descriptor is read that it polls */
 enum { PENDING = 4096 };
 
 struct app {
@@ -26,7 +27,8 @@ struct app {
     bool stop;
     pthread_t thread;
     struct serve_request *kept; /* of /never */
-    struct serve_request *held; /* of /turn, until the turn is over; the loop's thread */
+    struct serve_request *held; /* of /turn and /fd, until the turn is over; the loop's thread */
+    int fd;                     /* of /fd */
     atomic_int released;
 };
 
@@ -153,6 +155,10 @@ static void on_ready(void *arg, struct serve_request *r)
         pthread_mutex_unlock(&a->lock);
     } else if (!strcmp(path, "/turn")) {
         a->held = r;
+    } else if (!strcmp(path, "/fd")) {
+        a->held = r;
+        a->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        assert_true(a->fd >= 0);
     } else if (!strcmp(path, "/poll")) {
         serve_wait(r, 100, nothing_new, NULL);
     } else if (!strcmp(path, "/who")) {
@@ -172,20 +178,29 @@ static void on_ready(void *arg, struct serve_request *r)
     }
 }
 
-static void on_turned(void *arg)
+static int on_turned(void *arg)
 {
     struct app *a = arg;
+    uint64_t n = 1;
 
+    if (a->fd >= 0 && read(a->fd, &n, sizeof n) != sizeof n) {
+        assert_int_equal(write(a->fd, &n, sizeof n), sizeof n);
+        return a->fd;
+    }
+    if (a->fd >= 0)
+        close(a->fd);
+    a->fd = -1;
     if (a->held)
         reply_text(a->held, 200, "{\"turned\":true}");
     a->held = NULL;
+    return -1;
 }
 
 static void app_start(struct app *a, struct serve_settings *set, bool tls)
 {
     struct serve_handler h = {.arg = a, .head = on_head, .ready = on_ready, .turned = on_turned};
 
-    *a = (struct app){0};
+    *a = (struct app){.fd = -1};
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->wake, NULL);
     if (tls) {
@@ -240,6 +255,8 @@ static void requests_get_replies_now_and_later(void **state)
         assert_int_equal(
             say(&c, "POST /turn HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", &all), 200);
         assert_non_null(strstr(all.p, "{\"turned\":true}"));
+        assert_int_equal(
+            say(&c, "POST /fd HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", &all), 200);
         assert_int_equal(say(&c, "GET /poll HTTP/1.1\r\nHost: h\r\n\r\n", &all), 200);
         if (i > 1)
             continue;
