@@ -48,7 +48,7 @@ int stream_copy(struct app *app, const struct stream_ask *ask,
             return rc;
         if (reply.body.n)
             to(arg, reply.body.p, reply.body.n);
-        if (reply.eof || (!ask->on && !reply.body.n))
+        if (reply.eof || (!ask->on && !reply.body.n) || ferror(stdout))
             return 0;
         offset = reply.offset >= 0 ? reply.offset : offset + (int64_t)reply.body.n;
     }

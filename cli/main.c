@@ -1,5 +1,6 @@
 /* main.c - beamtime, everyone's command line: finds the command, runs it, says what went wrong.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +88,23 @@ static int dispatch(struct app *app, int argc, char **argv, struct bt_err *err)
     return a.cmd->run(app, &a, err);
 }
 
+/* What could not be written is said; who closed the pipe, `head` for one, wanted no more, and is
+ * told as by other programs. */
+static int end_output(struct app *app)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+    struct bt_err err = {0};
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    if (poll(&out, 1, 0) > 0 && (out.revents & POLLERR)) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    bt_fail(&err, BT_ERR_IO, "the output could not be written whole");
+    return fail_print(app, &err);
+}
+
 /* help job show = job show --help */
 static int dispatch_help(struct app *app, int argc, char **argv, struct bt_err *err)
 {
@@ -116,8 +134,8 @@ int main(int argc, char **argv)
         rc = dispatch(&app, argc, argv, &err);
     if (rc < 0)
         rc = fail_print(&app, &err);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        rc = rc ? rc : 1;
+    if (rc == 0)
+        rc = end_output(&app);
     app_done(&app);
     return rc;
 }

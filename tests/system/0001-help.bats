@@ -107,7 +107,13 @@ END
 @test "version and a broken pipe are quiet" {
     run -0 "$BEAMTIME" version --json
     [ "$(jq -r .program <<<"$output")" = beamtime ]
-    run -0 bash -c "'$BEAMTIME' --help | head -n 1 >/dev/null"
+    run -141 bash -c "exec 3> >(true); wait \$!; exec '$BEAMTIME' --help >&3" # of SIGPIPE, as git and cat
+    [ -z "$output" ]
+}
+
+@test "a full disk is no success" {
+    run -1 --separate-stderr bash -c "'$BEAMTIME' --help >/dev/full"
+    [[ "$stderr" == *'could not be written'* ]]
 }
 
 @test "the example settings are what the programs print" {
