@@ -429,6 +429,10 @@ static void explain_text(const struct json *e, const struct json *j, struct bt_b
 {
     show_head(j, to);
     bt_buf_printf(to, "\n  state     %s", out_str(e, "state"));
+    if (out_when(j, "started_at") || out_when(j, "ended_at")) {
+        show_end(j, to);
+        show_times(j, to);
+    }
     explain_plan(e, to);
     explain_moves(json_get(j, "promises"), to);
     bt_buf_char(to, '\n');
