@@ -272,25 +272,29 @@ SELECT json_build_object('index', e.idx, 'kind', e.kind, 'job', e.job,
         AND l.kind NOT IN ('submit', 'record')), '[]'))::text
 FROM ledger_entry e WHERE e.idx = $1::bigint
 -- name: events
--- subject (a job also by its id), after this seq, and this ord of it, limit. Each half is read in the order of its key.
+-- subject (a job also by its id), after this seq, and this ord of it, limit. Each half is read in the order of its key,
+-- one more than wanted, which tells whether there is a next page.
 WITH about AS (
     SELECT CASE WHEN $1::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
         THEN (SELECT number::text FROM job WHERE id = $1::uuid) ELSE $1::text END AS subject
 ), page AS (
     (SELECT seq, ord, at_us, kind, actor, subject, body FROM event_row
     WHERE ($1::text IS NULL OR subject = (SELECT subject FROM about)) AND (seq, ord) > ($2::bigint, $3::integer)
-    ORDER BY seq, ord LIMIT $4::integer)
+    ORDER BY seq, ord LIMIT $4::integer + 1)
     UNION ALL
     (SELECT seq, ord, at_us, kind, actor, subject, body FROM submission
     WHERE ($1::text IS NULL OR number = (SELECT CASE WHEN subject ~ '^[0-9]{1,18}$' THEN subject::bigint END FROM about))
       AND (seq, ord) > ($2::bigint, $3::integer)
-    ORDER BY seq, ord LIMIT $4::integer)
-    ORDER BY seq, ord LIMIT $4::integer
+    ORDER BY seq, ord LIMIT $4::integer + 1)
+    ORDER BY seq, ord LIMIT $4::integer + 1
+), cut AS (
+    SELECT * FROM page ORDER BY seq, ord LIMIT $4::integer
 )
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('seq', seq, 'ord', ord,
     'at', rfc3339(at_us), 'kind', kind, 'actor', actor, 'subject', subject, 'body', body::json)
-    ORDER BY seq, ord), '[]'), 'next', (SELECT seq || '.' || ord FROM page ORDER BY seq DESC, ord DESC LIMIT 1))::text
-FROM page
+    ORDER BY seq, ord), '[]'), 'next', CASE WHEN (SELECT count(*) FROM page) > $4::integer
+        THEN (SELECT seq || '.' || ord FROM cut ORDER BY seq DESC, ord DESC LIMIT 1) END)::text
+FROM cut
 -- name: policy_text
 SELECT json_build_object('digest', encode(digest, 'hex'), 'at', rfc3339(at_us), 'text', text)::text
 FROM policy ORDER BY at_us DESC LIMIT 1
