@@ -156,7 +156,9 @@ static void say_cluster(const struct json *c, struct bt_buf *to)
 {
     if (!c)
         return;
-    bt_buf_printf(to, "cluster       %s, Slurm %s\n", out_str(c, "name"), out_str(c, "version"));
+    if (*out_str(c, "name")) /* else it never answered */
+        bt_buf_printf(to, "cluster       %s, Slurm %s\n", out_str(c, "name"),
+                      out_str(c, "version"));
     if (json_bool(json_get(c, "reachable"), false))
         bt_buf_str(to, "reachable     yes");
     else
@@ -222,8 +224,9 @@ int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     const struct json *conf = json_get(row, "conf");
     bt_buf_printf(&text, "site          %s (%s), %s\n", a->pos[0], out_str(row, "kind"),
                   out_str(row, "state"));
-    bt_buf_printf(&text, "cleared       tier %lld until %s\n",
-                  (long long)json_i64(json_get(row, "tier"), 0), out_str(row, "until"));
+    bt_buf_printf(&text, "cleared       tier %lld%s%s\n",
+                  (long long)json_i64(json_get(row, "tier"), 0),
+                  *out_str(row, "until") ? " until " : "", out_str(row, "until"));
     bt_buf_printf(&text, "nodes         %zu\nrunning       %lld\n",
                   json_len(json_get(row, "nodes")),
                   (long long)json_i64(json_get(row, "running"), 0));

@@ -125,7 +125,8 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
     char out[TEXT_MAX];
     int64_t v;
 
-    raw_cell(o, col->key, &raw);
+    raw_cell(o, col->kind == OUT_START && *out_str(o, "started_at") ? "started_at" : col->key,
+             &raw);
     if (!raw.n)
         bt_buf_char(to, '-');
     else if (col->kind == OUT_LEFT && !json_bool(json_get(o, "capped"), true))
@@ -136,7 +137,8 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
     else if (col->kind == OUT_ACC_S &&
              bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN / 1000, INT64_MAX / 1000, &v, NULL) == 0)
         bt_buf_str(to, text_hours(v * 1000, out));
-    else if (col->kind == OUT_WHEN && bt_time_parse(bt_buf_text(&raw), "", &v, NULL) == 0)
+    else if ((col->kind == OUT_WHEN || col->kind == OUT_START) &&
+             bt_time_parse(bt_buf_text(&raw), "", &v, NULL) == 0)
         bt_buf_str(to, text_time(v, now_us, out));
     else if (col->kind == OUT_SPAN &&
              bt_parse_i64(bt_buf_text(&raw), "", INT64_MIN, INT64_MAX, &v, NULL) == 0)

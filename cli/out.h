@@ -15,6 +15,7 @@ enum out_kind {
     OUT_ACC_S, /* accelerator-seconds as accelerator-hours */
     OUT_LEFT,  /* the same of an account, "no cap" where its member capped is false */
     OUT_WHEN,  /* RFC 3339 as local time */
+    OUT_START, /* the same, and where the member started_at is one, that */
     OUT_SPAN,  /* seconds */
     OUT_BYTES, /* "7.9 MB" */
     OUT_STATE, /* a word in a colour */

@@ -134,6 +134,8 @@ another_helper() { [ -n "$(helper_pid)" ] && [ "$(helper_pid)" != "$1" ]; }
     local conf=$FACILITY/sites
     as council -q site add none --slurm-conf "$conf/none.conf"
     await 20 trouble none "cannot read $conf/none.conf"
+    run -0 as council site show none
+    [[ "$output" == *$'\ncleared       tier 0\n'* && "$output" != *$'\ncluster '* ]] # neither is known
     printf 'Garbage=1\n' >"$conf/bad.conf"
     as council -q site add bad --slurm-conf "$conf/bad.conf"
     await 20 trouble bad 'Unable to process configuration file'

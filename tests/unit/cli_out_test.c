@@ -13,7 +13,7 @@ static const struct out_col cols[] = {{"JOB", "number", OUT_NUM, 0},
                                       {"PROJECT", "nation/project", OUT_STR, 0},
                                       {"STATE", "state", OUT_STATE, 0},
                                       {"HELD", "hold_mras", OUT_HOURS, 0},
-                                      {"STARTS", "start_at", OUT_WHEN, 0},
+                                      {"STARTS", "start_at", OUT_START, 0},
                                       {"SIZE", "bytes", OUT_BYTES, 0},
                                       {"LOSS", "metrics.loss", OUT_STR, 1},
                                       {"RULES", "rules", OUT_LIST, 1}};
@@ -22,9 +22,11 @@ static const char items_text[] =
     "[{\"number\":1,\"name\":\"tiny, "
     "\\u001b[31mbad\",\"nation\":\"cz\",\"project\":\"m\",\"state\":"
     "\"running\",\"bytes\":1100000000000,\"hold_mras\":\"252000\",\"start_at\":\"2026-11-21T18:02:"
-    "11Z\",\"metrics\":{\"loss"
+    "10Z\",\"started_at\":\"2026-11-21T18:02:11Z\",\"metrics\":{\"loss"
     "\":\"1.93\"},\"rules\":[\"A\",\"B\"]},"
-    "{\"number\":4711,\"name\":\"hé\",\"nation\":\"fr\",\"state\":\"held\",\"start_at\":null}]";
+    "{\"number\":4711,\"name\":\"hé\",\"nation\":\"fr\",\"state\":\"held\",\"start_at\":null},"
+    "{\"number\":9,\"name\":\"w\",\"nation\":\"fr\",\"state\":\"queued\",\"start_at\":"
+    "\"2026-11-21T18:30:00Z\",\"started_at\":null}]";
 
 static const struct {
     enum out_format format;
@@ -34,17 +36,20 @@ static const struct {
     {OUT_TABLE, false,
      " JOB  NAME            PROJECT  STATE    HELD  STARTS      SIZE\n"
      "   1  tiny, ?[31mbad  cz/m     running  0.07  18:02:11  1.1 TB\n"
-     "4711  hé              fr       held        -  -              -\n"},
+     "4711  hé              fr       held        -  -              -\n"
+     "   9  w               fr       queued      -  18:30:00       -\n"},
     {OUT_WIDE, false,
      " JOB  NAME            PROJECT  STATE    HELD  STARTS      SIZE  LOSS  RULES\n"
      "   1  tiny, ?[31mbad  cz/m     running  0.07  18:02:11  1.1 TB  1.93  A,B\n"
-     "4711  hé              fr       held        -  -              -  -     -\n"},
+     "4711  hé              fr       held        -  -              -  -     -\n"
+     "   9  w               fr       queued      -  18:30:00       -  -     -\n"},
     {OUT_CSV, false,
      "number,name,nation/project,state,hold_mras,start_at,bytes,metrics.loss,rules\r\n"
      "1,\"tiny, "
-     "\x1b[31mbad\",cz/m,running,252000,2026-11-21T18:02:11Z,1100000000000,1.93,\"A,B\"\r\n"
-     "4711,hé,fr,held,,,,,\r\n"},
-    {OUT_NAME, false, "cz/m\nfr\n"},
+     "\x1b[31mbad\",cz/m,running,252000,2026-11-21T18:02:10Z,1100000000000,1.93,\"A,B\"\r\n"
+     "4711,hé,fr,held,,,,,\r\n"
+     "9,w,fr,queued,,2026-11-21T18:30:00Z,,,\r\n"},
+    {OUT_NAME, false, "cz/m\nfr\nfr\n"},
     {OUT_TABLE, true, "\x1b[1m JOB\x1b[0m"},
 };
 
