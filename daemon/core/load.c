@@ -104,6 +104,9 @@ static int load_place(struct core *c, enum row_kind kind, const void *row, struc
         n->class_word = word_of(c, n->row.class_name);
         class_note(c, n->class_word);
         name_put(c, NAME_NODE, 0, n->row.name, c->n_nodes - 1);
+        if (n->row.reason && bt_streq(n->row.state, "down") &&
+            bt_starts(n->row.reason, SITE_TROUBLE)) /* until its cluster says else */
+            n->trouble = bt_strdup(n->row.reason);
         node_placed(c, n);
     } else if (kind == ROW_KIND_rate) {
         struct rate *r;

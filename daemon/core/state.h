@@ -82,7 +82,8 @@ struct node {
     int64_t trial;          /* id of the trial that it is in, 0: none */
     int64_t bad_us;         /* when a trial degraded it, not persisted */
     int64_t pairs_asked_us; /* its switch's pairs shall be measured; not persisted */
-    char *trouble; /* why its cluster gives it no work; owned, NULL: it does; not persisted */
+    char *trouble; /* why its cluster gives it no work; owned, NULL: it does. Not persisted but as
+                      the reason of a node that is down */
 };
 
 /* What was measured of a class, by value: inside its nodes (ids of nodes), between nodes of one

@@ -111,6 +111,26 @@ static void only_what_the_cluster_took_down_does_it_bring_up(void **state)
     assert_string_equal("a broken fan", n->row.reason);
 }
 
+/* Whatever the cluster says first to the daemon that was started again. */
+static void what_the_cluster_took_down_comes_up_after_a_restart(void **state)
+{
+    static const char *const first[] = {"", "slurm: drained", "slurm: down"};
+    struct fixture *f = *state;
+
+    add(f);
+    report(f, "n1", "", true);
+    for (size_t i = 0; i < BT_ARRAY_LEN(first); i++) {
+        report(f, "n1", "slurm: drained", true);
+        fixture_restart(f);
+        report(f, "n1", first[i], true);
+        if (*first[i])
+            assert_string_equal(first[i], node_find(f->core, "n1")->row.reason);
+        report(f, "n1", "", true);
+        assert_string_equal("up", node_find(f->core, "n1")->row.state);
+    }
+    fixture_compare(f);
+}
+
 static void nothing_starts_where_the_cluster_does_not_answer(void **state)
 {
     struct fixture *f = *state;
@@ -336,6 +356,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cluster_brings_nodes_that_work_once_their_agents_speak,
                                         core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(only_what_the_cluster_took_down_does_it_bring_up,
+                                        core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(what_the_cluster_took_down_comes_up_after_a_restart,
                                         core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(nothing_starts_where_the_cluster_does_not_answer,
                                         core_setup, core_teardown),
