@@ -24,6 +24,7 @@ struct net_client {
     char *agent;
     char *relay; /* NULL: none */
     struct curl_slist *connect_to;
+    bool anonymous; /* has no certificate */
     int deadline_ms;
     int unreachable_ms;
     const atomic_bool *cancel;
@@ -107,6 +108,7 @@ int net_client_new(const struct net_settings *s, struct net_client **ret, struct
     c->deadline_ms = s->deadline_ms ? s->deadline_ms : 60000;
     c->unreachable_ms = s->unreachable_ms ? s->unreachable_ms : 5000;
     c->cancel = s->cancel;
+    c->anonymous = !s->cert_file;
     set_tls(c->curl, s);
     if (s->relay)
         set_relay(c, s->relay);
@@ -264,6 +266,9 @@ static void set_request(struct attempt *a, const char *url, int64_t left_ms)
         curl_easy_setopt(h, CURLOPT_HTTPGET, 1L);
     }
     curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, a->q->follow && a->c->anonymous ? 1L : 0L);
+    curl_easy_setopt(h, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(h, CURLOPT_MAXREDIRS, 3L);
 }
 
 static CURLcode try_once(struct attempt *a, const struct bt_uuid *id, int64_t left_ms)

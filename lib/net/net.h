@@ -49,6 +49,8 @@ struct net_request {
     const char *if_none_match; /* an ETag; then status 304 is success. NULL: none */
     int deadline_ms;           /* 0: the client's */
     bool once;                 /* no retries */
+    bool follow;               /* to where the server sends, three times at most; only by a client
+                                * without a certificate, for it is for other servers too */
     /* Gets the body of a 2xx piece by piece instead of net_reply.body; negative ends the call with
      * that code. A broken stream is not retried: the caller asks on from where it is. */
     int (*sink)(void *arg, const void *p, size_t n);

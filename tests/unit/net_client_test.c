@@ -93,6 +93,12 @@ static void on_ready(void *arg, struct serve_request *r)
         reply.body = bt_alloc(70000, 1);
         reply.n = 70000;
         serve_reply(r, &reply);
+    } else if (!strcmp(path, "/moved") || !strcmp(path, "/round")) {
+        reply.status = 307;
+        serve_reply_header(&reply, "Location", !strcmp(path, "/moved") ? "/log" : path);
+        reply.body = bt_strdup("elsewhere");
+        reply.n = 9;
+        serve_reply(r, &reply);
     } else if (!strcmp(path, "/who")) {
         text(r, 200, serve_identity(r) ? serve_identity(r)->id : "nobody");
     } else {
@@ -212,6 +218,41 @@ static void a_stream_goes_to_its_reader(void **state)
     assert_int_equal(net_call(c, &q, &r, &err), -BT_ERR_QUOTA_EXCEEDED);
     net_reply_done(&r);
     stop(&a, c);
+}
+
+/* Only where it was asked for, and never with a certificate that is for this server alone. */
+static void a_reader_is_sent_on(void **state)
+{
+    struct pki_leaf jana = pki_person(&pki, "jana");
+    size_t have = 0;
+    struct net_request q = {.path = "/moved", .sink = take, .sink_arg = &have, .follow = true};
+    struct net_client *c;
+    struct net_reply r;
+    struct bt_err err;
+    struct app a;
+
+    (void)state;
+    c = start(&a, pki.ca_pem, NULL);
+    assert_int_equal(net_call(c, &q, &r, NULL), 0);
+    assert_int_equal(have, 70000);
+    net_reply_done(&r);
+    q.path = "/round";
+    q.once = true;
+    assert_true(net_call(c, &q, &r, &err) < 0);
+    net_reply_done(&r);
+    q = (struct net_request){.path = "/moved"};
+    assert_true(net_call(c, &q, &r, &err) < 0);
+    assert_int_equal(r.status, 307);
+    assert_string_equal(r.location, "/log");
+    net_reply_done(&r);
+    stop(&a, c);
+    c = start(&a, pki.ca_pem, &jana);
+    q.follow = true;
+    assert_true(net_call(c, &q, &r, &err) < 0);
+    assert_int_equal(r.status, 307);
+    net_reply_done(&r);
+    stop(&a, c);
+    pki_leaf_done(&jana);
 }
 
 static void an_upload_goes_on_where_it_was(void **state)
@@ -573,6 +614,7 @@ int main(void)
         cmocka_unit_test(a_reply_or_the_servers_own_error_comes_back),
         cmocka_unit_test(a_retry_carries_the_same_key),
         cmocka_unit_test(a_stream_goes_to_its_reader),
+        cmocka_unit_test(a_reader_is_sent_on),
         cmocka_unit_test(an_upload_goes_on_where_it_was),
         cmocka_unit_test(a_foreign_server_is_not_believed),
         cmocka_unit_test(a_client_without_a_good_certificate_is_told),
