@@ -408,6 +408,16 @@ int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total, st
     return rc < 0 ? rc : send_blob(l, base, fd, at, total, err);
 }
 
+int api_kept(struct link *l, const uint8_t sha256[32], struct bt_err *err)
+{
+    ANSWER_AUTO struct link_answer a = {0};
+    char hex[65], path[96];
+    struct link_request r = {.method = "PUT", .path = path, .timeout_s = CALL_S};
+
+    (void)snprintf(path, sizeof path, "/v1/agent/blobs/%s/kept", bt_hex(sha256, 32, hex));
+    return call(l, &r, &a, err);
+}
+
 bool api_is_final(int rc)
 {
     switch (-rc) {

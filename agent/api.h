@@ -93,6 +93,10 @@ enum { API_PART_BYTES = 4 * 1024 * 1024 };
 int api_blob(struct link *l, const uint8_t sha256[32], int fd, int64_t total,
              struct bt_err *err) BT_MUSTUSE;
 
+/* Says that this node's site keeps the blob (keep.h), which need not be uploaded then.
+ * BT_ERR_NOT_FOUND when the facility knows no address of what this site keeps. */
+int api_kept(struct link *l, const uint8_t sha256[32], struct bt_err *err) BT_MUSTUSE;
+
 bool api_is_final(int rc); /* of a negative return */
 
 #endif

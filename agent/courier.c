@@ -42,7 +42,8 @@ struct trip {
     struct courier *c;
     struct link *link;
     int inotify;
-    bool slurm; /* shepherds are started by Slurm */
+    bool slurm;     /* shepherds are started by Slurm */
+    bool keeps_not; /* the site's storage took a file not: no more is tried */
     int64_t sent[STREAMS];
     bool complete[STREAMS]; /* the end of the stream was said */
     bool said_started, said_ended, said_all, fenced;
@@ -309,17 +310,46 @@ static bool send_logs(struct trip *t, int64_t most, bool last)
 
 /* ---- files ---- */
 
+/* True when the file lies in the site's storage and the daemon knows it. Whatever else is wrong
+ * there, the facility takes the file instead. */
+static int keep_here(struct trip *t, const struct manifest_file *f, int fd, bool *ret,
+                     struct bt_err *err)
+{
+    char name[SPOOL_NAME_MAX];
+    int rc;
+
+    *ret = false;
+    if (t->keeps_not || !keep_wants(&t->c->keep, f->bytes))
+        return 0;
+    name_of(t->c, name);
+    rc = keep_file(&t->c->keep, name, f->sha256, fd, f->bytes, err);
+    if (rc == -BT_ERR_CONFLICT)
+        return rc;
+    if (rc == 0)
+        rc = api_kept(t->link, f->sha256, err);
+    if (rc < 0 && rc != -BT_ERR_NOT_FOUND && rc != -BT_ERR_IO && rc != -BT_ERR_DISK_FULL)
+        return rc;
+    *ret = rc == 0;
+    t->keeps_not = rc < 0;
+    if (rc < 0)
+        complain(t->c, "not_kept_here", err);
+    return 0;
+}
+
 /* Sets *lost when this file will never be sent: it is not ours to read, or not what was hashed.
  * Any other failure is the daemon's, for now. */
 static int send_file(struct trip *t, const struct order *o, const struct manifest_file *f,
                      uid_t owner, bool *lost, struct bt_err *err)
 {
     struct places p = {0};
+    bool kept = false;
     int rc;
 
     places_of(o, &p);
     BT_FD_AUTO int fd = harvest_open(p.output, owner, f->path, err);
-    rc = fd < 0 ? fd : api_blob(t->link, f->sha256, fd, f->bytes, err);
+    rc = fd < 0 ? fd : keep_here(t, f, fd, &kept, err);
+    if (rc == 0 && !kept)
+        rc = api_blob(t->link, f->sha256, fd, f->bytes, err);
     *lost = fd < 0 ? rc != -BT_ERR_BUSY : rc == -BT_ERR_CONFLICT;
     return rc;
 }
@@ -583,7 +613,8 @@ static void *run(void *arg)
 }
 
 int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
-                  struct starts *starts, struct courier **ret, struct bt_err *err)
+                  struct starts *starts, const struct keep *keep, struct courier **ret,
+                  struct bt_err *err)
 {
     struct courier *c = bt_new(struct courier);
     pthread_attr_t attr;
@@ -593,6 +624,7 @@ int courier_start(const struct attempt_id *id, const char *dir, const struct lin
     c->dir = bt_strdup(dir);
     c->maker = maker;
     c->starts = starts;
+    c->keep = *keep;
     c->program = shepherds_program();
     atomic_init(&c->counts, true);
     atomic_init(&c->over, false);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "agent/api.h"
+#include "agent/keep.h"
 #include "agent/link.h"
 #include "agent/starts.h"
 
@@ -19,6 +20,7 @@ struct courier {
     char *dir; /* the spool folder; owned */
     const struct link_maker *maker;
     struct starts *starts; /* of the node; borrowed */
+    struct keep keep;      /* its texts borrowed */
     char *program;         /* what to run as shepherd; owned */
     atomic_bool counts;    /* heartbeats name it: its end is not acknowledged */
     atomic_bool over;      /* the thread has nothing left to do and ends */
@@ -26,9 +28,11 @@ struct courier {
     bool closed; /* under lock: its folder is being removed */
 };
 
-/* Starts the thread. dir is copied. The courier lives until courier_free after `over`. */
+/* Starts the thread. dir and keep are copied, not what keep points to. The courier lives until
+ * courier_free after `over`. */
 int courier_start(const struct attempt_id *id, const char *dir, const struct link_maker *maker,
-                  struct starts *starts, struct courier **ret, struct bt_err *err) BT_MUSTUSE;
+                  struct starts *starts, const struct keep *keep, struct courier **ret,
+                  struct bt_err *err) BT_MUSTUSE;
 void courier_free(struct courier *c);
 
 /* Puts the mark `file` ("stop", "gone") into the attempt's folder; when everything about the

@@ -110,11 +110,12 @@ static void send_out(struct node *n, const struct attempt_id *id)
 {
     char name[SPOOL_NAME_MAX];
     BT_AUTO char *dir = bt_printf("%s/%s", n->attempts, spool_name(id->job, id->attempt, name));
+    const struct keep keep = {.dir = n->set->blob_dir, .from = n->set->blob_from};
     struct bt_err e = {0};
 
     if (n->n_couriers == ATTEMPTS_MAX || courier_of(n, id))
         return;
-    if (courier_start(id, dir, n->maker, n->starts, &n->couriers[n->n_couriers], &e) < 0)
+    if (courier_start(id, dir, n->maker, n->starts, &keep, &n->couriers[n->n_couriers], &e) < 0)
         warn_attempt("courier_failed", id, &e);
     else
         n->n_couriers++;

@@ -58,6 +58,7 @@ static const struct {
     {"user", "user"},
     {"agent", "agent"},
     {"agent-dir", "agent_dir"},
+    {"blobs", "blobs"},
 };
 
 int cmd_site_add(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -236,6 +237,8 @@ int cmd_site_show(struct app *app, const struct cli_args *a, struct bt_err *err)
         bt_buf_str(&text, "fence         each project is an account of its slurmdbd\n");
     if (json_bool(json_get(conf, "observe"), false))
         bt_buf_str(&text, "observed      only: nothing is ever started there\n");
+    if (*out_str(conf, "blobs"))
+        bt_buf_printf(&text, "blobs         kept there, at %s\n", out_str(conf, "blobs"));
     say_datasets(json_get(row, "datasets"), &text);
     say_pairs(json_get(row, "pairs"), &text);
     say_cluster(json_get(reply.json, "cluster"), &text);

@@ -145,6 +145,7 @@ static const struct cli_opt site_add_opts[] = {
     {"user", 0, "NAME", "Unix account of people who are not mapped, uid 1000 or above", NULL},
     {"agent", 0, "PATH", "beamtime-agent on the nodes", NULL},
     {"agent-dir", 0, "PATH", "its state folder there; %n is the node's name", NULL},
+    {"blobs", 0, "URL", "where it gives out the files that its agents keep (blob_dir)", NULL},
     {"tier", 0, "N", "what it is cleared for: 0 to 4", "0|1|2|3|4"},
     {"until", 0, "TIME", "how long", NULL},
     {"fence", 0, NULL, "make each project an account of its slurmdbd, with a bound", NULL},

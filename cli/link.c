@@ -103,7 +103,7 @@ static int fetch(struct public *p, const char *path, struct sunk *s, struct bt_e
 {
     BT_AUTO char *full = bt_printf("/%s", path);
     const struct net_request request = {
-        .path = full, .sink = sink, .sink_arg = s, .deadline_ms = BLOB_DEADLINE_MS};
+        .path = full, .sink = sink, .sink_arg = s, .deadline_ms = BLOB_DEADLINE_MS, .follow = true};
     struct net_reply reply = {0};
     struct bt_err why = {0};
     int rc = net_call(p->client, &request, &reply, &why);

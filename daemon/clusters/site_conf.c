@@ -20,6 +20,7 @@ static const struct json_field fields[] = {
     TEXT(user, false),
     TEXT(agent, false),
     TEXT(agent_dir, false),
+    TEXT(blobs, false),
     {"fence", JSON_F_BOOL, offsetof(struct site_conf, fence)},
     {"observe", JSON_F_BOOL, offsetof(struct site_conf, observe)},
     {"remote", JSON_F_BOOL, offsetof(struct site_conf, remote)}};
@@ -36,6 +37,19 @@ static int plain(const char *what, const char *s, bool path, struct bt_err *err)
                        "%s '%s' has other characters than letters, digits and %s", what, s,
                        letters + 62);
     return 0;
+}
+
+/* Of a web server; kept without its last slash. */
+static int address(const char *what, char *s, struct bt_err *err)
+{
+    size_t n = strlen(s);
+
+    if (n && !bt_starts(s, "https://") && !bt_starts(s, "http://"))
+        return bt_fail(err, BT_ERR_INVALID, "%s '%s' begins neither with https:// nor http://",
+                       what, s);
+    if (n && s[n - 1] == '/')
+        s[n - 1] = '\0';
+    return plain(what, s, false, err);
 }
 
 int site_conf_read(const struct json *object, struct site_conf *ret, struct bt_err *err)
@@ -60,6 +74,8 @@ int site_conf_read(const struct json *object, struct site_conf *ret, struct bt_e
         rc = plain("agent", c.agent, true, err);
     if (rc == 0)
         rc = plain("agent_dir", c.agent_dir, true, err);
+    if (rc == 0)
+        rc = address("blobs", c.blobs, err);
     if (rc == 0)
         *ret = c;
     return rc;

@@ -17,6 +17,7 @@ struct site_conf {
     char user[33];       /* Unix account of people without a mapping */
     char agent[200];     /* beamtime-agent on the nodes */
     char agent_dir[200]; /* its state_dir there; %n is the node's name */
+    char blobs[120];     /* "http…": gives out what its agents keep (agent/keep.h); "" nothing */
     bool remote;         /* its helper runs at the site and calls */
     bool fence;          /* slurmdbd shall know each project as an account (fence.h) */
     bool observe;        /* read only: nothing is ever submitted, cancelled or drained */

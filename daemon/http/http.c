@@ -32,6 +32,7 @@ handler_fn *const handlers[N_ROUTES] = {
     [ROUTE_AGENT_LOG] = upload_log,
     [ROUTE_AGENT_BLOB_HAVE] = upload_blob_have,
     [ROUTE_AGENT_BLOB_PUT] = upload_blob,
+    [ROUTE_AGENT_BLOB_KEPT] = keeps_note,
     [ROUTE_JOB_LIST] = job_list,
     [ROUTE_JOB_GET] = job_get,
     [ROUTE_JOB_CANCEL] = job_cancel,

@@ -181,6 +181,11 @@ handler_fn show_openapi, show_metrics;
 void upload_blob_head(struct call *c);
 void upload_log_head(struct call *c);
 handler_fn upload_blob, upload_blob_have, upload_log;
+handler_fn keeps_note;
+/* True if the blob is not here, but at a site that said so; then keeps_send, in a task, sends the
+ * reader there. */
+bool keeps_has(const struct http *h, const char *hex);
+void keeps_send(struct call *c);
 handler_fn public_machine, public_machine_map, public_report;
 handler_fn public_front, public_record, public_file, public_checkpoint, public_tile, public_blob,
     public_vkey, public_style;

@@ -343,6 +343,10 @@ void public_blob(struct call *c)
         http_fail(c, &err);
         return;
     }
+    if (keeps_has(c->h, hex)) {
+        tasks_add(c, keeps_send);
+        return;
+    }
     BT_AUTO char *path = blob_path(c->h, hex);
 
     serve_reply_header(&reply, "Content-Security-Policy",

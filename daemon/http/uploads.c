@@ -142,7 +142,7 @@ static void fail_have(struct call *c, const struct bt_err *err, int64_t have)
 
 /* ---- blobs ---- */
 
-static bool is_sha256(const char *s)
+bool blob_is_sha256(const char *s)
 {
     return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
@@ -158,7 +158,7 @@ static int blob_open(struct call *c, struct upload *u, struct bt_err *err)
     int64_t offset = 0;
     int rc;
 
-    if (!is_sha256(hex))
+    if (!blob_is_sha256(hex))
         return bt_fail(err, BT_ERR_INVALID, "a blob's address is its SHA-256 in 64 digits");
     rc = number(c, "offset", LIMIT_BLOB_BYTES, 0, &offset, err);
     if (rc == 0)
@@ -238,7 +238,7 @@ void upload_blob_have(struct call *c)
     struct stat st;
     char have[24];
 
-    if (!is_sha256(c->match.param[0])) {
+    if (!blob_is_sha256(c->match.param[0])) {
         bt_fail(&err, BT_ERR_INVALID, "a blob's address is its SHA-256 in 64 digits");
         http_fail(c, &err);
         return;

@@ -244,6 +244,13 @@ FROM ledger_entry WHERE idx = $1::bigint
 SELECT body FROM ledger_entry WHERE idx = $1::bigint
 -- name: attempt_node
 SELECT d.name FROM attempt a JOIN node d ON d.id = a.node WHERE a.job = $1::uuid AND a.n = $2::integer
+-- name: node_blobs
+-- node: its site, where that gives out what its agents keep
+SELECT b.site FROM node d JOIN site s ON s.id = d.site JOIN public_blobs b ON b.site = s.name WHERE d.name = $1
+-- name: public_blobs
+-- names of sites, a line each: the address of the first that has one
+SELECT b.url FROM unnest(string_to_array($1::text, E'\n')) WITH ORDINALITY l(site, i)
+JOIN public_blobs b ON b.site = l.site ORDER BY l.i LIMIT 1
 -- name: public_front
 -- The first line is for the next time: up to where entries were counted, and what came out. Entries
 -- never change: only those from $1 on are counted, $2 is what was there before.

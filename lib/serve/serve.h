@@ -111,7 +111,7 @@ void serve_wait(struct serve_request *r, int ms,
 
 /* ---- the reply ---- */
 
-enum { SERVE_HEADERS = 6, SERVE_HEADER_MAX = 120 };
+enum { SERVE_HEADERS = 6, SERVE_HEADER_MAX = 208 };
 
 struct serve_header_line {
     const char *name; /* static */

@@ -18,6 +18,8 @@ static int setup(void **state)
 {
     struct store *store;
     struct batch *b = batch_new();
+    PGconn *conn;
+    const char *said;
 
     if (db_start(state) < 0)
         return -1;
@@ -43,6 +45,11 @@ static int setup(void **state)
         db_commit(store, b);
     }
     store_close(store);
+    conn = db_connect();
+    said = db_try(conn, "UPDATE site SET conf = '{\"blobs\":\"https://here.example\"}'");
+    PQfinish(conn);
+    if (*said)
+        return -1;
     reader = reader_new(embedded_conninfo(db_server(), EMBEDDED_READ));
     return 0;
 }
@@ -112,6 +119,10 @@ static const struct {
     {"public_front", 2, {"1", "{\"record\":6}"}, 0, "2{\"record\":7}{\"size\":2"},
     {"public_record", 1, {"1"}, 0, "\"later\":[]"},
     {"attempt_node", 2, {"$", "1"}, 0, "n1"},
+    {"node_blobs", 1, {"n1"}, 0, "here"},
+    {"node_blobs", 1, {"n9"}, -BT_ERR_NOT_FOUND, ""},
+    {"public_blobs", 1, {"away\nhere\n"}, 0, "https://here.example"},
+    {"public_blobs", 1, {"away\n"}, -BT_ERR_NOT_FOUND, ""},
     {"job_log", 2, {"1", NULL}, 0, "\"open\":false"},
     {"events", 4, {NULL, "0", "2147483647", "10"}, 0, "\"actor\":\"cz/ada\""},
     {"events", 4, {"1", "0", "2147483647", "10"}, 0, "\"ord\":0,\"at\":"},

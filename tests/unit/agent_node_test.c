@@ -95,6 +95,13 @@ static void do_blob(const struct link_request *r, struct link_answer *a)
 {
     char file[80];
 
+    if (bt_ends(r->path, "/kept")) {
+        (void)snprintf(file, sizeof file, "kept.%.64s", r->path + strlen("/v1/agent/blobs/"));
+        if (!has("no_address"))
+            append(file, "", 0);
+        answer(a, has("no_address") ? 404 : 200, "{}");
+        return;
+    }
     (void)snprintf(file, sizeof file, "blob.%.64s", r->path + strlen("/v1/agent/blobs/"));
     if (bt_streq(r->method, "HEAD")) {
         a->have = size_of(file);
@@ -265,7 +272,11 @@ static pid_t start_agent(const struct lab *l)
         struct bt_err e = {0};
 
         conf_init(&settings_table, &set);
+        BT_AUTO char *site = bt_printf("%s/site", l->state);
+
         if (conf_set(&settings_table, &set, "state_dir", l->state, &e) == 0 &&
+            conf_set(&settings_table, &set, "blob_dir", has("keeps") ? site : "", &e) == 0 &&
+            conf_set(&settings_table, &set, "blob_from", "8", &e) == 0 &&
             conf_set(&settings_table, &set, "job_user", l->order.user, &e) == 0)
             e.code = -node_run(&set, &plan, &maker, &e);
         (void)fprintf(stderr, "agent: %s\n", e.text);
@@ -336,6 +347,54 @@ static void an_attempt_goes_from_want_to_manifest(void **state)
     assert_int_equal(access(l.places.home, F_OK), -1);
     end_agent(agent);
     lab_close(&l);
+}
+
+/* "large" has 8 bytes, which is where files begin to stay. */
+static void keep(struct lab *l, bool stays, bool mounted)
+{
+    uint8_t small_sha[32], large_sha[32];
+    char hex[65];
+
+    open_all(l, "#!/bin/sh\nprintf small >$BEAM_OUTPUT/s; printf 12345678 >$BEAM_OUTPUT/large\n");
+    BT_AUTO char *site = bt_printf("%s/site%s", l->state, mounted ? "/sha256" : "");
+    assert_int_equal(bt_mkdirs(site, 0755, NULL), 0);
+    flag("keeps");
+    if (mounted && !stays)
+        flag("no_address");
+    want(l, 5, "run");
+    pid_t agent = start_agent(l);
+    await_daemon("manifest");
+    await_gone(l->dir);
+    assert_heard("manifest", "\"files\":2,\"bytes\":13,\"incomplete\":false");
+    bt_sha256("small", 5, small_sha);
+    bt_sha256("12345678", 8, large_sha);
+    BT_AUTO char *small = bt_printf("blob.%s", bt_hex(small_sha, 32, hex));
+    BT_AUTO char *large = bt_printf("blob.%s", bt_hex(large_sha, 32, hex));
+    BT_AUTO char *kept = bt_printf("kept.%s", hex);
+    BT_AUTO char *there = bt_printf("%s/%.2s/%s", site, hex, hex);
+    assert_true(has(small));
+    assert_int_equal(has(large), !stays);
+    assert_int_equal(has(kept), stays);
+    assert_int_equal(access(there, F_OK) == 0, mounted);
+    end_agent(agent);
+    lab_close(l);
+}
+
+static void a_large_file_stays_at_the_site(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    keep(&l, true, true);
+}
+
+static void what_the_site_cannot_keep_goes_to_the_facility(void **state)
+{
+    struct lab l;
+
+    (void)state;
+    keep(&l, false, true);
+    keep(&l, false, false);
 }
 
 static void a_start_goes_along_with_what_is_said_next(void **state)
@@ -660,7 +719,7 @@ static void what_is_said_of_a_finished_attempt_leaves_no_trace(void **state)
     id = (struct attempt_id){l.order.job, l.order.attempt};
     lab_put(&l, "gone"); /* before it ran: there is nothing to do but to clean */
     struct starts *starts = starts_new();
-    assert_int_equal(courier_start(&id, l.dir, &maker, starts, &c, NULL), 0);
+    assert_int_equal(courier_start(&id, l.dir, &maker, starts, &(struct keep){0}, &c, NULL), 0);
     await_gone(l.dir);
     while (!atomic_load(&c->over))
         (void)poll(NULL, 0, 1);
@@ -800,6 +859,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_attempt_goes_from_want_to_manifest),
+        cmocka_unit_test(a_large_file_stays_at_the_site),
+        cmocka_unit_test(what_the_site_cannot_keep_goes_to_the_facility),
         cmocka_unit_test(a_start_goes_along_with_what_is_said_next),
         cmocka_unit_test(a_start_does_not_wait_long_for_company),
         cmocka_unit_test(an_end_without_files_brings_its_manifest),

@@ -26,6 +26,7 @@ static void requests_find_their_route(void **state)
         {"PUT", "/v1/people/cz/jana/clearance", false, ROUTE_CLEARANCE_PUT, "cz", "jana"},
         {"HEAD", "/v1/agent/blobs/ab", false, ROUTE_AGENT_BLOB_HAVE, "ab", ""},
         {"PUT", "/v1/agent/blobs/ab", false, ROUTE_AGENT_BLOB_PUT, "ab", ""},
+        {"PUT", "/v1/agent/blobs/ab/kept", false, ROUTE_AGENT_BLOB_KEPT, "ab", ""},
         {"DELETE", "/v1/jobs", false, -BT_ERR_METHOD, "", ""},
         {"GET", "/v1/job", false, -BT_ERR_NOT_FOUND, "", ""},
         {"GET", "/v1/jobs/", false, -BT_ERR_NOT_FOUND, "", ""},

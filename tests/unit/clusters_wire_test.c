@@ -335,12 +335,20 @@ static void a_site_s_configuration_lets_no_shell_in(void **unused)
         {"{\"slurm_conf\":\"/c\",\"agent\":\"/x'; rm\"}", -BT_ERR_INVALID},
         {"{\"slurm_conf\":\"/c\",\"agent_dir\":\"/$(id)\"}", -BT_ERR_INVALID},
         {"{\"slurm_conf\":\"/c\",\"colour\":\"red\"}", -BT_ERR_INVALID},
+        {"{\"slurm_conf\":\"/c\",\"blobs\":\"https://blobs.example.org/a/\"}", 0},
+        {"{\"slurm_conf\":\"/c\",\"blobs\":\"http://[::1]:80\"}", -BT_ERR_INVALID},
+        {"{\"slurm_conf\":\"/c\",\"blobs\":\"blobs.example.org\"}", -BT_ERR_INVALID},
+        {"{\"slurm_conf\":\"/c\",\"blobs\":\"javascript:x\"}", -BT_ERR_INVALID},
+        {"{\"slurm_conf\":\"/c\",\"blobs\":\"https://a\\r\\nSet-Cookie:x\"}", -BT_ERR_INVALID},
     };
     struct site_conf c;
 
     (void)unused;
     for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++)
         assert_int_equal(rows[i].rc, site_conf_parse(rows[i].json, &c, NULL));
+    assert_int_equal(
+        site_conf_parse("{\"slurm_conf\":\"/c\",\"blobs\":\"https://a.org/\"}", &c, NULL), 0);
+    assert_string_equal(c.blobs, "https://a.org");
 }
 
 int main(void)

@@ -439,6 +439,8 @@ static void a_blob_arrives_in_parts_and_is_verified(void **state)
     assert_non_null(strstr(all.p, "\"have\":0"));
     snprintf(head, sizeof head, "PUT /v1/agent/blobs/%.10s?offset=0&total=5", hex);
     assert_int_equal(say(&c, head, bytes, 5, &all), 400);
+    snprintf(head, sizeof head, "PUT /v1/agent/blobs/%.10s/kept", hex);
+    assert_int_equal(say(&c, head, NULL, 0, &all), 400);
     raw_close(&c);
     /* anybody may read it, as bytes that a browser never runs */
     bt_hex(sha, 32, hex);
