@@ -256,23 +256,22 @@ static void note_start(struct trip *t)
     t->tell_us = bt_mono_us() + (starts_allowed(t->c->starts) ? STARTS_WAIT_US : 0);
 }
 
-static ssize_t read_part(const struct trip *t, int i, char *to, size_t n)
-{
-    BT_AUTO char *file = bt_printf("log.%s", stream_names[i]);
-    BT_FD_AUTO int fd = spool_open(t->c->dir, file, NULL);
-
-    return fd < 0 ? (fd == -BT_ERR_NOT_FOUND ? 0 : -1) : pread(fd, to, n, t->sent[i]);
-}
-
 /* Sends what stream i has, up to `most` bytes; `last`: it will not grow any more. False when the
  * daemon could not take it now. */
 static bool send_stream(struct trip *t, int i, int64_t most, bool last)
 {
-    BT_AUTO char *part = bt_alloc(1, LOG_PART);
+    BT_AUTO char *file = bt_printf("log.%s", stream_names[i]);
+    BT_AUTO char *part = NULL;
     struct bt_err e = {0};
 
+    if (t->complete[i])
+        return true;
+    BT_FD_AUTO int fd = spool_open(t->c->dir, file, NULL);
+    if (fd < 0) /* a stream without a byte has no file */
+        return true;
+    part = bt_alloc(1, LOG_PART);
     for (int moves = 0; most > 0 && !t->complete[i];) {
-        ssize_t n = read_part(t, i, part, LOG_PART);
+        ssize_t n = pread(fd, part, LOG_PART, t->sent[i]);
         bool eof = last && n < LOG_PART;
 
         if (n < 0 || (n == 0 && (!eof || t->sent[i] == 0))) /* nothing ever: nothing to say */
