@@ -49,7 +49,8 @@ static void from_passwd(struct account *a, const struct passwd *pw)
     bt_copy(a->name, sizeof a->name, pw->pw_name);
     if (stat(pw->pw_dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == pw->pw_uid)
         bt_copy(a->home, sizeof a->home, pw->pw_dir);
-    take_groups(a);
+    if (geteuid() == 0) /* else they stay as they are: spare a directory service the question */
+        take_groups(a);
 }
 
 /* Fills *a from the user database, or from a bare number; false if there is no such user. */

@@ -23,7 +23,8 @@ struct account {
  * user below ACCOUNT_UID_MIN, and for another user than one's own when not root;
  * BT_ERR_NOT_FOUND for an unknown name. Supplementary groups are those from 1000 on, and `video`
  * and `render`, which own accelerators' device files: system groups such as docker or disk
- * would be a way to root. */
+ * would be a way to root. Only root looks them up: who runs as the user already keeps those that
+ * the resource manager gave. */
 int account_find(const char *user, struct account *ret, struct bt_err *err) BT_MUSTUSE;
 
 /* Becomes the account for good: groups, group, user, each checked afterwards. For the child
