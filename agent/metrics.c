@@ -25,7 +25,13 @@ static bool decimal(double x, char out[VALUE_MAX])
 
     if (!isfinite(x) || size >= 1e18)
         return false;
-    int whole = size < 1 ? 1 : (int)floor(log10(size)) + 1;
+    int whole = 1; /* digits before the point; log10() would load all of libm with a shepherd */
+    double power = 10;
+
+    while (power <= size) {
+        whole++;
+        power *= 10;
+    }
     int places = size < 1 ? 12 : BT_MAX(0, 9 - whole);
     (void)snprintf(out, VALUE_MAX, "%.*f", places, x);
     if (strchr(out, '.')) {
