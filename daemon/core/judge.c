@@ -161,12 +161,13 @@ int locks_of(const struct core *c, int32_t person, int32_t project, int32_t site
         l.lock[LOCK_INSTITUTION] = (struct clearance){true, 0, CLEARANCE_FOREVER};
     }
     l.lock[LOCK_PROTOCOL] = lock(tier, pr->tier, pr->tier_until_us);
-    for (int32_t i = 0; i < c->n_sites; i++) {
+    for (int32_t i = 0; i < c->n_sites; i++) { /* the highest that has not ended, if any has not */
         const struct row_site *s = &c->sites[i].row;
         struct clearance *best = &l.lock[LOCK_SITE];
         bool counts = site ? s->id == site : bt_streq(s->state, "up");
+        bool lives = s->tier_until_us > c->now_us, best_lives = best->expires_us > c->now_us;
 
-        if (counts && (!best->given || s->tier > best->tier))
+        if (counts && (!best->given || (lives == best_lives ? s->tier > best->tier : lives)))
             *best = lock(tier, s->tier, s->tier_until_us);
     }
     return clearance_check(&l, tier, c->now_us, ret);
