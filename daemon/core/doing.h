@@ -14,6 +14,8 @@ struct doing {
     struct nation *nation; /* of e->nation; NULL when it names none */
     struct bt_err err;
     bool changed;
+    const char *about;     /* whom the event names; NULL: what the request does */
+    int64_t id;            /* number of what was changed; 0: it has none */
     struct bt_buf body;    /* of the reply */
     struct bt_buf missing; /* members of a refusal: what is wrong, all of it */
 };
@@ -49,6 +51,9 @@ static inline void set_i32(struct doing *d, int32_t *at, int32_t v)
     row_copy(ROW_KIND_##kind,                                                                 \
              rows_put(&(c)->batch->rows, ROW_KIND_##kind, &(thing)->row.id, sizeof(int32_t)), \
              &(thing)->row)
+
+/* audit.c */
+void audit(struct core *c, const struct doing *d);
 
 /* step_keys.c */
 int do_token(struct core *c, struct doing *d);

@@ -12,6 +12,7 @@
 
 #include "lib/base/uuid.h"
 #include "lib/domain/job.h"
+#include "lib/json/json.h"
 
 enum event_kind {
     EV_SUBMIT,      /* a person asks for a job */
@@ -44,6 +45,9 @@ enum role {
     ROLE_COUNCIL = 16,
     ROLE_REVIEWER = 32,
 };
+
+/* The member "roles": their names. */
+void roles_write(struct json_writer *w, int32_t roles);
 
 enum principal_kind { WHO_NOBODY, WHO_PERSON, WHO_AGENT, WHO_HELPER, WHO_INSIDE };
 
@@ -100,8 +104,8 @@ struct ev_result {
 
 enum admin_op {
     ADMIN_NATION,      /* nation, name, state, spki = its CA's key digest */
-    ADMIN_INSTITUTION, /* nation, institution, tier, until_us */
-    ADMIN_PROJECT,     /* nation, project, name = title, tier, until_us, state */
+    ADMIN_INSTITUTION, /* nation, institution, tier (-1: as it is), until_us (0: as it is) */
+    ADMIN_PROJECT,     /* nation, project, name = title, tier and until_us as above, state */
     ADMIN_PERSON,      /* nation, person, name, institution, roles, state */
     ADMIN_CLEARANCE,   /* nation, person, tier, until_us */
     ADMIN_MEMBER,  /* nation, project, person_nation, person, text = "lead", "member", "" removes */
@@ -111,7 +115,7 @@ enum admin_op {
     ADMIN_REVOKE,  /* spki, or nation + person: credentials end now */
     ADMIN_NODE,    /* node, state (up, draining, down), reason, until_us */
     ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
-    ADMIN_SITE,    /* site, kind, tier, until_us, state, conf */
+    ADMIN_SITE,    /* site, kind, tier and until_us as above, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
     ADMIN_UNIXMAPS,  /* maps: all of them or none */
     ADMIN_GUARANTEE, /* nation, amount_mras = accelerators, from_us, until_us */

@@ -71,6 +71,19 @@ int do_revoke(struct core *c, struct doing *d)
         if (cr->row.revoked_us != ROW_NULL64)
             continue;
         revoke(c, cr);
+        d->about = cr->row.subject;
+        d->changed = true;
+    }
+    for (int32_t i = 0; p && i < c->n_tokens; i++) { /* nor comes in again with an older token */
+        struct token *t = &c->tokens[i];
+
+        if (t->row.person != p->row.id || t->row.used_us != ROW_NULL64 ||
+            t->row.expires_us <= c->now_us)
+            continue;
+        t->row.expires_us = c->now_us;
+        row_copy(ROW_KIND_token, rows_put(&c->batch->rows, ROW_KIND_token, t->row.sha256.b, 32),
+                 &t->row);
+        found = true;
         d->changed = true;
     }
     if (!found)

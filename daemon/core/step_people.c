@@ -128,11 +128,37 @@ static int do_nation(struct core *c, struct doing *d)
     return 0;
 }
 
+/* What of a clearance is not said stays as it is; 0 and 0 before there is one. No tier is given
+ * without an end. */
+static int tier_may(struct doing *d, int32_t tier, int64_t until_us)
+{
+    const struct ev_admin *e = d->e;
+
+    tier = e->tier >= 0 ? e->tier : tier;
+    if (tier > TIER_OPEN && !e->until_us && !until_us)
+        return bt_next(
+            &d->err,
+            bt_fail(&d->err, BT_ERR_INVALID, "a clearance for tier %d must say until when", tier),
+            "add --until 365d");
+    return 0;
+}
+
+static void set_tier(struct doing *d, int32_t *tier, int64_t *until_us)
+{
+    if (d->e->tier >= 0)
+        set_i32(d, tier, d->e->tier);
+    if (d->e->until_us)
+        set_i64(d, until_us, d->e->until_us);
+}
+
 static int do_institution(struct core *c, struct doing *d)
 {
     const struct ev_admin *e = d->e;
     struct institution *i = institution_find(c, d->nation->row.id, e->institution);
+    int rc = tier_may(d, i ? i->row.tier : 0, i ? i->row.tier_until_us : 0);
 
+    if (rc < 0)
+        return rc;
     if (!bt_is_name(e->institution, 63))
         return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be an institution's name",
                        e->institution);
@@ -145,8 +171,7 @@ static int do_institution(struct core *c, struct doing *d)
         name_put(c, NAME_INSTITUTION, i->row.nation, i->row.name, c->n_institutions - 1);
         d->changed = true;
     }
-    set_i32(d, &i->row.tier, e->tier);
-    set_i64(d, &i->row.tier_until_us, e->until_us);
+    set_tier(d, &i->row.tier, &i->row.tier_until_us);
     if (d->changed)
         EMIT(c, institution, i);
     return 0;
@@ -156,9 +181,16 @@ static int do_project(struct core *c, struct doing *d)
 {
     const struct ev_admin *e = d->e;
     struct project *p = project_find(c, d->nation->row.id, e->project);
+    int rc = tier_may(d, p ? p->row.tier : 0, p ? p->row.tier_until_us : 0);
 
+    if (rc < 0)
+        return rc;
     if (!bt_is_name(e->project, JOB_PROJECT_MAX - 1))
         return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a project's name", e->project);
+    if (p && e->tier < 0 && e->until_us && p->row.tier > TIER_SUPERVISED &&
+        !has_role(d, ROLE_COUNCIL))
+        return bt_fail(&d->err, BT_ERR_FORBIDDEN, "only the council prolongs a protocol of tier %d",
+                       p->row.tier);
     if (e->tier > TIER_SUPERVISED && !has_role(d, ROLE_COUNCIL))
         return bt_fail(&d->err, BT_ERR_FORBIDDEN, "only the council approves a protocol of tier %d",
                        e->tier);
@@ -176,8 +208,7 @@ static int do_project(struct core *c, struct doing *d)
     }
     set_text(d, &p->row.title, e->name);
     set_text(d, &p->row.state, e->state);
-    set_i32(d, &p->row.tier, e->tier);
-    set_i64(d, &p->row.tier_until_us, e->until_us);
+    set_tier(d, &p->row.tier, &p->row.tier_until_us);
     if (d->changed)
         EMIT(c, project, p);
     return 0;
@@ -465,7 +496,10 @@ static int site_may(struct core *c, struct doing *d, const struct site *s)
 {
     const struct ev_admin *e = d->e;
     int32_t n = 0;
+    int rc = tier_may(d, s ? s->row.tier : 0, s ? s->row.tier_until_us : 0);
 
+    if (rc < 0)
+        return rc;
     if (!bt_is_name(e->site, 31))
         return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a site's name", e->site);
     if (e->state[0] && !bt_streq(e->state, "up") && !bt_streq(e->state, "draining") &&
@@ -510,10 +544,7 @@ static int do_site(struct core *c, struct doing *d)
     set_text(d, &s->row.state, e->state);
     if (e->conf)
         set_text(d, &s->row.conf, e->conf);
-    if (e->tier >= 0) {
-        set_i32(d, &s->row.tier, e->tier);
-        set_i64(d, &s->row.tier_until_us, e->until_us);
-    }
+    set_tier(d, &s->row.tier, &s->row.tier_until_us);
     if (d->changed) {
         EMIT(c, site, s);
         emit_site_view(c, s);
@@ -536,55 +567,11 @@ static int (*const doers[ADMIN_OPS])(struct core *, struct doing *) = {
     [ADMIN_UNIXMAPS] = do_unixmaps,   [ADMIN_DATASET] = do_dataset,
 };
 
-static const char *const op_names[ADMIN_OPS] = {
-    [ADMIN_NATION] = "nation",       [ADMIN_INSTITUTION] = "institution",
-    [ADMIN_PROJECT] = "project",     [ADMIN_PERSON] = "person",
-    [ADMIN_CLEARANCE] = "clearance", [ADMIN_MEMBER] = "member",
-    [ADMIN_QUOTA] = "quota",         [ADMIN_TOKEN] = "token",
-    [ADMIN_REVOKE] = "revoke",       [ADMIN_NODE] = "node",
-    [ADMIN_RATE] = "rate",           [ADMIN_SITE] = "site",
-    [ADMIN_UNIXMAP] = "unixmap",     [ADMIN_GUARANTEE] = "guarantee",
-    [ADMIN_OUTAGE] = "outage",       [ADMIN_MEASURE] = "measure",
-    [ADMIN_UNIXMAPS] = "unixmaps",   [ADMIN_DATASET] = "dataset",
-};
-
 static bool needs_nation(enum admin_op op)
 {
     return op == ADMIN_INSTITUTION || op == ADMIN_PROJECT || op == ADMIN_PERSON ||
            op == ADMIN_CLEARANCE || op == ADMIN_MEMBER || op == ADMIN_QUOTA ||
            op == ADMIN_UNIXMAP || op == ADMIN_GUARANTEE;
-}
-
-static void audit(struct core *c, const struct doing *d)
-{
-    struct bt_buf body = {0};
-    struct json_writer w = {.to = &body};
-    const struct ev_admin *e = d->e;
-
-    jw_object(&w, NULL);
-    jw_str(&w, "nation", e->nation[0] ? e->nation : NULL);
-    jw_str(&w, "project", e->project[0] ? e->project : NULL);
-    jw_str(&w, "person", e->person[0] ? e->person : NULL);
-    jw_str(&w, "subject", e->subject[0] ? e->subject : NULL);
-    jw_str(&w, "node", e->node[0] ? e->node : NULL);
-    jw_str(&w, "state", e->state[0] ? e->state : NULL);
-    jw_i64(&w, "tier", e->tier);
-    jw_i64(&w, "roles", e->roles);
-    jw_decimal(&w, "amount_mras", e->amount_mras);
-    jw_str(&w, "reason", e->reason[0] ? e->reason : NULL);
-    if (e->op == ADMIN_DATASET) {
-        jw_str(&w, "site", e->site);
-        jw_str(&w, "path", e->path);
-    }
-    unixmaps_audit(&w, e);
-    jw_end_object(&w);
-    emit_event(c, op_names[e->op], d->actor.text,
-               e->project[0]            ? e->project
-               : e->person[0]           ? e->person
-               : e->node[0]             ? e->node
-               : e->op == ADMIN_DATASET ? e->name
-                                        : e->nation,
-               bt_buf_take(&body));
 }
 
 void step_admin(struct core *c, const struct event *ev)

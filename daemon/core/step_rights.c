@@ -141,6 +141,8 @@ static int call_off(struct core *c, struct doing *d)
                        bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no reservation '%s'", e->name),
                        "beamtime reservation list");
     if (named) {
+        d->about = named->row.name;
+        d->id = named->row.id;
         named->row.until_us = BT_MAX(named->row.from_us, c->now_us);
         d->changed = true;
         EMIT(c, outage, named);
@@ -157,6 +159,8 @@ static int call_off(struct core *c, struct doing *d)
         return 0;
     r->until_us = BT_MAX(r->from_us, c->now_us);
     d->changed = true;
+    d->about = r->nodes;
+    d->id = r->id;
     EMIT(c, outage, &c->outages[e->amount_mras - 1]);
     c->plan_due = true;
     return 0;
@@ -271,6 +275,8 @@ int do_outage(struct core *c, struct doing *d)
                                  .project = project ? project->row.id : ROW_NULL32}};
     EMIT(c, outage, o);
     d->changed = true;
+    d->about = o->row.name ? o->row.name : o->row.nodes;
+    d->id = o->row.id;
     c->plan_due = true;
     jw_object(&w, NULL);
     jw_i64(&w, "id", o->row.id);

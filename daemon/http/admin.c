@@ -217,7 +217,7 @@ static struct event *begin(struct call *c, enum admin_op op, const struct json_f
 
 void admin_nation(struct call *c)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_NATION, nation_fields);
     struct bt_err err = {0};
 
@@ -236,7 +236,7 @@ void admin_nation(struct call *c)
 
 static void simple(struct call *c, enum admin_op op, const struct json_field *fields, size_t n)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = begin(c, op, fields, n, &s);
 
     if (ev)
@@ -290,7 +290,7 @@ void admin_quota(struct call *c)
 
 void admin_member(struct call *c)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_MEMBER, member_fields);
 
     if (!ev)
@@ -303,7 +303,7 @@ void admin_member(struct call *c)
 
 void admin_clearance(struct call *c)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_CLEARANCE, clearance_fields);
 
     if (!ev)
@@ -315,7 +315,7 @@ void admin_clearance(struct call *c)
 
 void admin_node(struct call *c)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_NODE, node_fields);
 
     if (!ev)
@@ -328,7 +328,7 @@ static const struct json_field measure_fields[] = {NAME(kind, false)};
 
 void admin_measure(struct call *c)
 {
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_MEASURE, measure_fields);
 
     if (!ev)
@@ -391,7 +391,7 @@ static void token_made(struct call *c, const struct reply *r)
 void admin_token(struct call *c)
 {
     static const char *const kinds[] = {"person", "agent", "helper", "operator"};
-    struct said s = {.nation = ""};
+    struct said s = {.tier = -1};
     struct event *ev = BEGIN(ADMIN_TOKEN, token_fields);
     struct secret *secret;
     bool known = false;

@@ -400,18 +400,6 @@ void send_jobs(struct call *c)
     http_json(c, &json);
 }
 
-static void write_roles(struct json_writer *w, int32_t roles)
-{
-    static const char *const names[] = {"researcher", "lead",    "nation_admin",
-                                        "operator",   "council", "reviewer"};
-
-    jw_array(w, "roles");
-    for (size_t i = 0; i < BT_ARRAY_LEN(names); i++)
-        if (roles & 1 << i)
-            jw_str(w, NULL, names[i]);
-    jw_end_array(w);
-}
-
 static void send_whoami(struct call *c)
 {
     char id[16], name[16];
@@ -425,7 +413,7 @@ static void send_whoami(struct call *c)
     jw_str(&w, "kind", c->who.kind);
     jw_str(&w, "nation", c->who.nation[0] ? c->who.nation : CERT_OPERATOR);
     jw_str(&w, "subject", c->who.subject);
-    write_roles(&w, c->who.roles);
+    roles_write(&w, c->who.roles);
     jw_str(&w, "facility", pki_facility(c->h->set.pki));
     jw_time(&w, "certificate_until", c->who.not_after_us);
     if (c->who.person > 0) {

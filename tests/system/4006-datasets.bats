@@ -13,7 +13,7 @@ setup_file() {
     mkdir "$FACILITY/data"
     chmod 755 "$FACILITY/data"
     echo text >"$FACILITY/data/a.txt"
-    as council -q site set lab --kind local --tier 1 # it has no nodes
+    as council -q site set lab --kind local --tier 1 --until 365d # it has no nodes
 }
 teardown_file() { facility_end; }
 
