@@ -77,11 +77,10 @@ LIST(cmd_outage_list, "/v1/outages", "id", "no outage is planned", {"ID", "id", 
 
 int cmd_audit(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
-    static const struct out_col cols[] = {{"SEQ", "seq", OUT_NUM, 0},
-                                          {"AT", "at", OUT_WHEN, 0},
-                                          {"KIND", "kind", OUT_STR, 0},
-                                          {"ACTOR", "actor", OUT_STR, 0},
-                                          {"SUBJECT", "subject", OUT_STR, 0}};
+    static const struct out_col cols[] = {
+        {"SEQ", "seq", OUT_NUM, 0},         {"AT", "at", OUT_WHEN, 0},
+        {"KIND", "kind", OUT_STR, 0},       {"ACTOR", "actor", OUT_STR, 0},
+        {"SUBJECT", "subject", OUT_STR, 0}, {"DETAIL", "body", OUT_DETAIL, 0}};
     static const struct out_list how = {cols, BT_ARRAY_LEN(cols), "seq", NULL};
     BT_BUF_AUTO struct bt_buf url = {0};
 
@@ -227,7 +226,11 @@ int cmd_site_set(struct app *app, const struct cli_args *a, struct bt_err *err)
     jw_str(&w, "site", a->pos[0]);
     rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
     jw_end_object(&w);
-    return rc < 0 ? rc : send_body(app, "POST", "/v1/sites", &body, err);
+    if (rc >= 0)
+        rc = send_body(app, "POST", "/v1/sites", &body, err);
+    if (rc >= 0)
+        app_note(app, "site %s is set", a->pos[0]);
+    return rc;
 }
 
 /* "2.5" -> 2500 thousandths, exactly. */
@@ -259,7 +262,11 @@ int cmd_rate_set(struct app *app, const struct cli_args *a, struct bt_err *err)
     jw_i64(&w, "rate_milli", rate);
     rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
     jw_end_object(&w);
-    return rc < 0 ? rc : send_body(app, "POST", "/v1/rates", &body, err);
+    if (rc >= 0)
+        rc = send_body(app, "POST", "/v1/rates", &body, err);
+    if (rc >= 0)
+        app_note(app, "an accelerator of class %s counts %s", a->pos[0], cli_value(a, "rate"));
+    return rc;
 }
 
 int cmd_unixmap_set(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -288,7 +295,12 @@ int cmd_guarantee_set(struct app *app, const struct cli_args *a, struct bt_err *
     jw_str(&w, "nation", a->pos[0]);
     rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
     jw_end_object(&w);
-    return rc < 0 ? rc : send_body(app, "POST", "/v1/guarantees", &body, err);
+    if (rc >= 0)
+        rc = send_body(app, "POST", "/v1/guarantees", &body, err);
+    if (rc >= 0)
+        app_note(app, "nation %s is guaranteed %s accelerators", a->pos[0],
+                 cli_value(a, "accelerators"));
+    return rc;
 }
 
 int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -298,6 +310,7 @@ int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err
                                           {"from", "from", FIELD_TIME},
                                           {"until", "until", FIELD_TIME}};
     BT_BUF_AUTO struct bt_buf body = {0};
+    REPLY_AUTO struct reply reply = {0};
     struct json_writer w = {.to = &body};
     int rc;
 
@@ -309,7 +322,17 @@ int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err
         jw_str(&w, "kind", "maintenance");
     rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
     jw_end_object(&w);
-    return rc < 0 ? rc : send_body(app, "POST", "/v1/outages", &body, err);
+    if (rc >= 0)
+        rc = app_send(app, "POST", "/v1/outages", bt_buf_text(&body), &reply, err);
+    if (rc < 0)
+        return rc;
+    if (app->format == OUT_JSON)
+        out_json(&reply);
+    app_note(app, "outage %lld of %lld nodes is planned; `beamtime outage end %lld` calls it off",
+             (long long)json_i64(json_get(reply.json, "id"), 0),
+             (long long)json_i64(json_get(reply.json, "nodes"), 0),
+             (long long)json_i64(json_get(reply.json, "id"), 0));
+    return 0;
 }
 
 int cmd_outage_end(struct app *app, const struct cli_args *a, struct bt_err *err)
@@ -325,7 +348,10 @@ int cmd_outage_end(struct app *app, const struct cli_args *a, struct bt_err *err
     jw_i64(&w, "id", id);
     jw_str(&w, "state", "over");
     jw_end_object(&w);
-    return send_body(app, "POST", "/v1/outages", &body, err);
+    rc = send_body(app, "POST", "/v1/outages", &body, err);
+    if (rc >= 0)
+        app_note(app, "outage %lld is over", (long long)id);
+    return rc;
 }
 
 /* What is asked of each node of a list. */

@@ -281,5 +281,8 @@ int cmd_credential_revoke(struct app *app, const struct cli_args *a, struct bt_e
         jw_str(&w, "person", person);
     }
     jw_end_object(&w);
-    return send_body(app, "POST", "/v1/credentials/revoke", &body, err);
+    rc = send_body(app, "POST", "/v1/credentials/revoke", &body, err);
+    if (rc >= 0)
+        app_note(app, "%s: no credential is valid any more", spki ? spki : a->pos[0]);
+    return rc;
 }

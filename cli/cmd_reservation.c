@@ -99,17 +99,26 @@ int cmd_reservation_add(struct app *app, const struct cli_args *a, struct bt_err
     if (rc >= 0)
         rc = write_fields(&w, a, fields, BT_ARRAY_LEN(fields), err);
     jw_end_object(&w);
-    return rc < 0 ? rc : send_body(app, "POST", "/v1/outages", &body, err);
+    if (rc >= 0)
+        rc = send_body(app, "POST", "/v1/outages", &body, err);
+    if (rc >= 0)
+        app_note(app, "nodes %s are reserved; jobs ask for them with --reservation %s",
+                 cli_value(a, "nodes"), a->pos[0]);
+    return rc;
 }
 
 int cmd_reservation_remove(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     BT_BUF_AUTO struct bt_buf body = {0};
     struct json_writer w = {.to = &body};
+    int rc;
 
     jw_object(&w, NULL);
     jw_str(&w, "name", a->pos[0]);
     jw_str(&w, "state", "over");
     jw_end_object(&w);
-    return send_body(app, "POST", "/v1/outages", &body, err);
+    rc = send_body(app, "POST", "/v1/outages", &body, err);
+    if (rc >= 0)
+        app_note(app, "reservation %s is over", a->pos[0]);
+    return rc;
 }

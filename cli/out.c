@@ -10,7 +10,7 @@
 #include "lib/base/str.h"
 #include "lib/base/time.h"
 
-enum { OUT_COLS = 16 };
+enum { OUT_COLS = 16, DETAIL_SHOWN = 100 };
 
 const char *out_color(bool color, const char *state)
 {
@@ -72,8 +72,20 @@ static const struct json *member(const struct json *o, const char *key, size_t n
     return json_get(o, part);
 }
 
+static void raw_value(const struct json *v, struct bt_buf *to);
+
+static int raw_member(void *arg, const char *key, const struct json *v)
+{
+    struct bt_buf *to = arg;
+
+    bt_buf_printf(to, "%s%s=", to->n ? " " : "", key);
+    raw_value(v, to);
+    return 0;
+}
+
 static void raw_value(const struct json *v, struct bt_buf *to)
 {
+    BT_BUF_AUTO struct bt_buf members = {0};
     size_t n = json_len(v);
 
     switch (json_is(v)) {
@@ -95,8 +107,11 @@ static void raw_value(const struct json *v, struct bt_buf *to)
             raw_value(json_at(v, i), to);
         }
         break;
-    case JSON_IS_NULL:
     case JSON_IS_OBJECT:
+        (void)json_each(v, raw_member, &members);
+        bt_buf_str(to, bt_buf_text(&members));
+        break;
+    case JSON_IS_NULL:
         break;
     }
 }
@@ -116,6 +131,20 @@ static void raw_cell(const struct json *o, const char *key, struct bt_buf *to)
             return;
         p += n + 1;
     }
+}
+
+/* Whole characters, as many as there is room for. */
+static void cut(struct bt_buf *text)
+{
+    size_t n = 0;
+
+    for (int shown = 0; n < text->n; n++)
+        if ((text->p[n] & 0xc0) != 0x80 && shown++ == DETAIL_SHOWN)
+            break;
+    if (n == text->n)
+        return;
+    text->n = n;
+    bt_buf_str(text, "…");
 }
 
 static void shown_cell(const struct json *o, const struct out_col *col, int64_t now_us,
@@ -148,6 +177,8 @@ static void shown_cell(const struct json *o, const struct out_col *col, int64_t 
         bt_buf_str(to, text_bytes(v, out));
     else
         text_clean(to, bt_buf_text(&raw));
+    if (col->kind == OUT_DETAIL)
+        cut(to);
 }
 
 static bool right(enum out_kind kind)

@@ -19,7 +19,8 @@ enum out_kind {
     OUT_SPAN,  /* seconds */
     OUT_BYTES, /* "7.9 MB" */
     OUT_STATE, /* a word in a colour */
-    OUT_LIST   /* array of strings, joined by commas */
+    OUT_LIST,  /* array of strings, joined by commas */
+    OUT_DETAIL /* an object as "member=value", cut where a table would grow too wide */
 };
 
 struct out_col {

@@ -82,6 +82,17 @@ teardown_file() { facility_end; }
     [[ "$output" == *"beamtime project set cz/multilingual --tier 3"* ]]
 }
 
+@test "what is not said of a project stays as it was" {
+    tiers() { as council project list --json | jq -c '.items[] | select(.project == "multilingual") | [.title, .tier, .until]'; }
+    before=$(tiers)
+    run -0 as cz-admin project set cz/multilingual --title "Thirty languages"
+    [ "$(tiers)" = "$(jq -c '.[0] = "Thirty languages"' <<<"$before")" ]
+    run -0 as cz-admin project set cz/multilingual --title "$(jq -r '.[0]' <<<"$before")"
+    [ "$(tiers)" = "$before" ]
+    run -2 as cz-admin project add cz/endless --title Endless --tier 1
+    [[ "$output" == *"a clearance for tier 1 must say until when"*"--until 365d"* ]]
+}
+
 @test "a suspended nation submits nothing" {
     run -0 as council nation set cz --state suspended
     run as ana submit -n 1 --time 1m -- true
@@ -128,6 +139,8 @@ teardown_file() { facility_end; }
 @test "what was done is in the audit" {
     run -0 as council audit --json
     jq -e '.items | length > 0' <<<"$output"
+    run -0 as council audit --subject ana
+    [[ "$output" == *" clearance "*"cz/admin"*"ana"*"nation=cz person=ana tier=1 until=2"* ]]
 }
 
 # As a client repeats a request whose answer it did not get.
