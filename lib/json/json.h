@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Reading is strict: UTF-8, no duplicate members, bounded size and depth
- * (RFC 8259; I-JSON, RFC 7493); no \u0000, whole numbers of 64 bits. */
+ * (RFC 8259; I-JSON, RFC 7493); no \u0000. A whole number beyond 64 bits is a real one: others
+ * write 2e20 as 200000000000000000000. */
 #ifndef BT_JSON_JSON_H
 #define BT_JSON_JSON_H
 

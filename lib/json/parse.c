@@ -219,17 +219,17 @@ static bool skip_digits(struct reader *r)
     return true;
 }
 
-/* The digits at `from`, of which there are n, as a whole number. */
-static bool to_whole(struct reader *r, const char *from, const char *end, bool minus, int64_t *ret)
+/* The digits at `from` as a whole number, if 64 bits hold it. */
+static bool to_whole(const char *from, const char *end, bool minus, int64_t *ret)
 {
     int64_t v = 0;
 
     for (; from < end; from++)
         if (__builtin_mul_overflow(v, 10, &v) ||
             __builtin_sub_overflow(v, (int64_t)(*from - '0'), &v))
-            return fail(r, "a whole number beyond 64 bits");
+            return false;
     if (!minus && v == INT64_MIN)
-        return fail(r, "a whole number beyond 64 bits");
+        return false;
     *ret = minus ? v : -v;
     return true;
 }
@@ -259,9 +259,9 @@ static bool read_number(struct reader *r, struct json *to)
         if (!skip_digits(r))
             return false;
     }
-    if (whole) {
+    if (whole && to_whole(digits, r->p, minus, &to->u.i)) {
         to->is = JSON_IS_INT;
-        return to_whole(r, digits, r->p, minus, &to->u.i);
+        return true;
     }
     to->is = JSON_IS_REAL;
     to->u.f = strtod(start, NULL);

@@ -145,6 +145,35 @@ static void parsing_is_strict_and_bounded(void **state)
     assert_int_equal(json_parse("[1]", 3, 2, &root, NULL), -BT_ERR_TOO_LARGE);
 }
 
+/* 2e20 FLOP, as PostgreSQL and jq write it. */
+static void a_whole_number_beyond_64_bits_is_real(void **state)
+{
+    static const struct {
+        const char *text;
+        enum json_is is;
+        double value;
+    } rows[] = {{"200000000000000000000", JSON_IS_REAL, 2e20},
+                {"-9223372036854775808", JSON_IS_INT, -0x1p63},
+                {"-9223372036854775809", JSON_IS_REAL, -0x1p63},
+                {"9223372036854775807", JSON_IS_INT, 0x1p63},
+                {"9223372036854775808", JSON_IS_REAL, 0x1p63}};
+    BT_AUTO char *digits = bt_alloc(1, 401);
+    JSON_AUTO struct json *none = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        JSON_AUTO struct json *v = NULL;
+
+        assert_int_equal(json_parse(rows[i].text, strlen(rows[i].text), 100, &v, NULL), 0);
+        assert_int_equal(json_is(v), rows[i].is);
+        assert_true(json_f64(v, 0) == rows[i].value);
+        if (rows[i].is == JSON_IS_REAL)
+            assert_int_equal(json_i64(v, 7), 7);
+    }
+    memset(digits, '9', 400);
+    assert_int_equal(json_parse(digits, 400, 1000, &none, NULL), -BT_ERR_INVALID);
+}
+
 static void the_writer_nests_and_escapes(void **state)
 {
     BT_BUF_AUTO struct bt_buf b = {0};
@@ -183,6 +212,7 @@ int main(void)
         cmocka_unit_test(each_wrong_document_gets_its_sentence),
         cmocka_unit_test(rows_are_read_up_to_the_first_wrong_one),
         cmocka_unit_test(parsing_is_strict_and_bounded),
+        cmocka_unit_test(a_whole_number_beyond_64_bits_is_real),
         cmocka_unit_test(the_writer_nests_and_escapes),
     };
 
