@@ -75,22 +75,27 @@ static int connected(struct app *app, struct bt_err *err)
     return net_profile_client(&app->profile, "beamtime", &app->client, err);
 }
 
-/* Bodies of octets (logs) are no JSON and may be large. */
+/* Parts of logs are no JSON, whatever they begin with, and may be large. */
 static bool looks_json(const struct net_reply *from)
 {
-    return from->n && (from->body[0] == '{' || from->body[0] == '[');
+    return from->n && from->offset < 0 && (from->body[0] == '{' || from->body[0] == '[');
 }
 
 int app_answer(struct app *app, int rc, struct net_reply *from, struct reply *ret,
                struct bt_err *err)
 {
     struct json *j = NULL;
+    struct bt_err wrong = {0};
 
     json_free(app->problem);
     app->problem = NULL;
     bt_copy(app->request_id, sizeof app->request_id, from->request_id);
-    if (looks_json(from) && json_parse(from->body, from->n, LIMIT_REPLY_BYTES, &j, NULL) < 0)
+    if (looks_json(from) && json_parse(from->body, from->n, LIMIT_REPLY_BYTES, &j, &wrong) < 0) {
         j = NULL;
+        if (rc >= 0)
+            rc = bt_fail(err, BT_ERR_INTERNAL, "the facility's answer is not understood: %s",
+                         wrong.text);
+    }
     if (rc < 0) {
         app->problem = j;
         net_reply_done(from);
@@ -100,7 +105,6 @@ int app_answer(struct app *app, int rc, struct net_reply *from, struct reply *re
         (struct reply){.status = from->status, .json = j, .offset = from->offset, .eof = from->eof};
     bt_buf_add(&ret->body, from->body ? from->body : "", from->n);
     net_reply_done(from);
-    (void)err;
     return 0;
 }
 
