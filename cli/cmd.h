@@ -67,6 +67,7 @@ CMD(cmd_outage_end);
 CMD(cmd_unixmap_set);
 CMD(cmd_node_list);
 CMD(cmd_node_summary);
+CMD(cmd_node_set);
 CMD(cmd_node_show);
 CMD(cmd_node_drain);
 CMD(cmd_node_measure);

@@ -358,7 +358,7 @@ int cmd_outage_end(struct app *app, const struct cli_args *a, struct bt_err *err
 struct node_change {
     struct app *app;
     const struct cli_args *a;
-    const char *state;
+    const char *state; /* NULL: as it is */
     struct bt_err *err;
 };
 
@@ -394,7 +394,8 @@ int cmd_node_measure(struct app *app, const struct cli_args *a, struct bt_err *e
 static int change_node(void *arg, const char *name)
 {
     static const struct field fields[] = {{"reason", "reason", FIELD_TEXT},
-                                          {"until", "until", FIELD_TIME}};
+                                          {"until", "until", FIELD_TIME},
+                                          {"tier", "tier", FIELD_INT}};
     const struct node_change *ch = arg;
     BT_BUF_AUTO struct bt_buf body = {0};
     BT_BUF_AUTO struct bt_buf path = {0};
@@ -405,13 +406,14 @@ static int change_node(void *arg, const char *name)
     net_escape(&path, name);
     bt_buf_str(&path, "/state");
     jw_object(&w, NULL);
-    jw_str(&w, "state", ch->state);
+    if (ch->state)
+        jw_str(&w, "state", ch->state);
     rc = write_fields(&w, ch->a, fields, BT_ARRAY_LEN(fields), ch->err);
     jw_end_object(&w);
     if (rc >= 0)
         rc = send_body(ch->app, "POST", bt_buf_text(&path), &body, ch->err);
     if (rc >= 0)
-        app_note(ch->app, "node %s is %s", name, ch->state);
+        app_note(ch->app, "node %s is %s", name, ch->state ? ch->state : "set");
     return rc;
 }
 
@@ -429,6 +431,13 @@ int cmd_node_drain(struct app *app, const struct cli_args *a, struct bt_err *err
     if (!cli_has(a, "reason"))
         return bt_fail(err, BT_ERR_USAGE, "node drain wants --reason: whoever waits will read it");
     return node_state(app, a, cli_has(a, "down") ? "down" : "draining", err);
+}
+
+int cmd_node_set(struct app *app, const struct cli_args *a, struct bt_err *err)
+{
+    if (!cli_has(a, "tier"))
+        return bt_fail(err, BT_ERR_USAGE, "node set wants --tier");
+    return node_state(app, a, NULL, err);
 }
 
 int cmd_node_resume(struct app *app, const struct cli_args *a, struct bt_err *err)

@@ -201,6 +201,8 @@ static const struct cli_opt drain_opts[] = {
     {"until", 0, "TIME", "when it is expected back", NULL},
     {"down", 0, NULL, "it is broken: end what runs there", NULL},
     {0}};
+static const struct cli_opt node_opts[] = {{"tier", 0, "N", "highest tier of jobs: 0 to 4", NULL},
+                                           {0}};
 static const struct cli_opt measure_opts[] = {
     {"pairs", 0, NULL, "between their leaf switches and all others of their class, by idle nodes",
      NULL},
@@ -381,6 +383,11 @@ const struct cli_cmd cli_commands[] = {
     {"node", "drain", "NODES", "Start nothing more there", cmd_node_drain, drain_opts,
      "NODES is a list with ranges: n[0001-0064],m3.\n", 1, 1, 0},
     {"node", "resume", "NODES", "Let them work again", cmd_node_resume, NULL, NULL, 1, 1, 0},
+    {"node", "set", "NODES", "Bound the tier of jobs that they take", cmd_node_set, node_opts,
+     "For an enclave inside a site, or nodes left out of one: a node takes what its site is "
+     "cleared\n"
+     "for, and nothing above its own tier (4 until it is set).\n",
+     1, 1, 0},
     {"ledger", "list", "", "Entries of the ledger", cmd_ledger_list, ledger_list_opts, NULL, 0, 0,
      0},
     {"ledger", "show", "INDEX", "One entry", cmd_ledger_show, NULL, NULL, 1, 1, 0},

@@ -113,7 +113,8 @@ enum admin_op {
                     * from_us, until_us, dry_run */
     ADMIN_TOKEN,   /* kind, nation, subject, secret_sha256, until_us: may enrol once */
     ADMIN_REVOKE,  /* spki, or nation + person: credentials end now */
-    ADMIN_NODE,    /* node, state (up, draining, down), reason, until_us */
+    ADMIN_NODE,    /* node, state (up, draining, down; "": as it is), reason, until_us, tier (-1: as
+                    * it is) */
     ADMIN_RATE,    /* class, rate_milli, peak_gflops, from_us */
     ADMIN_SITE,    /* site, kind, tier and until_us as above, state, conf */
     ADMIN_UNIXMAP, /* nation, person, site, text = Unix account */
@@ -345,7 +346,7 @@ struct event {
     } u;
 };
 
-struct event *event_new(enum event_kind kind); /* zeroed */
+struct event *event_new(enum event_kind kind); /* zeroed, but that an administrator says no tier */
 void event_free(struct event *ev);             /* with everything it owns */
 void event_free_list(struct event *ev);        /* and those behind it in `next` */
 

@@ -402,6 +402,7 @@ int core_loaded(struct core *c, int64_t epoch_start_us, int64_t ledger_size, int
     for (int32_t i = 0; i < c->n_nodes; i++)
         c->nodes[i].seen_us = epoch_start_us;
     measured_loaded(c);
+    sites_cleared(c);
     data_changed(c);
     c->plan_due = true;
     return 0;

@@ -159,6 +159,14 @@ uint32_t node_busbw_mbs(const struct node *n)
     return n->row.busbw_mbs == ROW_NULL64 ? 0 : (uint32_t)BT_MIN(BT_MAX(n->row.busbw_mbs, 1), most);
 }
 
+/* What its site is cleared for now, and no more than the node itself takes. */
+static uint8_t tier_of(const struct core *c, const struct node *n)
+{
+    int32_t most = n->row.site > 0 ? c->sites[n->row.site - 1].tier : TIER_OPEN;
+
+    return (uint8_t)BT_MIN(most, n->row.tier);
+}
+
 static struct plan_node node_of(const struct core *c, const struct node *n)
 {
     uint64_t all = (uint64_t)n->row.all_mask;
@@ -173,7 +181,7 @@ static struct plan_node node_of(const struct core *c, const struct node *n)
         .memory_gb = n->row.memory_gb == ROW_NULL32 ? 0 : (uint16_t)n->row.memory_gb,
         .busbw_mbs = node_busbw_mbs(n),
         .accel_class = class_index(c, n->class_word),
-        .tier = (uint8_t)n->row.tier,
+        .tier = tier_of(c, n),
         .state = plan_state_of(c, n),
         .store = n->row.site > 0 ? c->sites[n->row.site - 1].store : 0,
     };

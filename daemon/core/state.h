@@ -69,6 +69,7 @@ struct token {
 struct site {
     struct row_site row;
     bool unreachable; /* its cluster does not answer; not persisted */
+    uint8_t tier;     /* that its clearance reaches now, TIER_OPEN when it ended; not persisted */
     uint8_t store;    /* as the planner knows its data, 0: it declares none; not persisted */
 };
 
@@ -443,6 +444,7 @@ void reservation_nodes(const struct core *c, const struct row_outage *r, struct 
 int64_t reservation_need_us(const struct job *j);
 void class_note(struct core *c, uint32_t word);
 void nodes_changed(struct core *c); /* the plan and the limits follow */
+void sites_cleared(struct core *c); /* now: their clearances end by themselves */
 struct plan_limits *limits_of(struct core *c);
 uint32_t node_busbw_mbs(const struct node *n); /* as measured; 0: never */
 /* Texts that a leaf_job borrows. The ledger names nobody: a person is known by a number whose

@@ -14,6 +14,8 @@ struct event *event_new(enum event_kind kind)
     struct event *ev = bt_new(struct event);
 
     ev->kind = kind;
+    if (kind == EV_ADMIN)
+        ev->u.admin.tier = -1;
     return ev;
 }
 

@@ -307,7 +307,7 @@ static struct node *node_add(struct core *c, const struct ev_node_report *e)
     *n = (struct node){.row = {.id = c->n_nodes,
                                .site = site_of_agent(c),
                                .name = bt_strdup(e->node),
-                               .tier = TIER_STANDARD,
+                               .tier = TIER_MAXIMUM,
                                .state = bt_strdup("up"),
                                .until_us = ROW_NULL64,
                                .busbw_mbs = ROW_NULL64,
@@ -509,6 +509,7 @@ static void tick_outages(struct core *c)
 void step_tick(struct core *c)
 {
     tick_outages(c);
+    sites_cleared(c);
     /* Backwards: a job that becomes terminal leaves the list and the last one takes its place. */
     for (uint32_t i = c->n_live; i-- > 0;)
         if (i < c->n_live)

@@ -456,15 +456,20 @@ static int do_node(struct core *c, struct doing *d)
 
     for (size_t i = 0; i < BT_ARRAY_LEN(states); i++)
         known |= bt_streq(states[i], e->state);
+    known |= !e->state[0] && e->tier >= 0;
     if (!n)
         return bt_next(&d->err,
                        bt_fail(&d->err, BT_ERR_NOT_FOUND, "there is no node '%s'", e->node),
                        "beamtime node list");
     if (!known)
         return bt_fail(&d->err, BT_ERR_INVALID, "a node's state is up, draining, drained or down");
-    set_text(d, &n->row.state, e->state);
-    set_text(d, &n->row.reason, e->reason[0] ? e->reason : "-");
-    set_i64(d, &n->row.until_us, e->until_us ? e->until_us : ROW_NULL64);
+    if (e->state[0]) {
+        set_text(d, &n->row.state, e->state);
+        set_text(d, &n->row.reason, e->reason[0] ? e->reason : "-");
+        set_i64(d, &n->row.until_us, e->until_us ? e->until_us : ROW_NULL64);
+    }
+    if (e->tier >= 0)
+        set_i32(d, &n->row.tier, e->tier);
     if (d->changed) {
         EMIT(c, node, n);
         nodes_changed(c);
@@ -548,6 +553,7 @@ static int do_site(struct core *c, struct doing *d)
     if (d->changed) {
         EMIT(c, site, s);
         emit_site_view(c, s);
+        sites_cleared(c);
         data_changed(c);
     }
     return 0;

@@ -25,7 +25,7 @@ static struct node *node_found(struct core *c, const struct site *s, const struc
                                .class_name = bt_strdup(at->class),
                                .n_acc = at->n_acc,
                                .all_mask = (int64_t)mask_of(at->n_acc),
-                               .tier = TIER_STANDARD,
+                               .tier = TIER_MAXIMUM,
                                .state = bt_strdup("down"),
                                .reason = bt_strdup("silent"),
                                .until_us = ROW_NULL64,
@@ -49,7 +49,7 @@ static bool is_of(struct core *c, const struct site *s, struct node *n)
         return false;
     n->row.site = s->row.id;
     row_copy(ROW_KIND_node, rows_put(&c->batch->rows, ROW_KIND_node, &n->row.id, 4), &n->row);
-    c->plan_due = true;
+    nodes_changed(c);
     return true;
 }
 
@@ -122,6 +122,19 @@ static void judge_node(struct core *c, struct node *n, const char *trouble)
         node_set_state(c, n, "down", trouble);
     bt_free(n->trouble);
     n->trouble = *trouble ? bt_strdup(trouble) : NULL;
+}
+
+void sites_cleared(struct core *c)
+{
+    for (int32_t i = 0; i < c->n_sites; i++) {
+        struct site *s = &c->sites[i];
+        int32_t tier = s->row.tier_until_us > c->now_us ? s->row.tier : TIER_OPEN;
+
+        if (s->tier == tier)
+            continue;
+        s->tier = (uint8_t)tier;
+        nodes_changed(c);
+    }
 }
 
 void step_site(struct core *c, const struct event *ev)

@@ -76,8 +76,8 @@ static const struct json_field token_fields[] = {NAME(kind, true), TEXT(nation, 
                                                  NAME(subject, true), UNTIL(false)};
 static const struct json_field revoke_fields[] = {
     NAME(nation, false), NAME(person, false), {"spki", JSON_F_HEX32, AT(spki)}};
-static const struct json_field node_fields[] = {NAME(state, true), TEXT(reason, false),
-                                                UNTIL(false)};
+static const struct json_field node_fields[] = {NAME(state, false), TEXT(reason, false),
+                                                UNTIL(false), TIER(false)};
 static const struct json_field rate_fields[] = {
     NAME(class, true),
     {"rate_milli", JSON_F_I64, AT(rate_milli), true, .min = 0, .max = 1000000},

@@ -109,7 +109,8 @@ FROM person w LEFT JOIN institution i ON i.id = w.institution WHERE w.id = $1::i
 -- name: nodes
 -- name, states, cursor = name after which, limit
 WITH page AS (
-    SELECT d.*, s.name AS site_name FROM node d LEFT JOIN site s ON s.id = d.site
+    SELECT d.*, s.name AS site_name, CASE WHEN s.tier_until_us > extract(epoch FROM now()) * 1000000 THEN s.tier ELSE 0 END
+        AS site_tier FROM node d LEFT JOIN site s ON s.id = d.site
     WHERE ($1::text IS NULL OR d.name = $1)
       AND ($2::text IS NULL OR d.state = ANY (string_to_array($2, ',')))
       AND ($3::text IS NULL OR d.name > $3)
@@ -118,7 +119,7 @@ WITH page AS (
 SELECT json_build_object('items', coalesce(json_agg(json_build_object('node', d.name,
     'site', d.site_name, 'class', d.class_name, 'accelerators', d.n_acc,
     'busy', length(replace((d.busy)::bit(64)::text, '0', '')), 'state', d.state,
-    'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', d.tier,
+    'reason', nullif(d.reason, '-'), 'until', rfc3339(d.until_us), 'tier', least(d.tier, d.site_tier),
     'memory_gb', d.memory_gb, 'busbw_mb_per_s', d.busbw_mbs, 'measured_at', rfc3339(d.measured_us),
     'measure_asked_at', rfc3339(d.measure_us), 'pod', d.pod, 'leaf', d.leaf,
     'leaf_switch', d.leaf_switch, 'pod_switch', d.pod_switch,
@@ -136,7 +137,8 @@ SELECT json_build_object('items', coalesce(json_agg(json_build_object('site', s.
     'accelerators', d.acc, 'up', d.up) ORDER BY s.id), '[]'), 'next', NULL)::text
 FROM site s CROSS JOIN LATERAL (SELECT count(*) AS n, coalesce(sum(n_acc), 0) AS acc,
     count(*) FILTER (WHERE state = 'up') AS up FROM node WHERE site = s.id) d
-WHERE s.state <> 'removed' AND s.tier >= coalesce($1::integer, 0)
+WHERE s.state <> 'removed' AND (coalesce($1::integer, 0) = 0
+    OR (s.tier >= $1::integer AND s.tier_until_us > extract(epoch FROM now()) * 1000000))
 -- name: site
 SELECT json_build_object('kind', s.kind, 'tier', s.tier, 'until', rfc3339(s.tier_until_us),
     'state', s.state, 'conf', s.conf::json, 'running', (SELECT count(*) FROM attempt a

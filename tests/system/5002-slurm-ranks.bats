@@ -109,6 +109,38 @@ loss() { as ana -q job log "$1" --stream metrics | jq -rs '[.[] | select(.loss)]
     [[ "$(jq -r .outcome <<<"$output")" == *"no Unix account 'nobody-at-all'"*"person map"* ]]
 }
 
+# 9e19 FLOP are open work, 2e20 are not: eight accelerators of the class do that in 12 hours.
+research() { as ana -q submit --class h200 --time "$1" --flops 2e20 -n 8 --wrap true; } # TIME
+node_of() { as ana job show "$1" --json | jq -r ".attempts[-1].node"; } # JOB
+site_tier() { as council site list --json | jq -r ".items[] | select(.site == \"$1\") | .tier"; } # SITE
+
+@test "a job starts where a site is cleared for its tier" {
+    as council -q quota set cz --amount 1000h --until 365d >/dev/null
+    as cz-admin -q quota set cz/multilingual --amount 900h --until 365d >/dev/null
+    for cleared in geneva lyon; do
+        [ "$cleared" = lyon ] && other=geneva || other=lyon
+        as council -q site set "$other" --tier 0
+        as council -q site set "$cleared" --tier 1
+        job=$(research 12h)
+        run -0 as ana job wait "$job"
+        run -0 as ana job show "$job" --json
+        [ "$(jq -r .tier <<<"$output")" = 1 ]
+        [ "$(jq -r ".attempts | length" <<<"$output")" = 1 ]
+        [[ "$(node_of "$job")" == "$cleared"* ]]
+    done
+    # An enclave inside the site: the job waits until one of its nodes takes such work.
+    as council -q node set "lyon[1-2]" --tier 0
+    run research 12h
+    [ "$status" -ne 0 ]
+    [[ "$output" == *"no such node lies in an enclave of tier 1"* ]]
+    as council -q node set lyon2 --tier 1
+    job=$(research 12h)
+    run -0 as ana job wait "$job"
+    [ "$(node_of "$job")" = lyon2 ]
+    as council -q node set "lyon[1-2]" --tier 4
+    as council -q site set geneva --tier 1
+}
+
 @test "jobs of others keep the broker away from their node" {
     conf=$FACILITY/sites/lyon/slurm/slurm.conf
     other=$(SLURM_CONF=$conf sbatch --parsable --uid="$(site_user)" -D / -o /dev/null -w lyon1 --exclusive --wrap 'sleep 60')

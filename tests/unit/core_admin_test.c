@@ -19,7 +19,6 @@ static struct event *ask(struct fixture *f, enum admin_op op)
 
     ev->u.admin.op = op;
     ev->u.admin.id = fixture_id(f);
-    ev->u.admin.tier = -1;
     return ev;
 }
 
@@ -212,24 +211,121 @@ static void who_is_revoked_does_not_come_in_with_an_older_token(void **state)
     assert_int_equal(fixture_step(f, ev)->err.code, BT_ERR_TOKEN);
 }
 
-/* A site whose own clearance has ended stands in nobody's way. */
-static void a_site_that_is_cleared_serves_beside_one_that_is_no_longer(void **state)
+/* Alice, her institution and her project are cleared for tier 1. */
+static void clear_alice(struct fixture *f)
 {
-    struct fixture *f = *state;
-    struct clearance_report report;
-    struct event *ev = ask(f, ADMIN_CLEARANCE);
+    struct event *ev = ask(f, ADMIN_INSTITUTION);
 
+    SET(ev, nation, "cz");
+    SET(ev, institution, "uni");
+    ev->u.admin.tier = 1;
+    ev->u.admin.until_us = INT64_MAX;
+    step(f, ev);
+    ev = ask(f, ADMIN_PERSON);
+    SET(ev, nation, "cz");
+    SET(ev, person, "alice");
+    SET(ev, institution, "uni");
+    step(f, ev);
+    ev = ask(f, ADMIN_CLEARANCE);
     SET(ev, nation, "cz");
     SET(ev, person, "alice");
     ev->u.admin.tier = 1;
     ev->u.admin.until_us = INT64_MAX;
     step(f, ev);
     step(f, about_project(f, 1, INT64_MAX));
-    ev = ask(f, ADMIN_SITE);
-    SET(ev, site, "away");
-    ev->u.admin.tier = 2;
-    ev->u.admin.until_us = f->now_us + BT_US_PER_S;
+}
+
+static void set_site(struct fixture *f, const char *site, int32_t tier, int64_t until_us)
+{
+    struct event *ev = ask(f, ADMIN_SITE);
+
+    SET(ev, site, site);
+    ev->u.admin.tier = tier;
+    ev->u.admin.until_us = until_us;
     step(f, ev);
+}
+
+static void set_node(struct fixture *f, int32_t tier)
+{
+    struct event *ev = ask(f, ADMIN_NODE);
+
+    SET(ev, node, "n1");
+    ev->u.admin.tier = tier;
+    step(f, ev);
+    assert_string_equal(node_find(f->core, "n1")->row.state, "up");
+}
+
+static struct bt_uuid submit_research(struct fixture *f)
+{
+    struct bt_uuid id = fixture_id(f);
+    struct event *ev = ask(f, ADMIN_RATE);
+    const struct reply *r;
+
+    SET(ev, class, "cpu");
+    ev->u.admin.rate_milli = 1000;
+    ev->u.admin.peak_gflops = INT64_C(1000000000);
+    step(f, ev);
+    ev = fixture_ask(id, 1, 600);
+    ev->u.submit.spec.flops = 2e20; /* BASE-1: tier 1, where that can be done in 600 s */
+    r = fixture_step(f, ev);
+    if (r->err.code)
+        fail_msg("%s", r->err.text);
+    assert_int_equal(job_find(f->core, id, NULL)->tier, 1);
+    return id;
+}
+
+static const char *planned(struct fixture *f, struct bt_uuid id)
+{
+    fixture_plan(f);
+    return state_of(f, id)->state;
+}
+
+/* The daemon, and the node's agent speaks to the new one. */
+static void restart(struct fixture *f)
+{
+    struct event *ev = fixture_event(EV_NODE_REPORT, NODE1);
+
+    fixture_restart(f);
+    bt_copy(ev->u.node_report.node, sizeof ev->u.node_report.node, "n1");
+    bt_copy(ev->u.node_report.class, sizeof ev->u.node_report.class, "cpu");
+    ev->u.node_report.n_acc = 4;
+    ev->u.node_report.registers = true;
+    assert_int_equal(fixture_step(f, ev)->http, 200);
+}
+
+/* There is another cleared site all the time, but without nodes. */
+static void a_job_starts_where_site_and_node_are_cleared_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct bt_uuid id;
+
+    clear_alice(f);
+    set_site(f, "away", 1, INT64_MAX);
+    id = submit_research(f);
+    set_site(f, "here", 0, INT64_MAX);
+    assert_string_equal(planned(f, id), "queued");
+    set_site(f, "here", 1, f->now_us + BT_US_PER_S);
+    fixture_advance(f, 2);
+    assert_string_equal(planned(f, id), "queued");
+    set_site(f, "here", 1, INT64_MAX);
+    set_node(f, 0);
+    assert_string_equal(planned(f, id), "queued");
+    restart(f);
+    assert_string_equal(planned(f, id), "queued");
+    set_node(f, 4);
+    assert_string_equal(planned(f, id), "starting");
+    assert_int_equal(job_find(f->core, id, NULL)->attempt, 1);
+    fixture_compare(f);
+}
+
+/* A site whose own clearance has ended stands in nobody's way. */
+static void a_site_that_is_cleared_serves_beside_one_that_is_no_longer(void **state)
+{
+    struct fixture *f = *state;
+    struct clearance_report report;
+
+    clear_alice(f);
+    set_site(f, "away", 2, f->now_us + BT_US_PER_S);
     fixture_advance(f, 2);
     (void)locks_of(f->core, 3, 1, 0, 1, &report);
     assert_int_equal(report.fault[LOCK_SITE], CLEARANCE_FINE);
@@ -248,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_administrator_does_not_prolong_what_the_council_gave,
                                         core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(who_is_revoked_does_not_come_in_with_an_older_token,
+                                        core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(a_job_starts_where_site_and_node_are_cleared_for_it,
                                         core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(a_site_that_is_cleared_serves_beside_one_that_is_no_longer,
                                         core_setup, core_teardown),

@@ -273,7 +273,6 @@ static void a_job_whose_data_was_taken_back_waits_until_some_site_has_it(void **
     }
     fixture_compare(f);
     fixture_restart(f);
-    core_policy(f->core, f->policy);
     declare(f, "geneva", "c4", 0); /* g1 has not spoken since */
     fixture_plan(f);
     assert_string_equal(state_now(f, second), "queued");

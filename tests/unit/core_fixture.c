@@ -395,6 +395,7 @@ void fixture_restart(struct fixture *f)
 
     core_free(f->core);
     f->core = again;
+    core_policy(f->core, f->policy); /* as the daemon does */
 }
 
 int core_setup(void **state)

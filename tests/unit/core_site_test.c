@@ -18,7 +18,6 @@ static struct event *ask(const char *site, const char *state, const char *conf)
     ev->who.kind = WHO_INSIDE;
     a->op = ADMIN_SITE;
     a->id = bt_uuid_new(bt_now_us());
-    a->tier = -1;
     bt_copy(a->site, sizeof a->site, site);
     bt_copy(a->kind, sizeof a->kind, conf ? "slurm" : "");
     bt_copy(a->state, sizeof a->state, state);
