@@ -375,7 +375,7 @@ static void explain_moves(const struct json *promises, struct bt_buf *to)
 /* How many nodes have what it asks for, and why others have not. */
 static void explain_fit(const struct json *fit, struct bt_buf *to)
 {
-    static const char *const why[][2] = {{"away", "are at sites without its data"},
+    static const char *const why[][2] = {{"away", "are at sites without its data or an account"},
                                          {"small", "have less memory"},
                                          {"slow", "were measured slower"},
                                          {"unmeasured", "were never measured"}};

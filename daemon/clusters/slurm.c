@@ -69,6 +69,7 @@ static void tell_nodes(struct driver *d)
     d->tell_all = false;
     bt_copy(e->site, sizeof e->site, d->name);
     e->reachable = true;
+    e->maps = d->maps && !d->use.user[0] && !d->use.observe;
     e->nodes = bt_new_n(struct site_node, d->n_nodes + 1);
     pthread_mutex_lock(&d->lock);
     for (size_t i = 0; i < d->n_nodes; i++) {
@@ -155,6 +156,7 @@ void driver_hello(struct driver *d, const struct wire_reply *r)
     bt_copy(d->version, sizeof d->version, r->version);
     pthread_mutex_unlock(&d->lock);
     d->tell_all = true;
+    d->maps = r->maps;
     d->jobs_due_us = d->nodes_due_us = d->conf_due_us = 0;
     reached(d);
 }

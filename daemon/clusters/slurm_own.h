@@ -112,6 +112,7 @@ struct driver {
     struct helper helper;
     struct slots slots;
     bool tell_all; /* the core shall hear of every node */
+    bool maps;     /* wire_reply.maps */
     int64_t jobs_due_us, nodes_due_us, conf_due_us, queue_due_us;
     int64_t jobs_asked_us, jobs_every_us;
     bool observer_loaded;

@@ -375,6 +375,7 @@ void wire_reply_write(const struct wire_reply *r, enum wire_op op, struct bt_buf
     } else if (r->q == 0) {
         jw_str(&w, "cluster", r->cluster);
         jw_str(&w, "version", r->version);
+        jw_bool(&w, "maps", r->maps);
     } else if (r->unchanged) {
         jw_bool(&w, "unchanged", true);
     } else if (op == WIRE_SUBMIT) {
@@ -486,6 +487,7 @@ int wire_reply_read(const char *text, size_t n, struct wire_reply *ret, struct b
         {"id", JSON_F_I64, offsetof(typeof(in), r.id), false, 0, 1, UINT32_MAX},
         {"cluster", JSON_F_TEXT, offsetof(typeof(in), r.cluster), false, 64},
         {"version", JSON_F_TEXT, offsetof(typeof(in), r.version), false, 32},
+        {"maps", JSON_F_BOOL, offsetof(typeof(in), r.maps)},
         {"code", JSON_F_TEXT, offsetof(typeof(in), code), false, 32},
         {"text", JSON_F_TEXT, offsetof(typeof(in), r.text), false, 240},
         {"next", JSON_F_TEXT, offsetof(typeof(in), r.next), false, 160},

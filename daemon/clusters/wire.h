@@ -160,6 +160,7 @@ struct wire_reply {
     int64_t id;     /* SUBMIT */
     char cluster[64];
     char version[32];
+    bool maps; /* HELLO: a job without an account's name would run as root or as SlurmUser */
     struct wire_job *jobs;
     struct wire_node *nodes;
     size_t n;                   /* of jobs or nodes */

@@ -36,9 +36,14 @@ const char *data_names(const struct core *c, uint32_t list); /* "" for 0 */
 uint32_t data_stores(const struct core *c, const char *names);
 /* Does the site hold all of the list? */
 bool data_held(const struct core *c, uint32_t list, int32_t site);
+/* Sites that hold the job's data and know its person, as plan_pending.stores. */
+uint32_t stores_of(const struct core *c, const struct job *j);
+uint32_t stores_meet(uint32_t a, uint32_t b); /* both are such */
+bool site_serves(const struct core *c, const struct job *j, int32_t site);
+void person_added(struct core *c); /* nobody has mapped it yet */
 /* What is missing: "data set c4: no site holds it". */
 void data_lack(const struct core *c, const char *names, struct bt_buf *to);
-/* What was declared, or a site's state, has changed: the plan and the lists follow. */
+/* What was declared, mapped, or a site's state, has changed: the plan and the lists follow. */
 void data_changed(struct core *c);
 
 /* Where the data of a list lies at a site and its digests: a JSON array, owned; NULL for list 0.

@@ -293,6 +293,7 @@ struct site_node {
 struct ev_site {
     char site[32];
     bool reachable;
+    bool maps;               /* reachable: nobody has an account there who is not mapped */
     struct site_node *nodes; /* owned: every node, or those that changed; none when unreachable */
     int32_t n_nodes;
 };

@@ -264,6 +264,7 @@ struct plan_pending judge_ask(struct core *c, const struct judging *g)
     judge_describe(c, g, &as);
     ask = pending_of(c, &as, c->n_jobs);
     ask.stores = g->stores;
+    ask.account = !g->spec->datasets[0];
     return ask;
 }
 
@@ -285,11 +286,12 @@ static void judge_size(struct core *c, struct judging *g)
     miss(g, BT_ERR_IMPOSSIBLE, "size", err.text, err.next[0] ? err.next : "beamtime node list");
 }
 
-/* Some site holds all the data that it asks for. */
+/* Some site holds all the data that it asks for, and knows its person. */
 static void judge_data(struct core *c, struct judging *g)
 {
     const char *names = g->spec->datasets;
     BT_BUF_AUTO struct bt_buf text = {0};
+    BT_BUF_AUTO struct bt_buf next = {0};
     uint32_t stores = data_stores(c, names);
 
     if (stores == PLAN_NO_STORE) {
@@ -298,8 +300,15 @@ static void judge_data(struct core *c, struct judging *g)
     } else if (*names && !data_room(c)) {
         miss(g, BT_ERR_TOO_MANY, "data", "too many different lists of data sets are asked for",
              "ask for those of another job");
+    } else if (stores_meet(stores, g->actor.person->stores) == PLAN_NO_STORE) {
+        bt_buf_printf(&text, "no site%s has a Unix account for %s/%s",
+                      stores ? " that holds its data sets" : "",
+                      nation_code(c, g->actor.person->row.nation), g->actor.person->row.login);
+        bt_buf_printf(&next, "beamtime person map %s/%s SITE ACCOUNT",
+                      nation_code(c, g->actor.person->row.nation), g->actor.person->row.login);
+        miss(g, BT_ERR_IMPOSSIBLE, "account", bt_buf_text(&text), bt_buf_text(&next));
     } else {
-        g->stores = stores;
+        g->stores = stores_meet(stores, g->actor.person->stores);
     }
 }
 

@@ -30,11 +30,12 @@ struct plan {
     uint32_t *window_nodes;
     struct plan_moored *moored;
     uint32_t n_window_nodes;
-    /* of pending jobs whose data no site holds, handles rising: what is missing, by list */
+    /* of pending jobs that no site serves, handles rising: what is missing; by list of data sets,
+     * 0 an account */
     struct plan_lack {
         uint32_t handle, list;
     } * lacks;
-    char **lack_texts; /* [list - 1]; NULL: nothing */
+    char **lack_texts; /* [list]; NULL: nothing */
     uint32_t n_lacks, cap_lacks, n_lack_texts;
     /* of each pending job, in the order of `pending`: whom a slot belongs to */
     struct plan_who {

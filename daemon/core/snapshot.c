@@ -94,13 +94,13 @@ const char *plan_nation_of(const struct plan *p, uint32_t nation)
     return nation < p->in.n_nations ? p->codes[nation] : "?";
 }
 
-/* Which of the data sets of a job that can go nowhere are missing. */
+/* What a job that can go nowhere lacks. */
 static const char *lack_of(const struct plan *p, uint32_t handle)
 {
     uint32_t at = PLAN_NONE;
 
     FIND_HANDLE(p->lacks, p->n_lacks, handle, at)
-    return at == PLAN_NONE ? NULL : p->lack_texts[p->lacks[at].list - 1];
+    return at == PLAN_NONE ? NULL : p->lack_texts[p->lacks[at].list];
 }
 
 void plan_reason(const struct plan *p, const struct plan_slot *slot, struct bt_buf *to)
@@ -404,7 +404,7 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .per_node = (uint32_t)j->per_node,
         .memory_gb = j->memory_gb,
         .busbw_gb = j->bandwidth_gb,
-        .stores = j->data ? c->data_lists[j->data - 1].stores : 0,
+        .stores = stores_of(c, j),
         .walltime_s = (uint32_t)(j->walltime_s + j->grace_s),
         .nation = (uint32_t)j->nation - 1,
         .project = (uint32_t)j->project - 1,
@@ -415,6 +415,7 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
         .accel_class = j->class_word ? class_index(c, j->class_word) : PLAN_CLASS_ANY,
         .tier = j->tier,
         .front = j->attempt > 1,
+        .account = !j->data,
         .resolved = true,
         .no_requeue = !may_yield(j),
     };
@@ -426,20 +427,27 @@ struct plan_pending pending_of(const struct core *c, const struct job *j, uint32
 static void note_lack(const struct core *c, struct plan *p, const struct job *j, uint32_t slot)
 {
     struct bt_buf text = {0};
+    uint32_t list = 0; /* 0: its person has no account */
 
-    if (!j->data || c->data_lists[j->data - 1].stores != PLAN_NO_STORE)
+    if (stores_of(c, j) != PLAN_NO_STORE)
         return;
+    if (j->data && c->data_lists[j->data - 1].stores == PLAN_NO_STORE)
+        list = j->data;
     if (!p->lack_texts) {
-        p->n_lack_texts = c->n_data_lists;
+        p->n_lack_texts = c->n_data_lists + 1;
         p->lack_texts = bt_alloc(p->n_lack_texts, sizeof *p->lack_texts); /* NOLINT: of pointers */
         memset(p->lack_texts, 0, p->n_lack_texts * sizeof *p->lack_texts);
     }
     BT_GROW(p->lacks, p->n_lacks, p->cap_lacks);
-    p->lacks[p->n_lacks++] = (struct plan_lack){slot, j->data};
-    if (p->lack_texts[j->data - 1])
+    p->lacks[p->n_lacks++] = (struct plan_lack){slot, list};
+    if (p->lack_texts[list])
         return;
-    data_lack(c, data_names(c, j->data), &text);
-    p->lack_texts[j->data - 1] = bt_buf_take(&text);
+    if (list)
+        data_lack(c, data_names(c, list), &text);
+    else
+        bt_buf_str(&text,
+                   "an account of its person at a site where it may run (beamtime person map)");
+    p->lack_texts[list] = bt_buf_take(&text);
 }
 
 /* A job is its nation's own as long as the guarantee has room, the oldest first; what is beyond

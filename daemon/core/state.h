@@ -36,6 +36,8 @@ struct institution {
 struct person {
     struct row_person row;
     int32_t n_live; /* jobs that are not terminal */
+    uint32_t
+        stores; /* of sites where its jobs have an account, as plan_pending.stores; 0: of all */
 };
 
 struct project {
@@ -70,7 +72,8 @@ struct site {
     struct row_site row;
     bool unreachable; /* its cluster does not answer; not persisted */
     uint8_t tier;     /* that its clearance reaches now, TIER_OPEN when it ended; not persisted */
-    uint8_t store;    /* as the planner knows its data, 0: it declares none; not persisted */
+    bool maps;        /* whom it does not map has no account there; not persisted */
+    uint8_t store;    /* as the planner knows it, 0: not apart from others; not persisted */
 };
 
 struct node {

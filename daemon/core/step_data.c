@@ -38,14 +38,25 @@ static int32_t declared_at(const struct core *c, int32_t site)
     return n;
 }
 
-/* A site keeps its store while it declares anything; true if some site's is another now. */
+/* Some site knows only whom it maps: then each has a store, so that people are told apart. */
+static bool maps_count(const struct core *c)
+{
+    for (int32_t i = 0; i < c->n_sites; i++)
+        if (c->sites[i].maps && c->n_sites <= PLAN_STORES)
+            return true;
+    return false;
+}
+
+/* A site keeps its store while it declares anything, or people are told apart; true if some site's
+ * is another now. */
 static bool share_stores(struct core *c)
 {
+    bool maps = maps_count(c);
     uint32_t used = 0;
     bool moved = false;
 
     for (int32_t i = 0; i < c->n_sites; i++) {
-        if (c->sites[i].store && !declared_at(c, c->sites[i].row.id)) {
+        if (c->sites[i].store && !maps && !declared_at(c, c->sites[i].row.id)) {
             c->sites[i].store = 0;
             moved = true;
         }
@@ -53,7 +64,7 @@ static bool share_stores(struct core *c)
             used |= UINT32_C(1) << (c->sites[i].store - 1);
     }
     for (int32_t i = 0; i < c->n_sites; i++) {
-        if (c->sites[i].store || !declared_at(c, c->sites[i].row.id))
+        if (c->sites[i].store || !(maps || declared_at(c, c->sites[i].row.id)))
             continue;
         c->sites[i].store = (uint8_t)(__builtin_ctz(~used) + 1); /* do_dataset bounds the sites */
         used |= UINT32_C(1) << (c->sites[i].store - 1);
@@ -78,10 +89,63 @@ uint32_t data_stores(const struct core *c, const char *names)
     return stores ? stores : PLAN_NO_STORE;
 }
 
+/* Where each person's jobs have an account. */
+static void share_people(struct core *c)
+{
+    uint32_t all = 0, open = 0;
+
+    for (int32_t i = 0; i < c->n_sites && maps_count(c); i++) {
+        const struct site *s = &c->sites[i];
+        uint32_t bit = bt_streq(s->row.state, "removed") ? 0 : UINT32_C(1) << (s->store - 1);
+
+        all |= bit;
+        open |= s->maps ? 0 : bit;
+    }
+    for (int32_t i = 0; i < c->n_persons; i++)
+        c->persons[i].stores = open;
+    for (int32_t i = 0; all && i < c->n_unixmaps; i++) {
+        const struct row_unixmap *m = &c->unixmaps[i].row;
+
+        c->persons[m->person - 1].stores |= all & UINT32_C(1) << (c->sites[m->site - 1].store - 1);
+    }
+    for (int32_t i = 0; all && i < c->n_persons; i++) {
+        uint32_t *stores = &c->persons[i].stores;
+
+        *stores = *stores == all ? 0 : *stores ? *stores : PLAN_NO_STORE;
+    }
+}
+
+void person_added(struct core *c)
+{
+    if (maps_count(c))
+        share_people(c);
+}
+
+uint32_t stores_meet(uint32_t a, uint32_t b)
+{
+    if (!a || !b)
+        return a | b;
+    return a & b & ~PLAN_NO_STORE ? a & b : PLAN_NO_STORE;
+}
+
+uint32_t stores_of(const struct core *c, const struct job *j)
+{
+    return stores_meet(j->data ? c->data_lists[j->data - 1].stores : 0,
+                       j->person > 0 ? c->persons[j->person - 1].stores : 0);
+}
+
+bool site_serves(const struct core *c, const struct job *j, int32_t site)
+{
+    const struct site *s = site > 0 ? &c->sites[site - 1] : NULL;
+
+    return (!s || !s->maps || *unixname_of(c, j->person, site)) && data_held(c, j->data, site);
+}
+
 void data_changed(struct core *c)
 {
     if (share_stores(c))
         nodes_changed(c);
+    share_people(c);
     bt_map_done(&c->by_dataset);
     for (int32_t i = 0; i < c->n_datasets; i++) {
         const struct row_dataset *r = &c->datasets[i].row;

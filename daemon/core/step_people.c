@@ -241,6 +241,7 @@ static int do_person(struct core *c, struct doing *d)
                                      .roles = ROLE_RESEARCHER,
                                      .state = bt_strdup("active")}};
         name_put(c, NAME_PERSON, p->row.nation, p->row.login, c->n_persons - 1);
+        person_added(c);
         d->changed = true;
     }
     set_text(d, &p->row.name, e->name);

@@ -58,7 +58,7 @@ static bool may_start(struct core *c, const struct job *j, const struct plan_par
         if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
             !bt_streq(n->row.state, "up") || !site_takes(c, n))
             return false;
-        if (n->row.site != site && !data_held(c, j->data, site = n->row.site))
+        if (n->row.site != site && !site_serves(c, j, site = n->row.site))
             return false;
     }
     return true;

@@ -150,6 +150,10 @@ void step_site(struct core *c, const struct event *ev)
                    s->row.name, NULL);
         c->plan_due = true;
     }
+    if (e->reachable && s->maps != e->maps) {
+        s->maps = e->maps;
+        data_changed(c);
+    }
     for (int32_t i = 0; i < e->n_nodes; i++) {
         struct node *n = node_find(c, e->nodes[i].name);
 

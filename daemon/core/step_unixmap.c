@@ -67,9 +67,12 @@ int do_unixmap(struct core *c, struct doing *d)
     if (!bt_copy(line.unixname, sizeof line.unixname, d->e->text))
         return bt_fail(&d->err, BT_ERR_INVALID, "'%s' cannot be a job's Unix account", d->e->text);
     rc = resolve(c, &line, &r, &d->err);
-    if (rc == 0)
-        apply(c, d, &r);
-    return rc;
+    if (rc < 0)
+        return rc;
+    apply(c, d, &r);
+    if (d->changed)
+        data_changed(c);
+    return 0;
 }
 
 static void wrong(struct json_writer *w, const struct unixmap_line *line, const struct bt_err *err)
@@ -126,6 +129,8 @@ int do_unixmaps(struct core *c, struct doing *d)
     bt_buf_done(&d->missing);
     for (int32_t i = 0; i < n; i++)
         apply(c, d, &all[i]);
+    if (d->changed)
+        data_changed(c);
     bt_buf_printf(&d->body, "{\"changed\":%s,\"lines\":%d}", d->changed ? "true" : "false", n);
     return 0;
 }

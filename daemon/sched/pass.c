@@ -161,6 +161,7 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
     if (!queued)
         j->reason = b->stopping                                           ? PLAN_REASON_RECLAIM
                     : j->ask.level_required && j->ask.level >= PLAN_POD   ? PLAN_REASON_POD
+                    : j->ask.stores && j->ask.account                     ? PLAN_REASON_ACCOUNT_BUSY
                     : j->ask.stores                                       ? PLAN_REASON_DATA_BUSY
                     : j->ask.memory_gb || j->ask.busbw_gb                 ? PLAN_REASON_FILTER
                     : j->ask.accel_class != PLAN_CLASS_ANY || j->ask.tier ? PLAN_REASON_CLASS
@@ -175,8 +176,9 @@ static void explain_wait(struct plan_timeline *e, struct eng_job *j, int32_t fro
 
 static uint8_t cause_for(const struct plan_timeline *e, const struct eng_job *j)
 {
-    return e->data_moved && j->ask.stores && e->cause == PLAN_CAUSE_LATE ? PLAN_CAUSE_DATA
-                                                                         : e->cause;
+    bool data = e->data_moved && j->ask.stores && !j->ask.account;
+
+    return data && e->cause == PLAN_CAUSE_LATE ? PLAN_CAUSE_DATA : e->cause;
 }
 
 bool try_start(struct plan_timeline *e, uint32_t job, uint32_t n_acc, struct resv *r)

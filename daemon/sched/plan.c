@@ -414,6 +414,7 @@ static void fill_slot(const struct plan_timeline *e, const struct eng_job *j,
         s->start_us = s->floor_us = s->promise_us = INT64_MAX;
         s->reason = j->ask.stores == PLAN_NO_STORE        ? PLAN_REASON_DATA
                     : j->ask.reservation                  ? PLAN_REASON_RESERVED_FULL
+                    : j->ask.stores && j->ask.account     ? PLAN_REASON_ACCOUNT_DOWN
                     : j->ask.stores                       ? PLAN_REASON_DATA_DOWN
                     : j->ask.memory_gb || j->ask.busbw_gb ? PLAN_REASON_FILTER_DOWN
                                                           : PLAN_REASON_IMPOSSIBLE;

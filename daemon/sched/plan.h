@@ -32,9 +32,9 @@ enum {
     PLAN_MAX_PENDING = 1 << 20,
     PLAN_MAX_WALLTIME_S = 366 * 86400,
     PLAN_MAX_CUTS = 8, /* amounts of memory, and of bandwidth, that one plan tells nodes apart by */
-    PLAN_STORES = 31,  /* sites that hold data sets */
+    PLAN_STORES = 31,  /* sites that hold data sets, or know people */
 };
-/* plan_pending.stores of a job whose data no site holds */
+/* plan_pending.stores of a job that no site serves: none holds its data, or knows its person */
 #define PLAN_NO_STORE (UINT32_C(1) << PLAN_STORES)
 
 enum plan_level { PLAN_ANY, PLAN_SITE, PLAN_POD, PLAN_LEAF, PLAN_NODE };
@@ -74,8 +74,8 @@ struct plan_node {
     uint8_t accel_class;
     uint8_t tier;  /* its enclave: runs jobs of this tier or lower */
     uint8_t state; /* enum plan_node_state */
-    uint8_t store; /* 1..PLAN_STORES: where its site keeps data, the same for the whole site; 0 = it
-                      keeps none */
+    uint8_t store; /* 1..PLAN_STORES: where its site keeps data or knows people, the same for the
+                      whole site; 0 = of a site that is like any other */
 };
 
 /* Nodes out of use from..until: maintenance, reserved for something outside the plan, or for the
@@ -148,6 +148,7 @@ struct plan_pending {
     bool front : 1;          /* requeued after a preemption: first of its class */
     bool resolved : 1; /* dependencies met; else it is planned behind `after`, which came before it,
                           last of all, and neither started nor promised */
+    bool account : 1;  /* stores: where its person has an account; else where its data are */
     bool no_requeue : 1; /* cannot be stopped and run again: outside its guarantee only on capacity
                             that is guaranteed to nobody */
 };

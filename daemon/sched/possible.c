@@ -163,8 +163,9 @@ static int too_wide(const struct plan_pending *job, const char *where, uint32_t 
                            "has %" PRIu32,
                            job->min_acc,
                            job->memory_gb || job->busbw_gb ? " of such memory and bandwidth"
-                           : job->stores                   ? " where its data sets are"
-                                                           : "",
+                           : !job->stores                  ? ""
+                           : job->account                  ? " where its person has an account"
+                                                           : " where its data sets are",
                            where, most),
                    "ask for at most %" PRIu32 " or a looser level", most);
 }
@@ -234,6 +235,11 @@ static int lacking(struct plan_limits *l, const struct plan_pending *job, struct
     any.memory_gb = any.busbw_gb = 0;
     if (most_of(fabric_for(l, &any), &any).zones)
         return too_good(l, job, err);
+    if (job->account)
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_IMPOSSIBLE,
+                               "no site where its person has an account has nodes that it may use"),
+                       "beamtime site list");
     return bt_next(err,
                    bt_fail(err, BT_ERR_IMPOSSIBLE,
                            "no site that holds its data sets has nodes that it may use"),

@@ -109,6 +109,35 @@ loss() { as ana -q job log "$1" --stream metrics | jq -rs '[.[] | select(.loss)]
     [[ "$(jq -r .outcome <<<"$output")" == *"no Unix account 'nobody-at-all'"*"person map"* ]]
 }
 
+lyon() { # [OPTION...]: lyon under the facility with these options besides
+    as council -q site add lyon --slurm-conf "$FACILITY/sites/lyon/slurm/slurm.conf" --tier 1 --until 365d \
+        --agent "$FACILITY/libexec/beamtime-agent" --agent-dir "$FACILITY/sites/lyon/%n" "$@"
+}
+geneva_alone() { # Eva may ask for no more than geneva has
+    { as eva submit --class h200 --time 5m -n 40 --dry-run --wrap true 2>&1 || true; } |
+        grep -q "where its person has an account; the largest that it may use has 32"
+}
+waits_for_account() { as eva explain "$1" | grep -q "up at a site where its person has an account"; } # JOB
+
+@test "jobs go where their person has an account" {
+    as cz-admin -q person add cz/eva --name Eva --institution university --roles researcher
+    as cz-admin -q clearance set cz/eva --tier 1 --until 365d
+    as cz-admin -q member add cz/multilingual cz/eva
+    enrol cz-admin cz/eva eva
+    lyon # without --user: whom it does not map it does not know
+    await 30 geneva_alone
+    as council -q site drain geneva
+    job=$(as eva -q submit --class h200 --time 5m -n 8 --wrap true)
+    await 20 waits_for_account "$job"
+    as council -q person map cz/eva lyon "$(site_user)"
+    run -0 as eva job wait "$job"
+    [[ "$(node_of "$job")" == lyon* ]]
+    run -0 as eva job show "$job" --json
+    [ "$(jq -r ".attempts | length" <<<"$output")" = 1 ]
+    as council -q site drain geneva --resume
+    lyon --user "$(site_user)"
+}
+
 # 9e19 FLOP are open work, 2e20 are not: eight accelerators of the class do that in 12 hours.
 research() { as ana -q submit --class h200 --time "$1" --flops 2e20 -n 8 --wrap true; } # TIME
 node_of() { as ana job show "$1" --json | jq -r ".attempts[-1].node"; } # JOB

@@ -233,6 +233,26 @@ static void what_a_list_cost_reads_back(void **unused)
     wire_reply_done(&back);
 }
 
+static void a_hello_reads_back(void **unused)
+{
+    for (int maps = 0; maps < 2; maps++) {
+        struct wire_reply r = {.ok = true, .cluster = "geneva", .version = "22.05.8", .maps = maps};
+        struct wire_reply back;
+        BT_BUF_AUTO struct bt_buf out = {0};
+        const char *text;
+        size_t n;
+
+        wire_reply_write(&r, WIRE_OPS, &out);
+        assert_int_equal(1, wire_unframe(out.p, out.n, &text, &n, NULL));
+        assert_int_equal(0, wire_reply_read(text, n, &back, NULL));
+        assert_string_equal("geneva", back.cluster);
+        assert_string_equal("22.05.8", back.version);
+        assert_int_equal(maps, back.maps);
+        wire_reply_done(&back);
+    }
+    (void)unused;
+}
+
 static void a_fence_and_what_differs_read_back(void **unused)
 {
     struct fence_row rows[] = {{.account = "bt_cz_moon", .cap = 12},
@@ -356,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_are_bounded),
         cmocka_unit_test(a_request_reads_back),
+        cmocka_unit_test(a_hello_reads_back),
         cmocka_unit_test(a_comment_reads_back_or_is_not_ours),
         cmocka_unit_test(the_helper_answers_each_request_once_in_order),
         cmocka_unit_test(what_a_list_cost_reads_back),

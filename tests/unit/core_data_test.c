@@ -424,11 +424,98 @@ static void who_never_started_names_its_data_alone(void **s)
     fixture_compare(f);
 }
 
+/* What a site's cluster says: nobody has an account there who is not mapped. */
+static void knows_only_the_mapped(struct fixture *f, const char *site, bool maps)
+{
+    struct event *ev = event_new(EV_SITE);
+
+    ev->who.kind = WHO_INSIDE;
+    bt_copy(ev->u.site.site, sizeof ev->u.site.site, site);
+    ev->u.site.reachable = true;
+    ev->u.site.maps = maps;
+    fixture_step(f, ev);
+}
+
+static void map_alice(struct fixture *f, const char *site)
+{
+    struct event *ev = fixture_event(EV_ADMIN, CHAIR);
+    struct ev_admin *e = &ev->u.admin;
+
+    e->op = ADMIN_UNIXMAP;
+    e->id = fixture_id(f);
+    bt_copy(e->nation, sizeof e->nation, "cz");
+    bt_copy(e->person, sizeof e->person, "alice");
+    bt_copy(e->site, sizeof e->site, site);
+    bt_copy(e->text, sizeof e->text, "aprague");
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+}
+
+static void jobs_go_where_their_person_has_an_account(void **s)
+{
+    struct fixture *f = *s;
+    struct bt_uuid here = fixture_id(f), there = fixture_id(f);
+    const struct reply *r;
+    char *text;
+
+    knows_only_the_mapped(f, "geneva", true);
+    assert_int_equal(fixture_submit(f, here, 4, 600)->http, 201);
+    fixture_plan(f);
+    assert_string_equal(site_of_job(f, here), "here");
+    assert_int_equal(fixture_submit(f, there, 4, 601)->http, 201);
+    fixture_plan(f);
+    assert_string_equal(state_now(f, there), "queued");
+    text = why(f, there);
+    assert_non_null(strstr(text, "waits for 1 node at a site where its person has an account"));
+    bt_free(text);
+    r = fixture_submit(f, fixture_id(f), 8, 602); /* both sites' nodes together */
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_non_null(strstr(r->err.text, "asks for 8 accelerators where its person has an account"));
+    fixture_compare(f);
+
+    map_alice(f, "geneva");
+    fixture_plan(f);
+    assert_string_equal(site_of_job(f, there), "geneva");
+    fixture_compare(f);
+}
+
+static void who_has_no_account_anywhere_is_told_what_mends_it(void **s)
+{
+    struct fixture *f = *s;
+    struct bt_uuid id = fixture_id(f);
+    const struct reply *r;
+    char *text;
+
+    assert_int_equal(fixture_submit(f, id, 4, 600)->http, 201);
+    knows_only_the_mapped(f, "geneva", true);
+    knows_only_the_mapped(f, "here", true);
+    fixture_plan(f);
+    assert_string_equal(state_now(f, id), "queued");
+    text = why(f, id);
+    assert_non_null(strstr(text, "waits for an account of its person at a site where it may run"));
+    bt_free(text);
+    r = fixture_submit(f, fixture_id(f), 1, 600);
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_non_null(strstr(r->more, "no site has a Unix account for cz/alice"));
+    assert_non_null(strstr(r->more, "beamtime person map cz/alice SITE ACCOUNT"));
+    declare(f, "here", "c4", 0);
+    map_alice(f, "geneva");
+    r = asks(f, fixture_id(f), "c4", 1);
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_non_null(strstr(r->more, "no site that holds its data sets has a Unix account"));
+    fixture_plan(f);
+    assert_string_equal(site_of_job(f, id), "geneva");
+    knows_only_the_mapped(f, "here", false);
+    assert_int_equal(asks(f, fixture_id(f), "c4", 1)->http, 201);
+    fixture_compare(f);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, core_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(jobs_go_where_their_person_has_an_account),
+        TEST(who_has_no_account_anywhere_is_told_what_mends_it),
         TEST(what_cannot_be_declared_is_refused_with_why),
         TEST(a_request_is_not_done_twice),
         TEST(places_of_what_was_taken_back_are_used_again),

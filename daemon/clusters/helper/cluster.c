@@ -275,11 +275,22 @@ static int jobs(void *arg, bool fresh, struct wire_reply *ret, struct bt_err *er
 
 /* ---- submit ---- */
 
+/* We may submit for others, so a job for nobody would run as root or SlurmUser: never. */
+static bool maps(const struct cluster *c)
+{
+    return geteuid() < UID_LEAST || geteuid() == c->slurm_user;
+}
+
 /* Whom the job runs as. Only root and the cluster's SlurmUser may submit for others, and Slurm
  * would take uid 0 from them: we do not. */
 static int find_user(const struct cluster *c, const char *name, uid_t *ret_uid, gid_t *ret_gid,
                      struct bt_err *err)
 {
+    if (!*name && maps(c))
+        return bt_next(
+            err, bt_fail(err, BT_ERR_IMPOSSIBLE, "its person has no Unix account at this site"),
+            "beamtime person map PERSON SITE ACCOUNT, or site add … --user ACCOUNT");
+
     BT_AUTO char *room = bt_alloc(1, PASSWD_ROOM);
     struct passwd pw;
     struct passwd *found = NULL;
@@ -397,6 +408,7 @@ static int ask_version(struct cluster *c, struct wire_reply *hello, struct bt_er
     if (slurm_load_ctl_conf(0, &conf) != 0)
         return cluster_failed("show its configuration", err);
     c->slurm_user = conf->slurm_user_id;
+    hello->maps = maps(c);
     bt_copy(hello->version, sizeof hello->version, conf->version ? conf->version : "");
     bt_copy(hello->cluster, sizeof hello->cluster, conf->cluster_name ? conf->cluster_name : "");
     compat_free_conf(conf);
