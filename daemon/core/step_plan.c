@@ -58,7 +58,10 @@ static bool may_start(struct core *c, const struct job *j, const struct plan_par
         if ((n->busy & part->mask) || (part->mask & ~(uint64_t)n->row.all_mask) || !n->reported ||
             !bt_streq(n->row.state, "up") || !site_takes(c, n))
             return false;
-        if (n->row.site != site && !site_serves(c, j, site = n->row.site))
+        if (i > 0 && n->row.site != site) /* no cluster can start it */
+            return false;
+        site = n->row.site;
+        if (i == 0 && !site_serves(c, j, site))
             return false;
     }
     return true;

@@ -7,8 +7,8 @@
  * for each k which of its nodes have exactly k accelerators free; a zone knows which counts of
  * whole free nodes its racks have. A placement is then a shift, a count of trailing zeros and one
  * memchr: tightest rack first, which keeps whole leaves whole for those who need them (the buddy
- * rule of HiveD, OSDI'20, in the order of taking). Zones of one class, enclave and size form a
- * kind; a gang never mixes kinds. */
+ * rule of HiveD, OSDI'20, in the order of taking). Zones of one class, enclave, size and site form
+ * a kind; a gang never mixes kinds. */
 #ifndef BT_SCHED_FABRIC_H
 #define BT_SCHED_FABRIC_H
 
@@ -38,7 +38,7 @@ struct fab_zone {
 };
 
 struct fab_kind {
-    uint32_t zone0, n_zones, n_nodes, acc;
+    uint32_t zone0, n_zones, n_nodes, acc, site;
     uint8_t accel_class, tier;
 };
 

@@ -167,7 +167,8 @@ static void flatten_sets(struct fabric *f, const struct sets *s)
 static void new_kind(struct fabric *f, const struct like *l, uint32_t *cap)
 {
     struct fab_kind *k = f->n_kinds ? &f->kinds[f->n_kinds - 1] : NULL;
-    if (k && k->accel_class == l->accel_class && k->tier == l->tier && k->acc == l->acc) {
+    if (k && k->accel_class == l->accel_class && k->tier == l->tier && k->acc == l->acc &&
+        k->site == l->site) {
         k->n_zones++;
         return;
     }
@@ -175,6 +176,7 @@ static void new_kind(struct fabric *f, const struct like *l, uint32_t *cap)
     f->kinds[f->n_kinds++] = (struct fab_kind){.zone0 = f->n_zones,
                                                .n_zones = 1,
                                                .acc = l->acc,
+                                               .site = l->site,
                                                .accel_class = l->accel_class,
                                                .tier = l->tier};
 }

@@ -25,7 +25,8 @@ struct plan_limits {
 
 /* The most that the zones of one class or enclave hold. */
 struct most {
-    uint32_t zones, acc, per_node, in_node, in_leaf, in_pod, in_kind, in_site;
+    uint32_t zones, acc, per_node, in_node, in_leaf, in_pod, in_site;
+    bool sites; /* more than one */
 };
 
 struct plan_limits *sched_limits(const struct plan_input *in)
@@ -118,19 +119,17 @@ static uint32_t usable(const struct fab_zone *z, const struct plan_pending *job,
 static struct most most_of(const struct fabric *f, const struct plan_pending *job)
 {
     struct most m = {0};
-    uint32_t kind = PLAN_NONE, in_kind = 0, site = PLAN_NONE, in_site = 0;
+    uint32_t kind = PLAN_NONE, in_site = 0, first = PLAN_NONE;
     for (uint32_t i = 0; i < f->n_zones; i++) {
         const struct fab_zone *z = &f->zones[i];
         if (!zone_of_job(z, job))
             continue;
-        in_kind = z->kind == kind ? in_kind : 0;
-        in_site = z->kind == kind && z->site == site ? in_site : 0;
+        in_site = z->kind == kind ? in_site : 0; /* a kind lies in one site */
         kind = z->kind;
-        site = z->site;
-        in_kind += usable(z, job, z->n_nodes);
+        first = first == PLAN_NONE ? z->site : first;
+        m.sites |= z->site != first;
         in_site += usable(z, job, z->n_nodes);
         m.zones++;
-        m.in_kind = BT_MAX(m.in_kind, in_kind);
         m.in_site = BT_MAX(m.in_site, in_site);
         m.in_pod = BT_MAX(m.in_pod, usable(z, job, z->n_nodes));
         m.in_leaf = BT_MAX(m.in_leaf, usable(z, job, z->biggest_rack));
@@ -273,7 +272,7 @@ int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job, st
             break;
         }
     }
-    return too_wide(job, "", m.in_kind, err);
+    return too_wide(job, m.sites ? " at one site" : "", m.in_site, err);
 }
 
 int sched_possible(const struct plan_input *in, const struct plan_pending *job, struct bt_err *err)

@@ -86,6 +86,24 @@ loss() { as ana -q job log "$1" --stream metrics | jq -rs '[.[] | select(.loss)]
     as council -q site drain geneva --resume
 }
 
+@test "a gang waits for one cluster rather than span two" {
+    printf '#!/bin/sh\necho "$SLURMD_NODENAME"\n' >"$BATS_TEST_TMPDIR/job.sh"
+    as council -q site drain lyon
+    first=$(as ana -q submit --class h200 --time 5m -n 16 --wrap 'sleep 4')
+    await 20 runs "$first"
+    as council -q site drain lyon --resume
+    gang=$(as ana -q submit --class h200 --time 5m -n 32 --per-node 8 "$BATS_TEST_TMPDIR/job.sh")
+    run -0 as ana job wait "$gang"
+    run -0 as ana -q job log "$gang"
+    [ "$(sort -u <<<"$output" | grep -c '^geneva[1-4]$')" = 4 ]
+    run -0 as ana job show "$gang" --json
+    [ "$(jq -r ".attempts | length" <<<"$output")" = 1 ]
+    run as ana submit --class h200 --time 5m -n 40 --dry-run --wrap true
+    [ "$status" -ne 0 ]
+    [[ "$output" == *"asks for 40 accelerators at one site; the largest that it may use has 32"* ]]
+}
+runs() { [ "$(as ana job show "$1" --json | jq -r .state)" = running ]; } # JOB
+
 @test "a person's jobs run as the account that they are mapped to at the site" {
     [ "$(id -u)" = 0 ] || skip "only root submits for others"
     account=$(getent passwd | awk -F: '$3 >= 1000 && $1 != "nobody" { print $1; exit }')

@@ -210,7 +210,8 @@ static void places_of_what_was_taken_back_are_used_again(void **s)
 static void a_job_goes_where_all_its_data_is(void **s)
 {
     struct fixture *f = *s;
-    struct bt_uuid here = fixture_id(f), there = fixture_id(f), wide = fixture_id(f);
+    struct bt_uuid here = fixture_id(f), there = fixture_id(f);
+    struct bt_uuid first = fixture_id(f), second = fixture_id(f);
     const struct reply *r;
 
     declare(f, "here", "c4", 7);
@@ -226,11 +227,15 @@ static void a_job_goes_where_all_its_data_is(void **s)
     r = asks(f, fixture_id(f), "wiki", 5); /* here and there have eight */
     assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
     assert_non_null(strstr(r->err.text, "asks for 5 accelerators where its data sets are"));
-    assert_int_equal(asks(f, wide, "c4", 8)->http, 201);
+    r = asks(f, fixture_id(f), "c4", 8); /* and no gang spans both */
+    assert_int_equal(r->err.code, BT_ERR_IMPOSSIBLE);
+    assert_int_equal(asks(f, first, "c4", 4)->http, 201);
+    assert_int_equal(asks(f, second, "c4", 4)->http, 201);
     assert_int_equal(asks(f, there, "c4 wiki", 4)->http, 201);
     assert_int_equal(asks(f, here, "c4 code", 4)->http, 201);
     fixture_compare(f);
-    cancel_of(f, wide);
+    cancel_of(f, first);
+    cancel_of(f, second);
     fixture_plan(f);
     assert_string_equal(site_of_job(f, there), "geneva");
     assert_string_equal(site_of_job(f, here), "here");

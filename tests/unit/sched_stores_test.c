@@ -54,22 +54,27 @@ static struct plan_pending *ask(struct world *w, uint32_t acc, uint32_t stores)
     return p;
 }
 
-/* A job that holds the site until so many hours from now. */
-static void occupy(struct world *w, uint32_t site, uint32_t hours)
+/* A job that holds the first nodes of the site until so many hours from now. */
+static void occupy_some(struct world *w, uint32_t site, uint32_t hours, uint32_t n)
 {
     struct plan_running *r = &w->running[w->in.n_running];
     *r = (struct plan_running)
     {
         .start_us = S(-3600)
         , .limit_us = S(hours * 3600)
-        , .handle = 1 + w->in.n_running, .parts_off = 4 * w->in.n_running, .n_parts = 4,
+        , .handle = 1 + w->in.n_running, .parts_off = 4 * w->in.n_running, .n_parts = n,
           .nation = PLAN_NONE
     };
-    for (uint32_t i = 0; i < 4; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         w->parts[r->parts_off + i] = (struct plan_part){.node = 4 * site + i, .mask = 0xff};
         w->nodes[4 * site + i].free_mask = 0;
     }
     w->in.n_running++;
+}
+
+static void occupy(struct world *w, uint32_t site, uint32_t hours)
+{
+    occupy_some(w, site, hours, 4);
 }
 
 static struct plan_output plan(struct world *w)
@@ -88,10 +93,10 @@ static void a_job_runs_only_where_its_data_is(void **state)
         int start;        /* hours; -1: never */
         uint32_t at_once; /* nodes that it then starts on, as bits; 0: it waits */
     } rows[] = {
-        {BIT(1), 8, 0, 0x0f},           {BIT(2), 8, 0, 0xf0},  {BIT(1) | BIT(2), 8, 0, 0xff},
-        {BIT(2), 3, 0, 0xf0},           {BIT(1), 32, 0, 0x0f}, {BIT(2), 40, -1, 0},
-        {BIT(1) | BIT(2), 64, 0, 0xff}, {0, 64, 0, 0xff},      {BIT(3), 1, -1, 0},
-        {PLAN_NO_STORE, 1, -1, 0},
+        {BIT(1), 8, 0, 0x0f},         {BIT(2), 8, 0, 0xf0},  {BIT(1) | BIT(2), 8, 0, 0xff},
+        {BIT(2), 3, 0, 0xf0},         {BIT(1), 32, 0, 0x0f}, {BIT(2), 40, -1, 0},
+        {BIT(1) | BIT(2), 33, -1, 0}, {0, 32, 0, 0xff},      {BIT(3), 1, -1, 0},
+        {PLAN_NO_STORE, 1, -1, 0},    {0, 33, -1, 0},
     };
     struct world w;
     (void)state;
@@ -106,10 +111,37 @@ static void a_job_runs_only_where_its_data_is(void **state)
             assert_true(rows[i].at_once >> out.parts[s->parts_off + k].node & 1);
         if (rows[i].start < 0)
             assert_int_equal(s->reason, rows[i].stores == PLAN_NO_STORE ? PLAN_REASON_DATA
-                                                                        : PLAN_REASON_DATA_DOWN);
+                                        : rows[i].stores                ? PLAN_REASON_DATA_DOWN
+                                                                        : PLAN_REASON_IMPOSSIBLE);
         assert_int_equal(sched_possible(&w.in, &w.pending[0], NULL) == 0, rows[i].start >= 0);
         sched_plan_done(&out);
     }
+}
+
+/* Two nodes of each site are free, and no cluster could start a gang on all four. */
+static void a_gang_never_spans_sites(void **state)
+{
+    static const enum plan_level levels[] = {PLAN_ANY, PLAN_SITE, PLAN_POD};
+    struct world w;
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(levels); i++) {
+        world_init(&w);
+        occupy_some(&w, 0, 4, 2);
+        occupy_some(&w, 1, 2, 2);
+        ask(&w, 32, 0)->level = (uint8_t)levels[i];
+        ask(&w, 16, 0)->walltime_s = 60;
+        struct plan_output out = plan(&w);
+        assert_int_equal(out.slots[0].start_us, S(2 * 3600));
+        assert_int_equal(out.slots[0].need_nodes, 4);
+        assert_true(out.slots[1].starts_now);
+        sched_plan_done(&out);
+    }
+    struct bt_err err = {0};
+    world_init(&w);
+    assert_int_equal(sched_possible(&w.in, ask(&w, 33, 0), &err), -BT_ERR_IMPOSSIBLE);
+    assert_string_equal(err.text,
+                        "asks for 33 accelerators at one site; the largest that it may use "
+                        "has 32");
 }
 
 static void it_waits_for_its_site_while_others_go_elsewhere(void **state)
@@ -216,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_runs_only_where_its_data_is),
+        cmocka_unit_test(a_gang_never_spans_sites),
         cmocka_unit_test(it_waits_for_its_site_while_others_go_elsewhere),
         cmocka_unit_test(a_promise_that_moves_with_the_data_names_it),
         cmocka_unit_test(a_second_site_may_only_help),
