@@ -79,9 +79,14 @@ static void check_rights(struct check *k)
     BT_AUTO char *add = bt_printf("beamtime site add %s … --user ACCOUNT", k->look->name);
 
     rule(k, c->user_uid < 0, WRONG, "user", add, "this site has no Unix account '%s'", user);
-    rule(k, c->user_uid >= 0 && c->user_uid < UID_LEAST, *user ? WRONG : ADVICE, "user", add,
+    rule(k, *user && c->user_uid >= 0 && c->user_uid < UID_LEAST, WRONG, "user", add,
          "jobs of people who are not mapped are refused: they would run as uid %d, below %d",
          c->user_uid, UID_LEAST);
+    rule(k, *user && bt_streq(user, c->slurm_user), c->user_uid == c->uid ? ADVICE : WRONG, "user",
+         add, "jobs of people who are not mapped are for '%s', who may do anything in this cluster",
+         user);
+    rule(k, !*user && c->privileged, ADVICE, "user", add,
+         "whom nobody has mapped has no account here: such jobs go to other sites, or wait");
     rule(k, !c->privileged && *user && c->user_uid != c->uid, WRONG, "rights", run_as,
          "uid %d may not submit for %s: only %s and root may", c->uid, user, c->slurm_user);
     rule(k, !c->privileged, ADVICE, "rights", run_as,

@@ -59,10 +59,12 @@ static void findings(const struct wire_conf *c, const struct site_look *more, st
 static void each_setting_that_is_bad_is_named(void **unused)
 {
     static const struct site_look plain = {&site, NULL, "geneva", "22.05.8", 0, 0};
+    static const struct site_conf nobody = {.slurm_conf = "/c", .account = "beam"};
+    static const struct site_look unmapped = {&nobody, NULL, "geneva", "22.05.8", 0, 0};
     static const struct site_look other = {&site, NULL, "geneva", "23.11.1", 5, 2};
-    struct wire_conf c[28];
+    struct wire_conf c[30];
     int n = 0;
-    const char *expected[28];
+    const char *expected[30];
 
     (void)unused;
 #define CASE(text, ...)                   \
@@ -75,6 +77,8 @@ static void each_setting_that_is_bad_is_named(void **unused)
     CASE("", (void)with);
     CASE("wrong user", with->user_uid = -1);
     CASE("wrong user", with->user_uid = 64);
+    CASE("wrong user", bt_copy(with->slurm_user, 33, "beamjobs"));
+    CASE("advice user", bt_copy(with->slurm_user, 33, "beamjobs"), with->user_uid = 64030);
     CASE("wrong rights; advice rights", with->privileged = false);
     CASE("advice rights", with->privileged = false, with->user_uid = 64030);
     CASE("wrong rights; advice rights; wrong PrivateData", with->privileged = false,
@@ -108,13 +112,16 @@ static void each_setting_that_is_bad_is_named(void **unused)
          with->message_timeout_s = 100, with->min_job_age_s = 2, with->returns = false);
     CASE("advice Prolog; advice Epilog; advice HealthCheckProgram",
          with->prolog[0] = with->epilog[0] = with->health[0] = '\0');
-    assert_int_equal(28, n);
+    assert_int_equal(30, n);
     for (int i = 0; i < n; i++) {
         BT_BUF_AUTO struct bt_buf text = {0};
 
         findings(&c[i], &plain, &text);
         assert_string_equal(expected[i], bt_buf_text(&text));
     }
+    BT_BUF_AUTO struct bt_buf nobodys = {0};
+    findings(&c[0], &unmapped, &nobodys);
+    assert_string_equal("advice user", bt_buf_text(&nobodys));
     BT_BUF_AUTO struct bt_buf text = {0};
     bt_copy(c[0].scheduler, 32, "sched/backfill"); /* needed by the others' jobs */
     findings(&c[0], &other, &text);

@@ -281,6 +281,15 @@ static bool maps(const struct cluster *c)
     return geteuid() < UID_LEAST || geteuid() == c->slurm_user;
 }
 
+/* SlurmUser may do anything in Slurm. On a machine of one person that is this person. */
+static bool is_slurm(const struct cluster *c, const struct passwd *pw)
+{
+    const char *shell = pw->pw_shell ? pw->pw_shell : "";
+
+    return pw->pw_uid == c->slurm_user &&
+           (pw->pw_uid != geteuid() || bt_ends(shell, "/nologin") || bt_ends(shell, "/false"));
+}
+
 /* Whom the job runs as. Only root and the cluster's SlurmUser may submit for others, and Slurm
  * would take uid 0 from them: we do not. */
 static int find_user(const struct cluster *c, const char *name, uid_t *ret_uid, gid_t *ret_gid,
@@ -305,6 +314,12 @@ static int find_user(const struct cluster *c, const char *name, uid_t *ret_uid, 
         return bt_next(err,
                        bt_fail(err, BT_ERR_IMPOSSIBLE, "jobs never run as %s (uid %u, below %d)",
                                found->pw_name, found->pw_uid, UID_LEAST),
+                       "beamtime person map PERSON SITE ACCOUNT, or site add … --user ACCOUNT");
+    if (is_slurm(c, found))
+        return bt_next(err,
+                       bt_fail(err, BT_ERR_IMPOSSIBLE,
+                               "jobs never run as %s, who may do anything in this cluster",
+                               found->pw_name),
                        "beamtime person map PERSON SITE ACCOUNT, or site add … --user ACCOUNT");
     if (found->pw_uid != geteuid() && geteuid() != 0 && geteuid() != c->slurm_user)
         return bt_next(err,
