@@ -129,6 +129,7 @@ static struct event *make_institution(const char *nation, int reply)
     ev->u.admin.op = ADMIN_INSTITUTION;
     bt_copy(ev->u.admin.institution, sizeof ev->u.admin.institution, "lab");
     ev->u.admin.tier = 1;
+    ev->u.admin.until_us = INT64_MAX;
     return ev;
 }
 
