@@ -312,6 +312,7 @@ int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err
     BT_BUF_AUTO struct bt_buf body = {0};
     REPLY_AUTO struct reply reply = {0};
     struct json_writer w = {.to = &body};
+    long long id;
     int rc;
 
     if (!cli_has(a, "until") || !cli_has(a, "reason"))
@@ -328,10 +329,9 @@ int cmd_outage_add(struct app *app, const struct cli_args *a, struct bt_err *err
         return rc;
     if (app->format == OUT_JSON)
         out_json(&reply);
-    app_note(app, "outage %lld of %lld nodes is planned; `beamtime outage end %lld` calls it off",
-             (long long)json_i64(json_get(reply.json, "id"), 0),
-             (long long)json_i64(json_get(reply.json, "nodes"), 0),
-             (long long)json_i64(json_get(reply.json, "id"), 0));
+    id = (long long)json_i64(json_get(reply.json, "id"), 0);
+    app_note(app, "outage %lld of nodes %s is planned; `beamtime outage end %lld` calls it off", id,
+             a->pos[0], id);
     return 0;
 }
 

@@ -192,6 +192,16 @@ static void show_result(struct app *app, const struct json *j, struct bt_buf *to
         bt_buf_printf(to, "  %s/record/%" PRId64, app->profile.public_url, result);
 }
 
+/* Most reasons begin as their line does. */
+static void show_wait(const char *text, struct bt_buf *to)
+{
+    static const char begin[] = "waits for ";
+    bool same = bt_starts(text, begin);
+
+    bt_buf_str(to, same ? "\n  waits for " : "\n  why       ");
+    text_clean(to, same ? text + sizeof begin - 1 : text);
+}
+
 int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
 {
     REPLY_AUTO struct reply reply = {0};
@@ -211,10 +221,8 @@ int cmd_job_show(struct app *app, const struct cli_args *a, struct bt_err *err)
     bt_buf_printf(&text, "\n  state     %s%s%s", out_color(app->color, out_str(j, "state")),
                   out_str(j, "state"), out_plain(app->color));
     show_end(j, &text);
-    if (*out_str(j, "waits_for") && !out_when(j, "started_at") && !out_when(j, "ended_at")) {
-        bt_buf_str(&text, "\n  waits for ");
-        text_clean(&text, out_str(j, "waits_for"));
-    }
+    if (*out_str(j, "waits_for") && !out_when(j, "started_at") && !out_when(j, "ended_at"))
+        show_wait(out_str(j, "waits_for"), &text);
     show_times(j, &text);
     show_datasets(j, &text);
     bt_buf_printf(&text, "\n  quota     %s acc-h held", text_hours(out_mras(j, "hold_mras"), out));
@@ -408,10 +416,8 @@ static void explain_plan(const struct json *e, struct bt_buf *to)
         add_time(to, "\n            at the earliest ", out_when(e, "floor_at"));
         bt_buf_str(to, " if running jobs end as their owners' jobs usually do");
     }
-    if (*out_str(json_get(e, "reason"), "text")) {
-        bt_buf_str(to, "\n  waits for ");
-        text_clean(to, out_str(json_get(e, "reason"), "text"));
-    }
+    if (*out_str(json_get(e, "reason"), "text"))
+        show_wait(out_str(json_get(e, "reason"), "text"), to);
     explain_fit(json_get(e, "fit"), to);
     if (in_front > 0)
         bt_buf_printf(to, "\n  in front  %" PRId64 " jobs of the plan", in_front);

@@ -78,6 +78,8 @@ static int raw_member(void *arg, const char *key, const struct json *v)
 {
     struct bt_buf *to = arg;
 
+    if (json_is(v) == JSON_IS_NULL)
+        return 0;
     bt_buf_printf(to, "%s%s=", to->n ? " " : "", key);
     raw_value(v, to);
     return 0;
