@@ -247,6 +247,8 @@ static int load_job_state(struct core *c, const struct row_job_state *r, struct 
     if (!job_state_terminal(j->state)) {
         job_live(c, slot);
         c->persons[j->person - 1].n_live++;
+    } else {
+        habit_note(c, j);
     }
     return 0;
 }

@@ -363,8 +363,9 @@ static void add_running(const struct core *c, struct plan *p, const struct job *
 {
     const struct attempt *a = j->att;
     uint32_t at = p->in.n_running++;
-    int64_t limit =
-        a->wanted_us + attempt_tried_us(a, c->now_us) + (j->walltime_s + j->grace_s) * BT_US_PER_S;
+    int64_t began = a->wanted_us + attempt_tried_us(a, c->now_us);
+    int64_t limit = began + (j->walltime_s + j->grace_s) * BT_US_PER_S;
+    int64_t usual = habit_us(c, j);
 
     if (j->stop != STOP_NONE)
         limit = BT_MIN(limit, a->stop_us + j->grace_s * BT_US_PER_S);
@@ -373,6 +374,7 @@ static void add_running(const struct core *c, struct plan *p, const struct job *
     p->running[at] = (struct plan_running){
         .start_us = a->wanted_us,
         .limit_us = BT_MAX(limit, c->now_us + BT_US_PER_S),
+        .expected_us = usual ? BT_MAX(began + usual, c->now_us + BT_US_PER_S) : 0,
         .handle = slot,
         .n_parts = (uint32_t)a->n_places,
         .nation = (uint32_t)j->nation - 1,

@@ -33,8 +33,17 @@ struct institution {
     struct row_institution row;
 };
 
+/* Of the last jobs that ran to an end of their own: the parts of their walltime that they used, in
+ * 255ths; not persisted, loaded with the jobs. */
+enum { HABIT_JOBS = 8 };
+struct habit {
+    uint8_t used[HABIT_JOBS];
+    uint8_t n; /* from HABIT_JOBS on all are filled, and the next replaces used[n % HABIT_JOBS] */
+};
+
 struct person {
     struct row_person row;
+    struct habit habit;
     int32_t n_live; /* jobs that are not terminal */
     uint32_t
         stores; /* of sites where its jobs have an account, as plan_pending.stores; 0: of all */
@@ -446,6 +455,12 @@ void reservation_nodes(const struct core *c, const struct row_outage *r, struct 
 /* What a job needs of a reservation's time. */
 int64_t reservation_need_us(const struct job *j);
 void class_note(struct core *c, uint32_t word);
+/* habit.c */
+void habit_note(struct core *c, const struct job *j); /* it is terminal */
+/* How long it will run at least, if it does as most of its person's jobs did (three of four used
+ * more of their walltime); 0: too few of them have ended. */
+int64_t habit_us(const struct core *c, const struct job *j);
+
 void nodes_changed(struct core *c); /* the plan and the limits follow */
 void sites_cleared(struct core *c); /* now: their clearances end by themselves */
 struct plan_limits *limits_of(struct core *c);

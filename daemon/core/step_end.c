@@ -241,6 +241,7 @@ void job_terminal(struct core *c, uint32_t slot, enum job_state to, const struct
     emit_job_state(c, j);
     emit_job_event(c, job_state_name(to), "facility/core", j, NULL);
     emit_settled(c, j);
+    habit_note(c, j);
     attempt_drop(j);
     job_not_live(c, slot);
     c->persons[j->person - 1].n_live--;

@@ -133,7 +133,6 @@ struct plan_pending {
     uint32_t min_acc, max_acc; /* accelerators in all; max_acc 0 = min_acc. 1 <= min <= max */
     uint32_t per_node;         /* accelerators on each node; 0 = as many as a node has */
     uint32_t walltime_s;       /* 1..PLAN_MAX_WALLTIME_S */
-    uint32_t expected_s;       /* historical low estimate of its run time; 0 = walltime_s */
     uint32_t nation, project, person; /* into shares; PLAN_NONE = none */
     uint32_t reservation;             /* runs inside that one, and nowhere else; 0 = in none */
     uint32_t after;     /* handle of the job that must end first (its last dependency); PLAN_NONE */

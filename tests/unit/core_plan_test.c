@@ -100,6 +100,16 @@ static void exited(struct fixture *f, struct bt_uuid id)
     assert_int_equal(fixture_step(f, ev)->err.code, 0);
 }
 
+static void finished(struct fixture *f, struct bt_uuid id)
+{
+    struct event *ev = fixture_event(EV_MANIFEST, NODE1);
+
+    ev->u.manifest.job = id;
+    ev->u.manifest.attempt = 1;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+    assert_string_equal(state_of(f, id)->state, "completed");
+}
+
 static void ended(struct fixture *f, struct bt_uuid id, int attempt, bool checkpointed)
 {
     struct event *ev = fixture_event(EV_RANKS_ENDED, NODE1);
@@ -322,6 +332,19 @@ static bool wants_run(const struct fixture *f, struct bt_uuid id)
     return false;
 }
 
+/* The node's agent speaks to a daemon that was restarted. */
+static void revive(struct fixture *f)
+{
+    struct event *ev = fixture_event(EV_NODE_REPORT, NODE1);
+    struct ev_node_report *e = &ev->u.node_report;
+
+    bt_copy(e->node, sizeof e->node, "n1");
+    bt_copy(e->class, sizeof e->class, "cpu");
+    e->n_acc = 4;
+    e->registers = true;
+    assert_int_equal(fixture_step(f, ev)->err.code, 0);
+}
+
 static struct bt_uuid asks(struct fixture *f, int32_t accelerators, int32_t walltime_s)
 {
     struct bt_uuid id = fixture_id(f);
@@ -355,6 +378,47 @@ static void who_waits_starts_with_the_end_of_another(void **state)
     exited(f, second);
     assert_string_equal(state_of(f, third)->state, "starting");
     fixture_compare(f);
+}
+
+/* Five jobs of ten minutes each end after one; who waits for the sixth may hope for the same. */
+static void the_earliest_start_follows_what_peoples_jobs_usually_do(void **state)
+{
+    struct fixture *f = *state;
+    const struct plan_slot *slot;
+    struct bt_uuid id, first;
+    int64_t began;
+
+    for (int i = 0; i < 5; i++) {
+        id = asks(f, 4, 600);
+        fixture_plan(f);
+        run(f, id, 1);
+        for (int k = 0; k < 6; k++) {
+            fixture_advance(f, 10);
+            heartbeat(f, id, 1, 0);
+        }
+        exited(f, id);
+        finished(f, id);
+    }
+    fixture_restart(f);
+    revive(f);
+    first = asks(f, 4, 600);
+    fixture_plan(f);
+    began = f->now_us;
+    run(f, first, 1);
+    id = asks(f, 4, 600);
+    fixture_plan(f);
+    slot = plan_slot_of(f->core->plan, id);
+    assert_non_null(slot);
+    assert_true(slot->start_us >= began + 600 * BT_US_PER_S);
+    assert_in_range(slot->floor_us - began, 55 * BT_US_PER_S, 70 * BT_US_PER_S);
+    for (int k = 0; k < 10; k++) { /* it runs longer than most: at any moment */
+        fixture_advance(f, 10);
+        heartbeat(f, first, 1, 0);
+    }
+    fixture_plan(f);
+    slot = plan_slot_of(f->core->plan, id);
+    assert_non_null(slot);
+    assert_in_range(slot->floor_us - f->now_us, 0, 5 * BT_US_PER_S);
 }
 
 static void what_would_break_a_promise_waits_for_its_turn(void **state)
@@ -475,6 +539,7 @@ int main(void)
         T(what_cannot_be_given_is_not_guaranteed),
         T(what_can_never_run_is_refused_with_its_reason),
         T(who_waits_starts_with_the_end_of_another),
+        T(the_earliest_start_follows_what_peoples_jobs_usually_do),
         T(what_would_break_a_promise_waits_for_its_turn),
         T(who_was_cancelled_leaves_the_place_to_the_next),
         T(nothing_starts_that_a_plan_in_the_making_does_not_know),
