@@ -1,12 +1,25 @@
 /* habit.c - how much of their walltime people's jobs use, for the earliest end of one that runs.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/state.h"
 #include "lib/base/time.h"
 
 enum { HABIT_LEAST = 4 /* jobs; of fewer nothing is said */, WHOLE = 255 };
+
+static uint8_t lower_quartile(const uint8_t *v, int n)
+{
+    uint8_t sorted[HABIT_JOBS];
+
+    for (int i = 0; i < n; i++) {
+        int k = i;
+
+        for (; k > 0 && sorted[k - 1] > v[i]; k--)
+            sorted[k] = sorted[k - 1];
+        sorted[k] = v[i];
+    }
+    return sorted[n / 4];
+}
 
 void habit_note(struct core *c, const struct job *j)
 {
@@ -19,22 +32,11 @@ void habit_note(struct core *c, const struct job *j)
     h->used[h->n++ % HABIT_JOBS] = (uint8_t)BT_MIN((ran * WHOLE + may - 1) / may, WHOLE);
     if (h->n >= 2 * HABIT_JOBS)
         h->n -= HABIT_JOBS;
-}
-
-static int by_share(const void *x, const void *y)
-{
-    return (int)*(const uint8_t *)x - (int)*(const uint8_t *)y;
+    if (h->n >= HABIT_LEAST)
+        h->usual = lower_quartile(h->used, BT_MIN(h->n, HABIT_JOBS));
 }
 
 int64_t habit_us(const struct core *c, const struct job *j)
 {
-    const struct habit *h = &c->persons[j->person - 1].habit;
-    uint8_t used[HABIT_JOBS];
-    size_t n = BT_MIN(h->n, HABIT_JOBS);
-
-    if (n < HABIT_LEAST)
-        return 0;
-    memcpy(used, h->used, n);
-    qsort(used, n, 1, by_share);
-    return j->walltime_s * BT_US_PER_S * used[n / 4] / WHOLE;
+    return j->walltime_s * BT_US_PER_S * c->persons[j->person - 1].habit.usual / WHOLE;
 }

@@ -38,7 +38,8 @@ struct institution {
 enum { HABIT_JOBS = 8 };
 struct habit {
     uint8_t used[HABIT_JOBS];
-    uint8_t n; /* from HABIT_JOBS on all are filled, and the next replaces used[n % HABIT_JOBS] */
+    uint8_t n;     /* from HABIT_JOBS on all are filled, the next replaces used[n % HABIT_JOBS] */
+    uint8_t usual; /* three of four used more; 0: too few have ended */
 };
 
 struct person {
