@@ -9,7 +9,7 @@ enum { HABIT_LEAST = 4 /* jobs; of fewer nothing is said */, WHOLE = 255 };
 
 static uint8_t lower_quartile(const uint8_t *v, int n)
 {
-    uint8_t sorted[HABIT_JOBS];
+    uint8_t sorted[HABIT_JOBS] = {0};
 
     for (int i = 0; i < n; i++) {
         int k = i;
