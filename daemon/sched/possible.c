@@ -25,8 +25,10 @@ struct plan_limits {
 
 /* The most that the zones of one class or enclave hold. */
 struct most {
-    uint32_t zones, acc, per_node, in_node, in_leaf, in_pod, in_site;
-    bool sites; /* more than one */
+    uint32_t zones, in_node, in_leaf, in_pod;
+    uint32_t in_site;  /* a gang on parts of nodes lies in one pod */
+    uint32_t at_parts; /* of one site, if such a gang could lie in several pods */
+    bool sites;        /* more than one */
 };
 
 struct plan_limits *sched_limits(const struct plan_input *in)
@@ -119,19 +121,21 @@ static uint32_t usable(const struct fab_zone *z, const struct plan_pending *job,
 static struct most most_of(const struct fabric *f, const struct plan_pending *job)
 {
     struct most m = {0};
-    uint32_t kind = PLAN_NONE, in_site = 0, first = PLAN_NONE;
+    uint32_t kind = PLAN_NONE, in_kind = 0, first = PLAN_NONE;
     for (uint32_t i = 0; i < f->n_zones; i++) {
         const struct fab_zone *z = &f->zones[i];
         if (!zone_of_job(z, job))
             continue;
-        in_site = z->kind == kind ? in_site : 0; /* a kind lies in one site */
+        bool parts = job->per_node && job->per_node < z->acc;
+        in_kind = z->kind == kind ? in_kind : 0; /* a kind lies in one site */
         kind = z->kind;
         first = first == PLAN_NONE ? z->site : first;
         m.sites |= z->site != first;
-        in_site += usable(z, job, z->n_nodes);
+        in_kind += usable(z, job, z->n_nodes);
         m.zones++;
-        m.in_site = BT_MAX(m.in_site, in_site);
         m.in_pod = BT_MAX(m.in_pod, usable(z, job, z->n_nodes));
+        m.in_site = BT_MAX(m.in_site, parts ? usable(z, job, z->n_nodes) : in_kind);
+        m.at_parts = BT_MAX(m.at_parts, in_kind);
         m.in_leaf = BT_MAX(m.in_leaf, usable(z, job, z->biggest_rack));
         m.in_node = BT_MAX(m.in_node, usable(z, job, 1));
     }
@@ -167,6 +171,17 @@ static int too_wide(const struct plan_pending *job, const char *where, uint32_t 
                                                            : " where its data sets are",
                            where, most),
                    "ask for at most %" PRIu32 " or a looser level", most);
+}
+
+/* Where its pod alone bounds it, whole nodes would do. */
+static int in_parts(const struct plan_pending *job, uint32_t most, struct bt_err *err)
+{
+    return bt_next(err,
+                   bt_fail(err, BT_ERR_IMPOSSIBLE,
+                           "asks for %" PRIu32 " accelerators on parts of nodes of one pod; the "
+                           "largest that it may use has %" PRIu32,
+                           job->min_acc, most),
+                   "ask for at most %" PRIu32 ", or for whole nodes (without --per-node)", most);
 }
 
 static int no_such_node(const struct plan_limits *l, const struct plan_pending *job,
@@ -267,12 +282,14 @@ int sched_limits_allow(struct plan_limits *l, const struct plan_pending *job, st
         case PLAN_POD:
             return too_wide(job, " in one pod", m.in_pod, err);
         case PLAN_SITE:
-            return too_wide(job, " at one site", job->per_node ? m.in_pod : m.in_site, err);
         case PLAN_ANY:
             break;
         }
     }
-    return too_wide(job, m.sites ? " at one site" : "", m.in_site, err);
+    bool at_site = m.sites || (job->level_required && job->level == PLAN_SITE);
+    if (job->min_acc > m.in_site && job->min_acc <= m.at_parts)
+        return in_parts(job, m.in_site, err);
+    return too_wide(job, at_site ? " at one site" : "", m.in_site, err);
 }
 
 int sched_possible(const struct plan_input *in, const struct plan_pending *job, struct bt_err *err)

@@ -518,6 +518,20 @@ static void impossible_requests_are_refused_with_the_limit(void **state)
         {{.min_acc = 33, .walltime_s = 60, .accel_class = 255, .level = 2, .level_required = 1},
          -BT_ERR_IMPOSSIBLE,
          "asks for 33 accelerators in one pod; the largest that it may use has 32"},
+        {{.min_acc = 64, .walltime_s = 60, .accel_class = 255, .per_node = 8}, 0, ""},
+        {{.min_acc = 64,
+          .walltime_s = 60,
+          .accel_class = 255,
+          .per_node = 8,
+          .level = 1,
+          .level_required = 1},
+         0,
+         ""},
+        {{.min_acc = 16, .walltime_s = 60, .accel_class = 255, .per_node = 4}, 0, ""},
+        {{.min_acc = 17, .walltime_s = 60, .accel_class = 255, .per_node = 4},
+         -BT_ERR_IMPOSSIBLE,
+         "asks for 17 accelerators on parts of nodes of one pod; the largest that it may use has "
+         "16"},
         {{.min_acc = 8, .walltime_s = 60, .accel_class = 3},
          -BT_ERR_IMPOSSIBLE,
          "the facility has no accelerators of class 3"},
@@ -530,6 +544,29 @@ static void impossible_requests_are_refused_with_the_limit(void **state)
         struct bt_err err = {0};
         assert_int_equal(sched_possible(&w.in, &cases[i].p, &err), cases[i].rc);
         assert_string_equal(err.text, cases[i].text);
+    }
+}
+
+static void what_may_be_asked_for_is_planned(void **state)
+{
+    static const struct {
+        uint32_t acc;
+        uint8_t per_node, level;
+    } rows[] = {{64, 8, PLAN_SITE}, {64, 8, PLAN_ANY},  {64, 0, PLAN_SITE},
+                {16, 4, PLAN_SITE}, {17, 4, PLAN_ANY},  {32, 4, PLAN_SITE},
+                {20, 5, PLAN_POD},  {12, 4, PLAN_LEAF}, {8, 8, PLAN_LEAF}};
+    static struct world w;
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        world_init(&w, 8, 8, 2, 4);
+        struct plan_pending *p = ask(&w, 1, rows[i].acc, 1);
+        p->per_node = rows[i].per_node;
+        p->level = rows[i].level;
+        p->level_required = rows[i].level != PLAN_ANY;
+        struct plan_output out = plan(&w);
+        bool possible = sched_possible(&w.in, p, NULL) == 0;
+        assert_int_equal(possible, out.slots[0].start_us < INT64_MAX);
+        sched_plan_done(&out);
     }
 }
 
@@ -841,6 +878,7 @@ int main(void)
         cmocka_unit_test(an_explanation_names_who_is_in_front_and_what_would_help),
         cmocka_unit_test(a_shorter_walltime_fits_before_a_promise),
         cmocka_unit_test(impossible_requests_are_refused_with_the_limit),
+        cmocka_unit_test(what_may_be_asked_for_is_planned),
         cmocka_unit_test(memory_and_bandwidth_narrow_the_choice),
         cmocka_unit_test(a_gang_that_asks_for_nothing_spans_what_others_divide),
         cmocka_unit_test(more_than_the_facility_has_is_refused_with_what_there_is),
