@@ -391,8 +391,18 @@ int cmd_node_measure(struct app *app, const struct cli_args *a, struct bt_err *e
     return BT_MIN(rc, 0);
 }
 
+/* What it is now: up may also mean down still, for a reason of its cluster's. */
+static void note_node(const struct app *app, const char *name, const struct reply *reply)
+{
+    const char *reason = json_str(json_get(reply->json, "reason"), "-");
+
+    app_note(app, "node %s is %s%s%s", name, json_str(json_get(reply->json, "state"), "set"),
+             bt_streq(reason, "-") ? "" : ": ", bt_streq(reason, "-") ? "" : reason);
+}
+
 static int change_node(void *arg, const char *name)
 {
+    REPLY_AUTO struct reply reply = {0};
     static const struct field fields[] = {{"reason", "reason", FIELD_TEXT},
                                           {"until", "until", FIELD_TIME},
                                           {"tier", "tier", FIELD_INT}};
@@ -411,10 +421,16 @@ static int change_node(void *arg, const char *name)
     rc = write_fields(&w, ch->a, fields, BT_ARRAY_LEN(fields), ch->err);
     jw_end_object(&w);
     if (rc >= 0)
-        rc = send_body(ch->app, "POST", bt_buf_text(&path), &body, ch->err);
-    if (rc >= 0)
-        app_note(ch->app, "node %s is %s", name, ch->state ? ch->state : "set");
-    return rc;
+        rc = app_send(ch->app, "POST", bt_buf_text(&path), bt_buf_text(&body), &reply, ch->err);
+    if (rc < 0)
+        return rc;
+    if (ch->app->format == OUT_JSON)
+        out_json(&reply);
+    if (ch->state)
+        note_node(ch->app, name, &reply);
+    else
+        app_note(ch->app, "node %s is set", name);
+    return 0;
 }
 
 static int node_state(struct app *app, const struct cli_args *a, const char *state,

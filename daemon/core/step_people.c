@@ -448,6 +448,37 @@ static int do_quota(struct core *c, struct doing *d)
 
 /* ---- machines ---- */
 
+/* Up, as far as its cluster lets it: what that holds against it stays until it says otherwise. */
+static int resume_node(struct core *c, struct doing *d, struct node *n)
+{
+    const char *site = n->row.site > 0 ? c->sites[n->row.site - 1].row.name : "SITE";
+
+    if (!n->trouble) {
+        set_text(d, &n->row.state, "up");
+        set_text(d, &n->row.reason, d->e->reason[0] ? d->e->reason : "-");
+        return 0;
+    }
+    if (bt_streq(n->row.state, "down") && bt_streq(n->row.reason, n->trouble))
+        return bt_next(&d->err,
+                       bt_fail(&d->err, BT_ERR_CONFLICT, "the cluster of %s gives it no work: %s",
+                               n->row.name, n->trouble),
+                       "beamtime site diff %s", site);
+    set_text(d, &n->row.state, "down");
+    set_text(d, &n->row.reason, n->trouble);
+    return 0;
+}
+
+static void write_node(struct doing *d, const struct node *n)
+{
+    struct json_writer w = {.to = &d->body};
+
+    jw_object(&w, NULL);
+    jw_bool(&w, "changed", d->changed);
+    jw_str(&w, "state", n->row.state);
+    jw_str(&w, "reason", n->row.reason);
+    jw_end_object(&w);
+}
+
 static int do_node(struct core *c, struct doing *d)
 {
     const struct ev_admin *e = d->e;
@@ -464,17 +495,24 @@ static int do_node(struct core *c, struct doing *d)
                        "beamtime node list");
     if (!known)
         return bt_fail(&d->err, BT_ERR_INVALID, "a node's state is up, draining, drained or down");
-    if (e->state[0]) {
+    if (bt_streq(e->state, "up")) {
+        int rc = resume_node(c, d, n);
+
+        if (rc < 0)
+            return rc;
+    } else if (e->state[0]) {
         set_text(d, &n->row.state, e->state);
         set_text(d, &n->row.reason, e->reason[0] ? e->reason : "-");
-        set_i64(d, &n->row.until_us, e->until_us ? e->until_us : ROW_NULL64);
     }
+    if (e->state[0])
+        set_i64(d, &n->row.until_us, e->until_us ? e->until_us : ROW_NULL64);
     if (e->tier >= 0)
         set_i32(d, &n->row.tier, e->tier);
     if (d->changed) {
         EMIT(c, node, n);
         nodes_changed(c);
     }
+    write_node(d, n);
     return 0;
 }
 

@@ -79,11 +79,25 @@ static void a_cluster_brings_nodes_that_work_once_their_agents_speak(void **stat
     fixture_compare(f);
 }
 
+/* What an operator says of n1. */
+static const struct reply *say(struct fixture *f, const char *what, const char *reason)
+{
+    struct event *ev = event_new(EV_ADMIN);
+
+    ev->who.kind = WHO_INSIDE;
+    ev->u.admin.op = ADMIN_NODE;
+    ev->u.admin.id = bt_uuid_new(bt_now_us());
+    ev->u.admin.tier = -1;
+    bt_copy(ev->u.admin.node, sizeof ev->u.admin.node, "n1");
+    bt_copy(ev->u.admin.state, sizeof ev->u.admin.state, what);
+    bt_copy(ev->u.admin.reason, sizeof ev->u.admin.reason, reason);
+    return fixture_step(f, ev);
+}
+
 static void only_what_the_cluster_took_down_does_it_bring_up(void **state)
 {
     struct fixture *f = *state;
     const struct node *n;
-    struct event *ev;
 
     add(f);
     report(f, "n1", "", true); /* an agent's node at a local site moves to its cluster */
@@ -97,17 +111,33 @@ static void only_what_the_cluster_took_down_does_it_bring_up(void **state)
     assert_string_equal("slurm: used by others", n->row.reason);
     report(f, "n1", "", true);
     assert_string_equal("up", n->row.state);
-    ev = event_new(EV_ADMIN);
-    ev->who.kind = WHO_INSIDE;
-    ev->u.admin.op = ADMIN_NODE;
-    ev->u.admin.id = bt_uuid_new(bt_now_us());
-    bt_copy(ev->u.admin.node, sizeof ev->u.admin.node, "n1");
-    bt_copy(ev->u.admin.state, sizeof ev->u.admin.state, "down");
-    bt_copy(ev->u.admin.reason, sizeof ev->u.admin.reason, "a broken fan");
-    assert_int_equal(200, fixture_step(f, ev)->http);
+    assert_int_equal(200, say(f, "down", "a broken fan")->http);
     report(f, "n1", "slurm: drained", true);
     report(f, "n1", "", true);
     assert_string_equal("a broken fan", n->row.reason);
+}
+
+static void an_operator_does_not_overrule_the_cluster(void **state)
+{
+    struct fixture *f = *state;
+    const struct reply *a;
+    const struct node *n;
+
+    add(f);
+    report(f, "n1", "slurm: drained", true);
+    n = node_find(f->core, "n1");
+    a = say(f, "up", "");
+    assert_int_equal(BT_ERR_CONFLICT, a->err.code);
+    assert_string_equal("the cluster of n1 gives it no work: slurm: drained", a->err.text);
+    assert_string_equal("beamtime site diff geneva", a->err.next);
+    assert_int_equal(200, say(f, "draining", "a broken fan")->http);
+    a = say(f, "up", ""); /* the operator's own word is taken back */
+    assert_int_equal(200, a->http);
+    assert_string_equal("{\"changed\":true,\"state\":\"down\",\"reason\":\"slurm: drained\"}",
+                        a->body);
+    report(f, "n1", "", true);
+    assert_string_equal("up", n->row.state);
+    fixture_compare(f);
 }
 
 /* Whatever the cluster says first to the daemon that was started again. */
@@ -354,6 +384,8 @@ int main(void)
                                         core_teardown),
         cmocka_unit_test_setup_teardown(a_cluster_brings_nodes_that_work_once_their_agents_speak,
                                         core_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(an_operator_does_not_overrule_the_cluster, core_setup,
+                                        core_teardown),
         cmocka_unit_test_setup_teardown(only_what_the_cluster_took_down_does_it_bring_up,
                                         core_setup, core_teardown),
         cmocka_unit_test_setup_teardown(what_the_cluster_took_down_comes_up_after_a_restart,
