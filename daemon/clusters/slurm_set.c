@@ -345,9 +345,12 @@ static void diff_fence(const struct driver *d, struct json_writer *w)
     const struct site_fence *f = &d->fence;
     char fix[200];
 
-    if (!d->conf.fence || !f->seen)
+    if (!d->conf.fence)
         return;
-    if (*f->text)
+    if (!f->seen)
+        item(w, "-", "slurmdbd", "projects are accounts there", "not compared yet",
+             "ask again in ten seconds");
+    else if (*f->text)
         item(w, "-", "slurmdbd", "projects are accounts there", f->text, f->next);
     else if (!f->enforced)
         item(w, "-", "slurm.conf", "AccountingStorageEnforce=associations,limits,qos",
