@@ -15,6 +15,7 @@
 
 #include "agent/environ.h"
 #include "agent/harvest.h"
+#include "agent/shepherd.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -472,10 +473,12 @@ static void clean(struct trip *t)
 
     if (spool_mark(t->c->dir, "told", false, &e) < 0)
         complain(t->c, "spool_failed", &e);
-    if (spawn(t->c, "clean", &pid, &e) < 0)
-        complain(t->c, "clean_failed", &e);
-    else
-        (void)waitpid(pid, &status, 0); /* ECHILD when it has ended: children are not kept */
+    if (!shepherd_clean_bare(t->c->dir)) {
+        if (spawn(t->c, "clean", &pid, &e) < 0)
+            complain(t->c, "clean_failed", &e);
+        else
+            (void)waitpid(pid, &status, 0); /* ECHILD when it has ended: children are not kept */
+    }
     pthread_mutex_lock(&t->c->lock);
     t->c->closed = true; /* a mark that comes now must not stay behind in half a folder */
     pthread_mutex_unlock(&t->c->lock);

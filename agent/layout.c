@@ -105,6 +105,17 @@ int layout_remove(const char *home, const struct account *a, struct bt_err *err)
     return 0;
 }
 
+static bool rid_of(int rc)
+{
+    return rc == 0 || errno == ENOENT;
+}
+
+bool layout_remove_bare(const struct places *p)
+{
+    return rid_of(rmdir(p->output)) && rid_of(rmdir(p->scratch)) && rid_of(unlink(p->metrics)) &&
+           rid_of(unlink(p->code)) && rid_of(rmdir(p->home));
+}
+
 /* A home that the agent has made for a shepherd that may not make one. */
 static bool is_given(const struct places *p, const struct account *a)
 {

@@ -19,4 +19,9 @@ int layout_make(const struct places *p, const struct spec *s, const struct accou
  * nobody else astray, then the folder itself. One that is not there is fine. One thread: forks. */
 int layout_remove(const char *home, const struct account *a, struct bt_err *err) BT_MUSTUSE;
 
+/* Removes a home that the job left as layout_make made it; false: it holds more, or cannot be
+ * removed from here, and layout_remove shall look. Follows nothing, as each name lies in the home
+ * itself, which lies in a folder that is not the user's. */
+bool layout_remove_bare(const struct places *p);
+
 #endif

@@ -341,24 +341,42 @@ int shepherd_run(const char *dir, struct bt_err *err)
     return rc < 0 ? rc : 0;
 }
 
+/* What lies outside the home. */
+static int clean_around(const struct order *o, const struct places *p, struct bt_err *err)
+{
+    BT_AUTO char *secret = bt_printf("%s.secret", p->home);
+    struct cage cage;
+    char name[SPOOL_NAME_MAX];
+
+    (void)unlink(secret);
+    cage_find(&cage, spool_name(o->job, o->attempt, name));
+    return cage_remove(&cage, err);
+}
+
+bool shepherd_clean_bare(const char *dir)
+{
+    struct order o;
+    struct places p;
+
+    if (spool_order(dir, &o, NULL) < 0)
+        return false;
+    places_of(&o, &p);
+    return clean_around(&o, &p, NULL) == 0 && layout_remove_bare(&p);
+}
+
 int shepherd_clean(const char *dir, struct bt_err *err)
 {
     struct order o;
     struct places p;
     struct account a;
-    struct cage cage;
     struct bt_err e = {0};
-    char name[SPOOL_NAME_MAX];
     int rc = spool_order(dir, &o, err);
 
     if (rc < 0)
         return rc;
     places_of(&o, &p);
-    cage_find(&cage, spool_name(o.job, o.attempt, name));
-    if (cage_remove(&cage, &e) < 0) /* it stayed if something killed was not reaped yet */
+    if (clean_around(&o, &p, &e) < 0) /* it stayed if something killed was not reaped yet */
         bt_log_err(BT_WARN, "cgroup_left", &e);
-    BT_AUTO char *secret = bt_printf("%s.secret", p.home);
-    (void)unlink(secret);
     if (access(p.home, F_OK) < 0)
         return 0;
     rc = account_find(o.user, &a, err);

@@ -41,4 +41,8 @@ int shepherd_run(const char *dir, struct bt_err *err) BT_MUSTUSE;
 /* Removes the attempt's working folder as its user, so that nobody's links lead root astray. */
 int shepherd_clean(const char *dir, struct bt_err *err) BT_MUSTUSE;
 
+/* The same where nothing but our own files is left, for which no other program and user is needed;
+ * false: shepherd_clean has to do it. Any thread. */
+bool shepherd_clean_bare(const char *dir);
+
 #endif

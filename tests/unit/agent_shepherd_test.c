@@ -264,6 +264,43 @@ static void only_true_files_of_the_job_are_published(void **state)
     lab_close(&l);
 }
 
+/* No program is needed where nothing is left; where there is, it is left to one. */
+static void a_home_without_anything_in_it_goes_at_once(void **state)
+{
+    static const struct {
+        const char *script;
+        bool bare;
+    } rows[] = {
+        {"#!/bin/sh\necho '{\"loss\":1}' >$BEAM_METRICS; echo x >$TMPDIR/x; rm $TMPDIR/x\n", true},
+        {"#!/bin/sh\nrmdir $BEAM_OUTPUT\n", true},
+        {"#!/bin/sh\necho x >$BEAM_OUTPUT/x\n", false},
+        {"#!/bin/sh\necho x >$TMPDIR/x\n", false},
+        {"#!/bin/sh\necho x >x\n", false},
+        {"#!/bin/sh\nrmdir $BEAM_OUTPUT; ln -s \"$PWD/../kept\" $BEAM_OUTPUT\n", false},
+        {"#!/bin/sh\nrm $BEAM_METRICS; ln -s \"$PWD/../kept/file\" $BEAM_METRICS\n", true},
+        {"#!/bin/sh\nrm $BEAM_METRICS; mkdir $BEAM_METRICS\n", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < BT_ARRAY_LEN(rows); i++) {
+        struct lab l;
+
+        lab_open(&l);
+        BT_AUTO char *kept = bt_printf("%s/work/kept", l.state);
+        BT_AUTO char *file = bt_printf("%s/file", kept);
+        assert_int_equal(mkdir(kept, 0777), 0);
+        assert_int_equal(bt_file_make(file, 0666, "kept", 4, false, NULL), 0);
+        lab_script(&l, rows[i].script);
+        assert_int_equal(lab_run(&l).exit_code, 0);
+        assert_int_equal(shepherd_clean_bare(l.dir), rows[i].bare);
+        assert_int_equal(access(l.places.home, F_OK), rows[i].bare ? -1 : 0);
+        assert_int_equal(shepherd_clean(l.dir, NULL), 0);
+        assert_int_equal(access(l.places.home, F_OK), -1);
+        assert_int_equal(access(file, F_OK), 0);
+        lab_close(&l);
+    }
+}
+
 static void what_the_facility_lacks_is_no_fault_of_the_job(void **state)
 {
     static const char *const documents[] = {
@@ -322,6 +359,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_output_is_cut_with_a_note),
         cmocka_unit_test(metrics_reach_the_log_and_the_manifest),
         cmocka_unit_test(only_true_files_of_the_job_are_published),
+        cmocka_unit_test(a_home_without_anything_in_it_goes_at_once),
         cmocka_unit_test(what_the_facility_lacks_is_no_fault_of_the_job),
         cmocka_unit_test(when_a_rank_fails_the_others_end),
     };
